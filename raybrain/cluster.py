@@ -1,0 +1,105 @@
+"""Cluster: where an experiment runs. Never part of its signature, since it must not change the answer."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from raybrain.config import Config, InputError
+
+# Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
+WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+class Cluster(Config):
+    """The machine: workers and what each may use, the Ray address, the folder for all results.
+
+    Attributes:
+        home: everything raybrain writes goes below it. On several nodes it must be shared storage.
+        address: of a running Ray cluster ("auto" for one on this machine); None starts one and stops it at the end.
+        workers: training processes; one GPU each where there are GPUs.
+        gpus: "auto" uses them where Ray sees them, "off" never.
+        precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
+        compile: torch.compile the encoder.
+        failures: how many times a crashed worker group is restarted.
+        checkpoint_s: seconds between checkpoints inside an epoch; there is one at each epoch's end as well.
+        scratch: a folder on a disk of each node for memory maps; None for one below home.
+    """
+
+    home: Path
+    address: str | None = None
+    workers: PositiveInt = 1
+    gpus: Literal["auto", "off"] = "auto"
+    cpus_per_worker: PositiveInt = 1
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    failures: int = Field(default=3, ge=0)
+    checkpoint_s: float = Field(default=300.0, ge=0)
+    scratch: Path | None = None
+
+    @property
+    def cache(self) -> Path:
+        """Where studies are downloaded or made."""
+        return self.home / "studies"
+
+    @property
+    def maps(self) -> Path:
+        """Where each node keeps its memory maps."""
+        return self.scratch or self.home / "maps"
+
+
+def home_folder(given: Path | None = None) -> Path:
+    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; made if it is not there.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    home = (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {home} ({error.strerror}); choose another folder with --home DIR") from None
+    return home
+
+
+@contextmanager
+def ray_session(cluster: Cluster) -> Iterator[None]:
+    """Join the cluster at ``cluster.address`` or $RAY_ADDRESS, or start one here and stop it at the end."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    os.environ.update(WORKER_ENVIRONMENT)
+    common = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}, "logging_level": "warning", "log_to_driver": True}
+    if address:
+        try:
+            ray.init(address, **common)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
+        temporary = None
+    else:
+        temporary = tempfile.mkdtemp(prefix="rb-")  # short: it becomes part of socket names
+        ray.init("local", _temp_dir=temporary, include_dashboard=False, **common)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def gpus_per_worker(cluster: Cluster) -> int:
+    """One where the cluster has GPUs and may use them, else none. Needs a running Ray."""
+    import ray
+
+    return int(cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)

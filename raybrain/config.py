@@ -1,0 +1,273 @@
+"""One tree of settings, one grammar to change it, one signature to name it.
+
+Every setting of an experiment lives in frozen pydantic models (:class:`Config`). A part that comes in several kinds
+(an encoder, a feature, a study) is a :class:`Choice`, told apart by its ``name``. A dotted path changes a setting, from the
+shell and from a sweep alike::
+
+    override(experiment, {"encoder.depth": "6", "data.features": "mel,word_length"})
+
+and :func:`signature` names an experiment by what differs from the defaults, so the same question has the same name.
+"""
+
+import difflib
+import hashlib
+import importlib
+import json
+import pkgutil
+import types
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, model_validator
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+class InputError(ValueError):
+    """Something a person asked for cannot be done. The message says what was found, what is allowed, what to type."""
+
+
+class Config(BaseModel):
+    """A frozen group of settings. Unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+class Choice(Config):
+    """A part that comes in several kinds, told apart by ``name``.
+
+    A direct subclass is a family; a subclass of a family with a name is a kind of it, known as soon as it is defined:
+
+    >>> class Shape(Choice): pass
+    >>> class Circle(Shape, name="circle", shorthand="radius"):
+    ...     radius: float = 1.0
+    >>> Shape.kind("circle")()
+    Circle(radius=1.0)
+    >>> Shape.parse("circle:2")
+    Circle(radius=2.0)
+
+    Kinds are found by being there: every module beside the family's ``base.py``, and every entry point in the group
+    named like that package, is imported when a kind is looked up.
+    """
+
+    name: ClassVar[str] = ""
+    shorthand: ClassVar[str | None] = None
+    _kinds: ClassVar[dict[str, type[Any]]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__()  # pydantic hands the class keywords to __pydantic_init_subclass__, below
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, name: str = "", shorthand: str | None = None, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if Choice in cls.__bases__:
+            cls._kinds = {}
+        if name:
+            cls.name, cls.shorthand = name, shorthand
+            cls._kinds[name] = cls
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Self]]:
+        """All kinds of this family by name, plug-ins included."""
+        family = next(base for base in cls.__mro__ if Choice in base.__bases__)
+        package, _, module = family.__module__.rpartition(".")
+        if module == "base":
+            for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                importlib.import_module(f"{package}.{found.name}")
+        for entry in entry_points(group=package if module == "base" else family.__module__):
+            entry.load()
+        return dict(sorted(cls._kinds.items()))
+
+    @classmethod
+    def kind(cls, name: str) -> type[Self]:
+        """The kind called ``name``; InputError with the nearest names if there is none."""
+        if name in cls._kinds:
+            return cls._kinds[name]
+        kinds = cls.kinds()
+        if name not in kinds:
+            raise InputError(f"no {_words(cls)} called {name!r}{hint(name, kinds)}")
+        return kinds[name]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``name`` or ``name:value``, where value goes into the kind's shorthand field."""
+        name, colon, value = text.strip().partition(":")
+        kind = cls.kind(name)
+        if not colon:
+            return kind()
+        if kind.shorthand is None:
+            raise InputError(f"{name!r} takes no value after a colon, found {text!r}; type {name!r}")
+        return override(kind.model_construct(), {kind.shorthand: value})
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _pick(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, str):
+            return cls.parse(value)
+        if isinstance(value, dict) and "name" in value:
+            kind = cls.kind(value["name"])
+            value = {key: item for key, item in value.items() if key != "name"}
+            if kind is not cls:
+                return kind.model_validate(value)
+        return handler(value)
+
+
+def hint(found: str, allowed: Iterable[str]) -> str:
+    """``, did you mean 'depth'? Allowed: ...``: the end of a message about a name that is not there."""
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(found, allowed, n=1)
+    start = f", did you mean {near[0]!r}?" if near else "."
+    return f"{start} Allowed: {', '.join(allowed) or 'none'}"
+
+
+def override(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
+    """A copy of ``config`` with dotted fields changed.
+
+    Values are Python values or, from a shell, strings. Picking another kind of a Choice starts from that kind's defaults.
+    In a tuple of Choices a part is addressed by its name: ``data.features.mel.bands=40``.
+
+    Raises:
+        InputError: an unknown field, a value of the wrong type or range.
+    """
+    return _apply(config, {tuple(key.split(".")): value for key, value in changes.items()}, prefix="")
+
+
+def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any:
+    if isinstance(config, tuple):
+        return _apply_to_parts(config, changes, prefix)
+    if not isinstance(config, Config):
+        key = ".".join(next(iter(changes)))
+        raise InputError(f"{prefix[:-1]!r} is one value and has no field {key!r}; type {prefix[:-1]}=VALUE")
+    fields = type(config).model_fields
+    values = {name: getattr(config, name) for name in fields if hasattr(config, name)}
+    for first in dict.fromkeys(path[0] for path in changes):
+        if first not in fields:
+            raise InputError(f"no setting {prefix + first!r}{hint(first, fields)}")
+        here = {path[1:]: value for path, value in changes.items() if path[0] == first}
+        if () in here:
+            values[first] = _checked(config, first, here.pop(()), prefix)
+        if here:
+            values[first] = _apply(values[first], here, f"{prefix}{first}.")
+    return _validated(type(config), values, prefix)
+
+
+def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any], prefix: str) -> tuple[Any, ...]:
+    names = [getattr(part, "name", "") for part in parts]
+    for path in changes:
+        if path[0] not in names:
+            raise InputError(f"no setting {prefix + path[0]!r}{hint(path[0], names)}")
+        if names.count(path[0]) > 1:
+            raise InputError(f"{prefix + path[0]!r} stands for {names.count(path[0])} parts; spell the whole list instead")
+        if len(path) == 1:
+            raise InputError(f"{prefix + path[0]!r} is a part, not a value; type {prefix}{path[0]}.FIELD=VALUE")
+    chosen = {name: {p[1:]: v for p, v in changes.items() if p[0] == name} for name in names}
+    return tuple(
+        _apply(part, chosen[name], f"{prefix}{name}.") if chosen[name] else part
+        for part, name in zip(parts, names, strict=True)
+    )
+
+
+def _checked(config: Config, field: str, value: Any, prefix: str) -> Any:
+    """``value`` as the field's type, so that an error names this setting and no other."""
+    info = type(config).model_fields[field]
+    if isinstance(value, str):
+        value = _from_text(info.annotation, value)
+    try:
+        return TypeAdapter(info.rebuild_annotation()).validate_python(value)
+    except ValidationError as error:
+        raise InputError(f"{prefix}{field}={_shown(value)}: {_message(error.errors()[0])}") from None
+
+
+def _validated(kind: type[ConfigT], values: dict[str, Any], prefix: str) -> ConfigT:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or prefix[:-1]
+        raise InputError(f"{prefix if problem['loc'] else ''}{where}: {_message(problem)}") from None
+
+
+def _from_text(annotation: Any, text: str) -> Any:
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    if text.lower() in ("none", "null") and type(None) in options:
+        return None
+    if any(get_origin(option) is tuple for option in options):
+        return [item for item in (part.strip() for part in text.strip("()[]").split(",")) if item]
+    return text
+
+
+def _message(problem: Any) -> str:
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    found = f" (found {_shown(problem['input'])})" if not isinstance(problem["input"], dict | Config) else ""
+    return f"{problem['msg'][0].lower()}{problem['msg'][1:]}{found}"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _words(kind: type) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in kind.__name__).strip()
+
+
+def tree(value: Any) -> Any:
+    """``value`` as plain JSON data, kinds spelled out by ``name``. ``Experiment.model_validate`` reads it back."""
+    if isinstance(value, Config):
+        named = {"name": value.name} if isinstance(value, Choice) else {}
+        return named | {field: tree(getattr(value, field)) for field in type(value).model_fields}
+    if isinstance(value, tuple):
+        return [tree(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a setting must be a plain value, a Config or a tuple, not {type(value).__name__}")
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """``value`` as one level of dotted names: what MLflow and a person comparing two runs want."""
+    if isinstance(value, Config):
+        value = ({"name": value.name} if isinstance(value, Choice) else {}) | {
+            field: getattr(value, field) for field in type(value).model_fields
+        }
+    elif isinstance(value, tuple) and value and isinstance(value[0], Choice):
+        names = [part.name for part in value]
+        value = {f"{n}#{i}" if names.count(n) > 1 else n: part for i, (n, part) in enumerate(zip(names, value, strict=True))}
+    if not isinstance(value, dict):
+        return {prefix[:-1]: tree(value)}
+    return {key: item for name, part in value.items() for key, item in flat(part, f"{prefix}{name}.").items()}
+
+
+def differences(config: Config) -> dict[str, Any]:
+    """What differs from the defaults, by dotted name. Kinds are spelled out wherever they are not the default kind."""
+    return _differences(config, type(config)())
+
+
+def _differences(config: Config, default: Config) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in type(config).model_fields:
+        here, usual = getattr(config, field), getattr(default, field)
+        if here == usual and type(here) is type(usual):
+            continue
+        if isinstance(here, Choice) and type(here) is not type(usual):
+            found[f"{field}.name"] = here.name
+            usual = type(here)()
+        if isinstance(here, Config):
+            found |= {f"{field}.{key}": item for key, item in _differences(here, usual).items()}
+        elif isinstance(here, tuple) and any(isinstance(part, Choice) for part in here):
+            found[field] = [{"name": part.name} | _differences(part, type(part)()) for part in here]
+        else:
+            found[field] = tree(here)
+    return found
+
+
+def signature(config: Config, **also: Any) -> str:
+    """Twelve hexadecimal digits that name ``config``: a hash of its differences from the defaults.
+
+    ``also`` adds what else the answer depends on (a version, a checksum). A Choice itself is named by kind and differences.
+    """
+    told = {"differences": differences(config), **also}
+    if isinstance(config, Choice):
+        told["name"] = config.name
+    text = json.dumps(told, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,57 @@
+"""Encoder: the family of networks from brain signal to speech features. To add one, add a file beside this one.
+
+The smallest complete encoder:
+
+>>> import torch
+>>> from raybrain.batch import Batch, Shapes, step_draws
+>>> class Linear(Encoder, name="doc_linear"):
+...     '''One matrix for everybody.'''
+...     bias: bool = True
+...     def build(self, shapes):
+...         return LinearModule(self, shapes)
+>>> class LinearModule(torch.nn.Module):
+...     def __init__(self, config, shapes):
+...         super().__init__()
+...         self.map = torch.nn.Conv1d(shapes.channels, shapes.features, 1, bias=config.bias)
+...     def forward(self, batch):
+...         return self.map(batch.brain)
+>>> shapes = Shapes(channels=4, subjects=1, features=3, times=50, rate_hz=120.0)
+>>> batch = Batch(brain=torch.randn(2, 4, 50), subject=torch.zeros(2, dtype=torch.long),
+...     layout=torch.zeros(2, dtype=torch.long), positions=torch.rand(1, 4, 2), valid=torch.ones(1, 4, dtype=torch.bool),
+...     draws=step_draws(seed=0, step=0))
+>>> Linear().build(shapes)(batch).shape
+torch.Size([2, 3, 50])
+"""
+
+from torch import nn
+
+from raybrain.batch import Shapes
+from raybrain.config import Choice
+
+
+class Encoder(Choice):
+    """A network that estimates speech features from brain signal. Its settings are the fields of a kind."""
+
+    def build(self, shapes: Shapes) -> nn.Module:
+        """The network: called with a Batch, it returns [batch features time]."""
+        raise NotImplementedError
+
+
+class SpeechEncoder(Choice):
+    """What is done to the stored speech features before estimates are compared with them."""
+
+    def size(self, features: int) -> int:
+        """How many dimensions come out where ``features`` go in."""
+        return features
+
+    def build(self, features: int) -> nn.Module | None:
+        """A network from [batch features time] to [batch size time], trained together with the encoder; None for none."""
+        raise NotImplementedError
+
+
+class Stored(SpeechEncoder, name="stored"):
+    """The features as they are: nothing is trained on the speech side."""
+
+    def build(self, features: int) -> nn.Module | None:
+        """None."""
+        return None

@@ -1,0 +1,68 @@
+"""The front all our encoders share: from whatever sensors a recording has to channels that mean the same for everybody.
+
+Dimension letters: B batch, C channels, T time samples.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from raybrain.batch import Batch, Shapes
+from raybrain.encoders.base import Encoder
+from raybrain.encoders.layers import AttentionConfig, SpatialAttention, SubjectLayer
+
+
+class FrontEncoder(Encoder):
+    """The settings of the front: what an encoder that starts with it derives from. Not a kind by itself.
+
+    Attributes:
+        attention: attention over the sensor positions.
+        initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
+        subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
+        subject_size: length of that vector.
+    """
+
+    attention: AttentionConfig = AttentionConfig()
+    initial_linear: int | None = Field(270, gt=0)
+    subject: Literal["layer", "embedding", "none"] = "layer"
+    subject_size: int = Field(64, gt=0)
+
+
+class Front(nn.Module):
+    """Spatial attention, initial linear map, subject layer or embedding: each if it is wanted.
+
+    Attributes:
+        channels: how many channels come out.
+    """
+
+    def __init__(self, config: FrontEncoder, shapes: Shapes) -> None:
+        super().__init__()
+        channels = shapes.channels
+        self.attention: SpatialAttention | None = None
+        if config.attention.on:
+            self.attention = SpatialAttention(config.attention)
+            channels = config.attention.channels
+        self.linear: nn.Conv1d | None = None
+        if config.initial_linear is not None:
+            self.linear = nn.Conv1d(channels, config.initial_linear, 1)
+            channels = config.initial_linear
+        self.subject_layer = SubjectLayer(channels, shapes.subjects) if config.subject == "layer" else None
+        self.subject_embedding: nn.Embedding | None = None
+        if config.subject == "embedding":
+            self.subject_embedding = nn.Embedding(shapes.subjects, config.subject_size)
+            channels += config.subject_size
+        self.channels = channels
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[batch channels time]."""
+        x = batch.brain if self.attention is None else self.attention(batch)
+        if self.linear is not None:
+            x = self.linear(x)
+        if self.subject_layer is not None:
+            x = self.subject_layer(x, batch.subject)
+        if self.subject_embedding is not None:
+            who = self.subject_embedding(batch.subject)[:, :, None]
+            x = torch.cat([x, who.expand(-1, -1, x.shape[-1]).to(x.dtype)], dim=1)
+        return x

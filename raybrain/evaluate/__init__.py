@@ -1,0 +1,1 @@
+"""Evaluate: how well a trained encoder finds what was heard, beside chance."""

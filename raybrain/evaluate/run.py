@@ -1,0 +1,144 @@
+"""Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from raybrain.cluster import gpus_per_worker, ray_session
+from raybrain.metrics import chance
+from raybrain.train.order import Contrast
+from raybrain.train.retrieval import pools, rank_rows
+from raybrain.train.run import Trained
+from raybrain.train.step import Learner, Networks
+from raybrain.train.worker import TrainJob, make_place
+
+SPLIT = "test"
+TOP = (1, 5, 10)
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results on the test split.
+
+    Attributes:
+        ranks: a row a segment: study, subject, recording, sentence, word_index, word, rank, candidates, word_rank, words.
+        subjects: a row a subject: accuracies in [0, 1].
+        studies: a row a study: the mean over its segments, and chance.
+    """
+
+    ranks: pd.DataFrame
+    subjects: pd.DataFrame
+    studies: pd.DataFrame
+
+
+def run(trained: Trained) -> Evaluation:
+    """Evaluate what is not evaluated yet; keep ranks and tables in the run folder and in MLflow."""
+    job = trained.job
+    path = job.folder.path / f"{SPLIT}_ranks.parquet"
+    done = path.exists()
+    ranks = pd.read_parquet(path) if done else _rank(job)
+    evaluation = Evaluation(ranks, summary(ranks, ["study", "subject"]), summary(ranks, ["study"]))
+    if done:
+        return evaluation
+    trained.tracking.table(f"{SPLIT}_subjects", _records(evaluation.subjects))
+    trained.tracking.table(f"{SPLIT}_studies", _records(evaluation.studies))
+    trained.tracking.metrics(_flat_metrics(evaluation.studies), step=int(trained.best["epoch"]))
+    trained.tracking.end("FINISHED")
+    temporary = path.with_suffix(".partial")
+    ranks.to_parquet(temporary)
+    temporary.replace(path)  # last, so that what was cut off before is logged again
+    return evaluation
+
+
+def summary(ranks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Top-k accuracy of segments and of words in each group, with chance and the number of candidates."""
+    rows: list[dict[str, Any]] = []
+    for key, group in ranks.groupby(by, sort=True):
+        row: dict[str, Any] = dict(zip(by, key, strict=True)) | {"segments": len(group)}
+        candidates, words = int(group["candidates"].iloc[0]), int(group["words"].iloc[0])
+        row["candidates"] = candidates
+        for k in TOP:
+            row[f"top{k}"] = float((group["rank"] <= k).mean())
+            row[f"chance{k}"] = chance(k, candidates)
+        row["words"] = words
+        for k in TOP:
+            row[f"word_top{k}"] = float((group["word_rank"] <= k).mean())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _rank(job: TrainJob) -> pd.DataFrame:
+    with ray_session(job.cluster):
+        import ray
+
+        shards = job.cluster.workers
+        options = {"num_cpus": job.cluster.cpus_per_worker, "num_gpus": gpus_per_worker(job.cluster), "max_retries": 3}
+        task = ray.remote(**options)(rank_shard)
+        waiting = [task.remote(job, shard, shards) for shard in range(shards)]
+        found = []
+        for _ in track(range(shards), description="evaluate:", console=console, transient=True):
+            ready, waiting = ray.wait(waiting, num_returns=1)
+            found += ray.get(ready)
+    return pd.concat(found).sort_values(["recording", "sentence", "word_index"], ignore_index=True)
+
+
+def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
+    """Rank one of ``shards`` equal shares of the test segments with the best weights of a run."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    place = make_place(job.cluster, 0, 1, device)
+    learner = load_learner(job, place)
+    tables = learner.tables
+    frames = []
+    for pool in pools(tables, SPLIT):
+        count = len(pool.rows)
+        mine = slice(shard * count // shards, (shard + 1) * count // shards)
+        segment, word = rank_rows(learner, pool, mine)
+        rows = pool.rows[mine]
+        recording = tables.recording.cpu()[rows].tolist()
+        subjects = [tables.meta["subjects"][index] for index in tables.subject.cpu()[recording].tolist()]
+        known = [tables.meta["candidates"][number] for number in tables.candidate.cpu()[rows].tolist()]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "study": pool.study,
+                    "subject": [subject for _, subject in subjects],
+                    "recording": [tables.meta["recordings"][index] for index in recording],
+                    **{key: [item[key] for item in known] for key in ("sentence", "word_index", "word")},
+                    "rank": segment.numpy(),
+                    "candidates": len(pool.stands),
+                    "word_rank": word.numpy(),
+                    "words": len(pool.words.unique()),
+                }
+            )
+        )
+    return pd.concat(frames)
+
+
+def load_learner(job: TrainJob, place: Any) -> Learner:
+    """The model of a finished run, with its best weights."""
+    experiment = job.experiment
+    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
+    unused = Contrast(1, 1, 1, 1, 0, 1)
+    learner = Learner(networks, experiment.optim, job.tables(place.device), unused, experiment.train.seed, place)
+    saved = job.folder.load("best", place.device)
+    assert saved, f"{job.folder.path} has no best.pt"
+    learner.load({"model": saved["model"]})
+    return learner
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _flat_metrics(studies: pd.DataFrame) -> dict[str, float]:
+    """The mean over studies, and each study's own numbers where there are several."""
+    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP] + ["candidates"]
+    found = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
+    if len(studies) > 1:
+        found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in _records(studies) for name in names}
+    return found

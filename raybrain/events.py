@@ -1,0 +1,220 @@
+"""What a subject heard, as plain values: events, the blocks they form, and the split of those blocks.
+
+Times are seconds from the start of the recording. A block is the unit of splitting: a sentence (or a sound), merged with its
+neighbours until it is long enough for training windows. See Défossez et al. 2023, Methods, "Datasets" and its section on
+splits: a block's split depends on what was said alone, so a sentence falls on one side for every subject.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from raybrain.config import Config, InputError
+
+Split = Literal["train", "valid", "test", "removed"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+EDGE_S = 1e-6  # two times closer than this are the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happens from ``start`` for ``duration`` seconds."""
+
+    start: float
+    duration: float
+    modality: str = "audio"
+    language: str = ""
+
+    def __post_init__(self) -> None:
+        if self.duration < 0:
+            raise InputError(f"a {type(self).__name__.lower()} at {self.start:.3f} s lasts {self.duration:.3f} s: below zero")
+
+    @property
+    def stop(self) -> float:
+        """The end in seconds."""
+        return self.start + self.duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound(Event):
+    """A stretch of an audio file; ``offset`` seconds of the file lie before it."""
+
+    filepath: str
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word(Event):
+    """A spoken word: its text, its 0-based place in its sentence, and the sentence."""
+
+    word: str
+    word_index: int = 0
+    sequence: str = ""
+    sequence_uid: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phoneme(Event):
+    """A spoken phoneme."""
+
+    phoneme: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it."""
+
+    start: float
+    duration: float
+    uid: str
+
+    @property
+    def stop(self) -> float:
+        """The end in seconds."""
+        return self.start + self.duration
+
+
+class SplitConfig(Config):
+    """How blocks are formed and split.
+
+    ``mode`` "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
+    recording and study, that share a sentence.
+    """
+
+    mode: Literal["clean", "paper"] = "clean"
+    seed: int = 12
+    test_ratio: float = 0.2
+    valid_ratio: float = 0.1
+    remove_ratio: float = 0.0
+    min_block_s: float = 6.0
+
+
+def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = "sentence") -> list[Block]:
+    """Blocks that start at each first word of a sentence (or at each sound) and end where the next one starts.
+
+    Raises:
+        InputError: if nothing starts a block.
+    """
+    events = sorted(events, key=lambda event: event.start)
+    if by == "sound":
+        starts = [event for event in events if isinstance(event, Sound)]
+    else:
+        starts = [event for event in events if isinstance(event, Word) and event.word_index == 0]
+    if not starts:
+        what = "sound" if by == "sound" else "word with word_index 0"
+        kinds = Counter(type(event).__name__.lower() for event in events)
+        found = ", ".join(f"{count} {kind}s" for kind, count in kinds.items()) or "no events"
+        raise InputError(f"no {what} starts a block (found {found}); splits need the words of each sentence")
+    borders = [event.start for event in starts[1:]] + [max(event.stop for event in events)]
+    names = Counter(event.sequence_uid for event in starts if isinstance(event, Word))
+    blocks = []
+    for first, stop in zip(starts, borders, strict=True):
+        if stop - first.start <= EDGE_S:
+            continue
+        named = first.sequence_uid if isinstance(first, Word) else ""
+        uid = named if named and names[named] == 1 else _spoken(events, first.start, stop)
+        blocks.append(Block(first.start, stop - first.start, uid))
+    return blocks
+
+
+def _spoken(events: Sequence[Event], start: float, stop: float) -> str:
+    inside = [event for event in events if start <= event.start < stop]
+    words = [e.word for e in inside if isinstance(e, Word) and e.stop <= stop + EDGE_S]
+    if words:
+        return " ".join(words)
+    return ",".join(e.filepath for e in inside if isinstance(e, Sound)) + f"@{start}"
+
+
+def merge_blocks(blocks: Sequence[Block], min_block_s: float) -> list[Block]:
+    """Join consecutive blocks until each lasts more than ``min_block_s``; the first one starts at 0."""
+    merged: list[Block] = []
+    group: list[Block] = []
+    for block in sorted(blocks, key=lambda block: block.start):
+        group.append(block)
+        if block.stop - group[0].start >= min_block_s:
+            merged.append(_joined(group))
+            group = []
+    if group:
+        merged.append(_joined(group))
+    if merged:
+        merged[0] = Block(0.0, merged[0].stop, merged[0].uid)
+    return merged
+
+
+def _joined(group: Sequence[Block]) -> Block:
+    return Block(group[0].start, group[-1].stop - group[0].start, ",".join(block.uid for block in group))
+
+
+def uid_split(uid: str, config: SplitConfig) -> Split:
+    """The split of a block by what was said in it: a number in [0, 1) drawn from its uid against the ratios."""
+    draw = random.Random(int(hashlib.sha256(uid.encode()).hexdigest(), 16) + config.seed).random()
+    for name, ratio in (("test", config.test_ratio), ("valid", config.valid_ratio), ("removed", config.remove_ratio)):
+        if draw < ratio:
+            return name  # type: ignore[return-value]
+        draw -= ratio
+    return "train"
+
+
+def assign_splits(stories: Iterable[Sequence[Block]], config: SplitConfig) -> dict[str, Split]:
+    """The split of every merged block's uid, over all recordings of all studies at once."""
+    uids = sorted({block.uid for blocks in stories for block in blocks})
+    if config.mode == "paper":
+        return {uid: uid_split(uid, config) for uid in uids}
+    together = _shared(uids)
+    return {uid: uid_split(together[uid], config) for uid in uids}
+
+
+def _shared(uids: Sequence[str]) -> dict[str, str]:
+    """For each uid, the name of the smallest set of uids that share no sentence with any other."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for uid in uids:
+        first, *others = (sentence.strip().casefold() for sentence in uid.split(","))
+        for other in others:
+            low, high = sorted((root(first), root(other)))
+            parent[high] = low
+    return {uid: root(uid.split(",")[0].strip().casefold()) for uid in uids}
+
+
+def audit_splits(stories: Iterable[Sequence[Block]], splits: dict[str, Split]) -> list[str]:
+    """The sentences (case-folded) that stand in more than one split; the list should be empty."""
+    where: dict[str, set[Split]] = {}
+    for blocks in stories:
+        for block in blocks:
+            for sentence in block.uid.split(","):
+                where.setdefault(sentence.strip().casefold(), set()).add(splits[block.uid])
+    return sorted(sentence for sentence, names in where.items() if len(names - {"removed"}) > 1)
+
+
+def cut_sounds(events: Iterable[Event], blocks: Sequence[Block], margin_s: float = 0.1) -> list[Sound]:
+    """The sounds cut at the borders of ``blocks``, so that no model with context hears across a split.
+
+    A border within ``margin_s`` of a sound's start or end does not cut it.
+    """
+    borders = sorted({time for block in blocks for time in (block.start, block.stop)})
+    pieces = []
+    for sound in events:
+        if not isinstance(sound, Sound):
+            continue
+        inside = [time for time in borders if sound.start + margin_s < time < sound.stop - margin_s]
+        edges = [sound.start, *(b for a, b in zip([-1.0, *inside], inside, strict=False) if b - a > EDGE_S), sound.stop]
+        for start, stop in zip(edges, edges[1:], strict=False):
+            pieces.append(
+                Sound(
+                    start=start,
+                    duration=stop - start,
+                    modality=sound.modality,
+                    language=sound.language,
+                    filepath=sound.filepath,
+                    offset=sound.offset + start - sound.start,
+                )
+            )
+    return pieces

@@ -1,0 +1,137 @@
+"""Experiment: what is asked. It composes the settings of all parts; its signature names the question.
+
+Where it runs is a :class:`raybrain.cluster.Cluster`: another type, which can never enter the signature.
+"""
+
+import importlib
+import pkgutil
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from raybrain.config import Config, InputError, hint, signature
+from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
+from raybrain.events import SplitConfig
+from raybrain.features.base import Feature
+from raybrain.losses import Loss
+from raybrain.studies.base import Study
+
+PREPARE_VERSION = 1  # raise it when the code that prepares data gives other numbers
+
+
+class SignalConfig(Config):
+    """What is done to the continuous signal."""
+
+    rate_hz: PositiveFloat = 120.0
+    highpass_hz: PositiveFloat | None = None
+
+
+class SegmentConfig(Config):
+    """Windows around anchors: word onsets in the test split, a regular grid elsewhere."""
+
+    tmin_s: float = -0.5
+    tmax_s: float = 2.5
+    stride_s: PositiveFloat = 0.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.tmin_s >= self.tmax_s:
+            raise InputError(f"tmin_s={self.tmin_s} must be below tmax_s={self.tmax_s}")
+        return self
+
+
+class DataConfig(Config):
+    """What ``prepare`` reads: nothing else can change the prepared data."""
+
+    studies: tuple[Study, ...] = Field(default_factory=lambda: (Study.kind("synthetic")(),), min_length=1)
+    features: tuple[Feature, ...] = Field(default_factory=lambda: (Feature.kind("mel")(),), min_length=1)
+    signal: SignalConfig = SignalConfig()
+    segments: SegmentConfig = SegmentConfig()
+    splits: SplitConfig = SplitConfig()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names = [feature.name for feature in self.features]
+        if len(set(names)) < len(names):
+            raise InputError(f"each feature once, found {', '.join(names)}")
+        return self
+
+    @property
+    def brain_signature(self) -> str:
+        """Names all prepared data but the features, which lie beside it under names of their own."""
+        return signature(self.model_copy(update={"features": ()}), version=PREPARE_VERSION)
+
+
+class WindowConfig(Config):
+    """What is done to a window of prepared signal on its way into the encoder.
+
+    The brain is read ``offset_s`` later than the speech; ``clamp`` is in robust standard units, None for no limit.
+    """
+
+    offset_s: float = Field(default=0.15, ge=0)
+    baseline: bool = True
+    clamp: PositiveFloat | None = 20.0
+
+
+class OptimConfig(Config):
+    """Adam."""
+
+    lr: PositiveFloat = 3e-4
+    beta2: float = Field(default=0.999, gt=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class TrainConfig(Config):
+    """How long and in which batches.
+
+    ``batch_size`` counts segments over all workers, so that the number of workers is no part of the question;
+    ``batch_size_per_worker`` resolves to it. Each estimate is ranked against ``contrast_size`` candidates of its batch (the
+    whole batch if None) and ``extra_negatives`` further ones drawn from the train split.
+    """
+
+    batch_size: PositiveInt = 256
+    batch_size_per_worker: PositiveInt | None = None
+    contrast_size: PositiveInt | None = 128
+    extra_negatives: int = Field(default=0, ge=0)
+    epochs: PositiveInt = 200
+    updates_per_epoch: PositiveInt = 1200
+    patience: PositiveInt = 10
+    seed: int = Field(default=2036, ge=0)
+
+
+class Experiment(Config):
+    """One question: which data, which model, which training. The defaults are the paper's where the paper says."""
+
+    version: Literal[1] = 1  # raise it when a default changes, so that old signatures keep their meaning
+    data: DataConfig = Field(default_factory=DataConfig)
+    window: WindowConfig = WindowConfig()
+    encoder: Encoder = Field(default_factory=lambda: Encoder.kind("simple_conv")())
+    speech_encoder: SpeechEncoder = Stored()
+    loss: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+
+    @property
+    def signature(self) -> str:
+        """Twelve hexadecimal digits: the same question has the same ones."""
+        return signature(self, version=self.version)
+
+
+def recipe_names() -> list[str]:
+    """All recipes: the modules of raybrain.recipes."""
+    package = importlib.import_module("raybrain.recipes")
+    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+
+
+def recipe(name: str) -> Experiment:
+    """The experiment a recipe describes.
+
+    Raises:
+        InputError: if there is no such recipe.
+    """
+    names = recipe_names()
+    if name not in names:
+        raise InputError(f"no recipe called {name!r}{hint(name, names)}")
+    experiment = importlib.import_module(f"raybrain.recipes.{name}").experiment()
+    assert isinstance(experiment, Experiment)
+    return experiment

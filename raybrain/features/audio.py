@@ -1,0 +1,43 @@
+"""Sound for features: pieces of files as mono waves, and their frames in the timeline of a stimulus. Not a feature itself."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raybrain.config import InputError
+from raybrain.events import Sound
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
+    """The stretch of the file that ``sound`` is, mono and resampled: [samples] float32.
+
+    Raises:
+        InputError: if the file cannot be read, or ends before the stretch begins.
+    """
+    import soundfile
+    import torch
+    import torchaudio
+
+    try:
+        with soundfile.SoundFile(sound.filepath) as file:
+            first = round(sound.offset * file.samplerate)
+            if first >= file.frames:
+                length = file.frames / file.samplerate
+                raise InputError(f"{sound.filepath} lasts {length:.3f} s, but a sound starts {sound.offset:.3f} s into it")
+            file.seek(first)
+            wave = file.read(round(sound.duration * file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+            native_hz = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise InputError(f"cannot read the sound {sound.filepath!r}: {error.error_string}") from None
+    resampled: torch.Tensor = torchaudio.functional.resample(torch.from_numpy(wave), native_hz, rate_hz)
+    return resampled
+
+
+def place(frames: np.ndarray, piece: np.ndarray, first: int) -> None:
+    """Write ``piece`` into ``frames`` from frame ``first`` on; what falls outside is left out."""
+    start, stop = max(first, 0), min(first + len(piece), len(frames))
+    if start < stop:
+        frames[start:stop] = piece[start - first : stop - first]

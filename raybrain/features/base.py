@@ -1,0 +1,70 @@
+"""Feature: the family of descriptions of what was heard. To add one, add a file beside this one; it is found by being there.
+
+A feature is computed once per stimulus, whoever heard it. The smallest complete feature:
+
+>>> class WordLength(Feature, name="doc_word_length"):
+...     '''Letters of the word being spoken.'''
+...     rate_hz: float = 50.0
+...     def extract(self, stimulus):
+...         frames = self.frames(stimulus)
+...         for word in stimulus.words:
+...             frames[self.span(word, len(frames))] = len(word.word)
+...         return frames
+>>> stimulus = Stimulus(duration=1.0, words=(Word(start=0.2, duration=0.4, word="hello"),))
+>>> WordLength().extract(stimulus)[::10, 0]
+array([0., 5., 5., 0., 0., 0.], dtype=float32)
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from raybrain.config import Choice
+from raybrain.events import Event, Phoneme, Sound, Word
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """What was heard during one block: pieces of sound, words and phonemes, in seconds from the first of them."""
+
+    duration: float
+    sounds: tuple[Sound, ...] = ()
+    words: tuple[Word, ...] = ()
+    phonemes: tuple[Phoneme, ...] = ()
+
+
+class Feature(Choice):
+    """A description of a stimulus at a fixed frame rate. Its settings are the fields of a kind.
+
+    ``scale`` says how frames are z-scored on the train split: with one mean and deviation, one for each dimension, or not.
+    """
+
+    unit: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ("words",)
+    rate_hz: float = 120.0
+    scale: Literal["all", "dimension", "none"] = "all"
+
+    @property
+    def size(self) -> int:
+        """Dimensions of a frame."""
+        return 1
+
+    @property
+    def silence(self) -> float:
+        """The value of a frame in which nothing is heard."""
+        return 0.0
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """The frames of a whole stimulus, [frames size] float32; frame i describes the time i / rate_hz."""
+        raise NotImplementedError
+
+    def frames(self, stimulus: Stimulus) -> np.ndarray:
+        """Frames of silence for a whole stimulus, [frames size]."""
+        return np.full((math.ceil(stimulus.duration * self.rate_hz) + 1, self.size), self.silence, dtype=np.float32)
+
+    def span(self, event: Event, count: int) -> slice:
+        """Which of ``count`` frames lie in ``event``; at least one, unless the event lies outside."""
+        first = max(0, round(event.start * self.rate_hz))
+        return slice(first, min(count, max(first + 1, round(event.stop * self.rate_hz))))

@@ -1,0 +1,118 @@
+"""What is known of a word or a phoneme from its label alone, for as long as it is spoken."""
+
+import hashlib
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from raybrain.config import InputError
+from raybrain.events import Event, Word
+from raybrain.features.base import Feature, Stimulus
+
+
+class WordValue(Feature):
+    """One number a word, 0 between words."""
+
+    def value(self, word: Word) -> float:
+        """The number."""
+        raise NotImplementedError
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """The number of the word being spoken."""
+        frames = self.frames(stimulus)
+        for word in stimulus.words:
+            frames[self.span(word, len(frames))] = self.value(word)
+        return frames
+
+
+class WordLength(WordValue, name="word_length"):
+    """Letters of the word."""
+
+    unit: ClassVar[str] = "letters"
+
+    def value(self, word: Word) -> float:
+        """How many."""
+        return len(word.word)
+
+
+class WordPosition(WordValue, name="word_position"):
+    """Place of the word in its sentence; the first is 1."""
+
+    unit: ClassVar[str] = "place"
+
+    def value(self, word: Word) -> float:
+        """Counted from 1."""
+        return word.word_index + 1
+
+
+class WordFrequency(WordValue, name="word_frequency"):
+    """How common the word is: 3 is once in a million words, 6 once in a thousand. English unless the event says otherwise.
+
+    wordfreq takes the nearest language it has, and warns when that is another one.
+    """
+
+    unit: ClassVar[str] = "Zipf"
+
+    def value(self, word: Word) -> float:
+        """Zipf frequency in the word's language."""
+        import wordfreq
+
+        try:
+            return float(wordfreq.zipf_frequency(word.word, word.language or "en"))
+        except LookupError:
+            known = ", ".join(sorted(wordfreq.available_languages()))
+            raise InputError(f"no word frequencies for the language {word.language!r}. Allowed: {known}") from None
+
+
+class WordSegment(WordValue, name="word_segment"):
+    """1 while a word is spoken."""
+
+    def value(self, word: Word) -> float:
+        """Always 1."""
+        return 1.0
+
+
+class WordHash(Feature, name="word_hash", shorthand="buckets"):
+    """Which of ``buckets`` the word falls into, one-hot; all zero between words. Upper and lower case fall together."""
+
+    buckets: int = Field(64, ge=1)
+
+    @property
+    def size(self) -> int:
+        """One dimension a bucket."""
+        return self.buckets
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """A one in the bucket of the word being spoken."""
+        frames = self.frames(stimulus)
+        for word in stimulus.words:
+            digest = hashlib.sha256(word.word.casefold().encode()).digest()
+            span = self.span(word, len(frames))
+            frames[span] = 0.0
+            frames[span, int.from_bytes(digest[:8]) % self.buckets] = 1.0
+        return frames
+
+
+class WordPulse(Feature, name="word_pulse"):
+    """1 for 50 ms from the onset of a word."""
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """A pulse a word."""
+        frames = self.frames(stimulus)
+        for word in stimulus.words:
+            frames[self.span(Event(start=word.start, duration=0.050), len(frames))] = 1.0
+        return frames
+
+
+class PhonemePulse(Feature, name="phoneme_pulse"):
+    """1 for 16 ms wherever one phoneme gives way to another or to silence."""
+
+    needs: ClassVar[tuple[str, ...]] = ("phonemes",)
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """A pulse at each change; where phonemes touch, an end and an onset are one change."""
+        frames = self.frames(stimulus)
+        for time in {time for phoneme in stimulus.phonemes for time in (phoneme.start, phoneme.stop)}:
+            frames[self.span(Event(start=time, duration=0.016), len(frames))] = 1.0
+        return frames

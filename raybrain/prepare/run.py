@@ -1,0 +1,269 @@
+"""Run: recordings -> store, with Ray Data; one task a recording, each feature once a stimulus."""
+
+import hashlib
+import json
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from raybrain import __version__
+from raybrain.cluster import Cluster, ray_session
+from raybrain.config import InputError, signature, tree
+from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.features.base import Feature, Stimulus
+from raybrain.prepare.stimuli import Heard, Plan, make_plan
+from raybrain.prepare.tasks import Job, Source, feature_name, frame_statistics, guarded, make_frames, make_part, stamp
+from raybrain.store import Part, Store, file_digest, write_json, write_table
+
+if TYPE_CHECKING:
+    from raybrain.experiment import DataConfig
+
+STIMULI_PER_TASK = 32
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A store that is ready: its recordings, those that failed and why, and a digest of everything training reads."""
+
+    store: Store
+    recordings: tuple[str, ...]
+    failed: dict[str, str]
+    digest: str
+
+
+def run(data: "DataConfig", cluster: Cluster) -> Prepared:
+    """Prepare what is not prepared yet.
+
+    Raises:
+        InputError: if no recording could be prepared, or a split is empty.
+    """
+    store = Store(cluster.home / "stores" / data.brain_signature)
+    sources = [
+        Source(study, root, recording)
+        for study in data.studies
+        for root in [study.fetch(cluster.cache)]
+        for recording in study.recordings(root)
+    ]
+    found = _finished(data, store, sources)
+    if found:
+        return found
+    with ray_session(cluster):
+        return _prepare(data, store, sources)
+
+
+def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared | None:
+    """What an earlier run prepared, if all of it is there and nothing it was made from has changed."""
+    try:
+        manifest = store.manifest
+    except InputError:
+        return None
+    if manifest["failed"] or manifest["sources"] != {s.recording.uid: s.stamps() for s in sources}:
+        return None
+    if any(stamp(Path(path)) != sound["stamp"] for path, sound in manifest["sounds"].items()):
+        return None
+    if any(feature_name(feature) not in manifest["features"] for feature in data.features):
+        return None
+    files = [file for feature in data.features for file in manifest["features"][feature_name(feature)]["files"].items()]
+    if any(stamp(store.root / path)[0] != size for path, size in files):
+        return None
+    parts = {uid: store.part(uid) for uid in manifest["sources"]}
+    if not all(parts.values()):
+        return None
+    return _prepared(data, store, manifest)
+
+
+def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared:
+    logs = store.root / "failed"
+    failed: dict[str, str] = {}
+    heard = list(_read_events(sources, logs, failed))
+    _refuse_nothing(sources, failed)
+    sounds = {
+        path: {"stamp": stamp(Path(path)), "sha256": file_digest(Path(path))}
+        for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
+    }
+    plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
+    stamps = {source.recording.uid: source.stamps() for source in sources}
+    by_uid = {source.recording.uid: source for source in sources}
+    jobs = [
+        Job(by_uid[uid], store, data, item.events, plan.blocks[uid], stamps[uid])
+        for item in heard
+        for uid in [item.recording.uid]
+    ]
+    _make_parts(jobs, logs, failed)
+    _refuse_nothing(sources, failed)
+    parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
+    features = {feature_name(f): _make_feature(f, store, plan, parts) for f in data.features}
+    try:
+        features = store.manifest["features"] | features
+    except InputError:
+        pass
+    write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
+    write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
+    manifest = {
+        "raybrain": __version__,
+        "data": {key: value for key, value in tree(data).items() if key != "features"},
+        "sources": stamps,
+        "sounds": sounds,
+        "failed": failed,
+        "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
+        "stimuli": len(plan.stimuli),
+        "sentences_in_two_splits": plan.leaks,
+        "features": features,
+    }
+    write_json(store.root / "manifest.json", manifest)
+    return _prepared(data, store, manifest)
+
+
+def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Prepared:
+    recordings = tuple(sorted(set(manifest["sources"]) - set(manifest["failed"])))
+    for split, count in manifest["counts"].items():
+        if count == 0:
+            raise InputError(
+                f"no {split} segments in {len(recordings)} recordings: blocks of {data.splits.min_block_s} s are too few or "
+                "too short; change data.splits.min_block_s, data.splits.seed or data.segments"
+            )
+    content: list[Any] = []
+    for uid in recordings:
+        part = store.part(uid)
+        assert part is not None, "a part vanished while it was used"
+        content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], part.centre, part.scale])
+    for feature in data.features:
+        name = feature_name(feature)
+        content.append([name, manifest["features"][name]["mean"], manifest["features"][name]["deviation"]])
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return Prepared(store, recordings, manifest["failed"], digest)
+
+
+def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:
+    if len(failed) < len(sources):
+        return
+    uid, reason = next(iter(failed.items()))
+    more = f" ({len(failed) - 1} more recordings failed too)" if len(failed) > 1 else ""
+    raise InputError(f"{uid}: {reason}{more}")
+
+
+def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) -> Iterator[Heard]:
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        source: Source = pickle.loads(row["task"])
+
+        def task() -> dict[str, Any]:
+            events = source.study.events(source.root, source.recording)
+            sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
+            return {"result": pickle.dumps(events)}
+
+        return {"result": b""} | guarded(task, source.recording.uid, logs)
+
+    by_uid = {source.recording.uid: source for source in sources}
+    for row in _each(list(sources), read, "events"):
+        if row["error"]:
+            _say_failed(row, failed)
+            continue
+        events: list[Event] = pickle.loads(row["result"])
+        source = by_uid[row["uid"]]
+        yield Heard(source.recording, tuple(events), source.study.blocks_by)
+
+
+def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None:
+    missing = [job for job in jobs if (part := job.store.part(job.source.recording.uid)) is None or part.key != job.key]
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        job: Job = pickle.loads(row["task"])
+        return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+
+    for row in _each(missing, make, "signals"):
+        if row["error"]:
+            _say_failed(row, failed)
+
+
+def _say_failed(row: dict[str, Any], failed: dict[str, str]) -> None:
+    failed[row["uid"]] = row["error"]
+    console.print(f"failed {row['uid']}: {row['error']}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _make_feature(feature: Feature, store: Store, plan: Plan, parts: dict[str, Part]) -> dict[str, Any]:
+    used = {block.stimulus: block.split for uid in parts for block in plan.blocks[uid]}
+    folder = store.feature_folder(feature_name(feature))
+    missing = sorted(set(used) - store.featured(feature_name(feature)))
+    batches = [missing[at : at + STIMULI_PER_TASK] for at in range(0, len(missing), STIMULI_PER_TASK)]
+    tasks = [{key: plan.stimuli[key] for key in batch} for batch in batches]
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        stimuli: dict[str, Stimulus] = pickle.loads(row["task"])
+        make_frames(feature, store, stimuli)
+        return {"stimuli": len(stimuli)}
+
+    for _ in _each(tasks, make, f"{feature.name} of {len(missing)} stimuli"):
+        pass
+    train = {key: plan.stimuli[key] for key, split in used.items() if split == "train"}
+    mean, deviation = frame_statistics(feature, store, train)
+    return {
+        "feature": tree(feature),
+        "signature": signature(feature),
+        "stimuli": len(used),
+        "computed": len(missing),
+        "size": feature.size,
+        "rate_hz": feature.rate_hz,
+        "silence": feature.silence,
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "files": {str(path.relative_to(store.root)): path.stat().st_size for path in sorted(folder.glob("*.parquet"))},
+    }
+
+
+def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
+    """Run ``function`` on every task with Ray Data, one block each; rows come as they finish."""
+    if not tasks:
+        return
+    import ray
+
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False  # type: ignore[attr-defined]
+    items = [{"task": pickle.dumps(task)} for task in tasks]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(function)
+    columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        for row in progress.track(dataset.iter_rows(), total=len(items), description=title):
+            yield row
+
+
+def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:
+    rows = [
+        {
+            "recording": part.uid,
+            "study": part.study,
+            "subject": part.subject,
+            "seconds": part.samples / data.signal.rate_hz,
+            "channels": len(part.channels),
+            "bad_channels": len(part.channels) - sum(part.valid),
+            "status": "ready",
+        }
+        | {f"{split}_segments": count for split, count in part.segments.items()}
+        for part in parts.values()
+    ]
+    return pa.Table.from_pylist(rows + [{"recording": uid, "status": reason} for uid, reason in failed.items()])
+
+
+def _stimuli_table(plan: Plan) -> pa.Table:
+    splits = {block.stimulus: block.split for blocks in plan.blocks.values() for block in blocks}
+    return pa.Table.from_pylist(
+        [
+            {
+                "stimulus": key,
+                "split": splits[key],
+                "seconds": stimulus.duration,
+                "sounds": [sound.filepath for sound in stimulus.sounds],
+                "words": " ".join(word.word for word in stimulus.words),
+            }
+            for key, stimulus in sorted(plan.stimuli.items())
+        ]
+    )

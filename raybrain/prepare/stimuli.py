@@ -1,0 +1,126 @@
+"""Plan: which blocks of which recordings go to which split, and which of them are the same stimulus."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from raybrain.events import (
+    Block,
+    Event,
+    Phoneme,
+    Sound,
+    Split,
+    SplitConfig,
+    Word,
+    assign_splits,
+    audit_splits,
+    cut_sounds,
+    merge_blocks,
+    sentence_blocks,
+)
+from raybrain.features.base import Stimulus
+from raybrain.recording import Recording
+
+SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (rounding to samples)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording's events, and how its study forms blocks."""
+
+    recording: Recording
+    events: tuple[Event, ...]
+    blocks_by: Literal["sentence", "sound"] = "sentence"
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A merged block: its split, the stimulus heard in it, and the time in the recording at which that stimulus starts."""
+
+    block: Block
+    split: Split
+    stimulus: str
+    origin_s: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All blocks of all recordings, all unique stimuli, and the sentences that stand in two splits (hopefully none)."""
+
+    blocks: dict[str, tuple[PlannedBlock, ...]]
+    stimuli: dict[str, Stimulus]
+    leaks: list[str]
+
+
+def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig) -> Plan:
+    """Form and split the blocks of all recordings; name each stimulus by its content.
+
+    Args:
+        heard: the events of each recording.
+        digests: the checksum of each sound file, by path.
+        config: how to form and split blocks.
+    """
+    stories = {
+        item.recording.uid: merge_blocks(
+            sentence_blocks(item.events, item.blocks_by),
+            0.0 if item.blocks_by == "sound" else config.min_block_s,
+        )
+        for item in heard
+    }
+    splits = assign_splits(stories.values(), config)
+    planned: dict[str, tuple[PlannedBlock, ...]] = {}
+    stimuli: dict[str, Stimulus] = {}
+    for item in sorted(heard, key=lambda item: item.recording):
+        blocks = []
+        for block, events in _by_block(item.events, stories[item.recording.uid]):
+            if not events:
+                continue
+            origin = min(event.start for event in events)
+            stimulus = _stimulus(events, origin)
+            key = stimulus_key(stimulus, digests)
+            stimuli.setdefault(key, stimulus)
+            blocks.append(PlannedBlock(block, splits[block.uid], key, origin))
+        planned[item.recording.uid] = tuple(blocks)
+    return Plan(planned, stimuli, audit_splits(stories.values(), splits))
+
+
+def _by_block(events: Sequence[Event], blocks: Sequence[Block]) -> list[tuple[Block, list[Event]]]:
+    """Each block with the events that start in it; sounds are cut at the borders first."""
+    pieces: list[Event] = [*cut_sounds(events, blocks), *(event for event in events if not isinstance(event, Sound))]
+    pieces.sort(key=lambda event: event.start)
+    found = []
+    at = 0
+    for block in blocks:
+        inside = []
+        while at < len(pieces) and pieces[at].start < block.stop - SAME_S / 2:
+            if pieces[at].start >= block.start - SAME_S:
+                inside.append(pieces[at])
+            at += 1
+        found.append((block, inside))
+    return found
+
+
+def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
+    moved = [replace(event, start=event.start - origin) for event in events]
+    return Stimulus(
+        duration=max(event.stop for event in moved),
+        sounds=tuple(event for event in moved if isinstance(event, Sound)),
+        words=tuple(event for event in moved if isinstance(event, Word)),
+        phonemes=tuple(event for event in moved if isinstance(event, Phoneme)),
+    )
+
+
+def stimulus_key(stimulus: Stimulus, digests: Mapping[str, str]) -> str:
+    """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate."""
+
+    def ticks(seconds: float) -> int:
+        return round(seconds / SAME_S)
+
+    content = {
+        "sounds": [(digests[s.filepath], *map(ticks, (s.start, s.duration, s.offset))) for s in stimulus.sounds],
+        "words": [(w.word, w.word_index, w.language, ticks(w.start), ticks(w.duration)) for w in stimulus.words],
+        "phonemes": [(p.phoneme, ticks(p.start), ticks(p.duration)) for p in stimulus.phonemes],
+    }
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

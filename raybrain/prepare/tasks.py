@@ -1,0 +1,163 @@
+"""Tasks: what a Ray Data worker does with one recording, or with a handful of stimuli. Plain functions, no Ray."""
+
+import hashlib
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from raybrain.config import InputError, signature, tree
+from raybrain.events import Event
+from raybrain.features.base import Feature, Stimulus
+from raybrain.prepare.segments import events_table, make_segments, robust_scaler, window_samples
+from raybrain.prepare.signal import Signal, read_signal
+from raybrain.prepare.stimuli import PlannedBlock
+from raybrain.recording import Recording
+from raybrain.store import Part, Store, chunk_table, frames_table, write_table
+from raybrain.studies.base import Study
+
+if TYPE_CHECKING:
+    from raybrain.experiment import DataConfig
+
+SCALER_WINDOWS = 200
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording, the study it is of, and the folder that study lies in."""
+
+    study: Study
+    root: Path
+    recording: Recording
+
+    def stamps(self) -> dict[str, list[int]]:
+        """Size and time of the files this recording is read from, by path."""
+        return {str(path): stamp(path) for path in self.study.sources(self.root, self.recording)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that is needed to make one recording's part of a store."""
+
+    source: Source
+    store: Store
+    data: "DataConfig"
+    events: tuple[Event, ...]
+    blocks: tuple[PlannedBlock, ...]
+    stamps: dict[str, list[int]]
+
+    @property
+    def key(self) -> str:
+        """Stands for everything the part is made from."""
+        plan = [(b.block.start, b.block.duration, b.split, b.stimulus, b.origin_s) for b in self.blocks]
+        content = [tree(self.source.study), self.source.recording.uid, plan, self.stamps, self.data.brain_signature]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def stamp(path: Path) -> list[int]:
+    """Size and modification time of a file; zeros if it is not there."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return [0, 0]
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str, Any]:
+    """What ``task`` returns, or {"error": one line}: a failed recording never takes the others along.
+
+    Faults that are not the data's are written to ``log`` with their traceback.
+    """
+    try:
+        return {"uid": uid, "error": ""} | task()
+    except InputError as error:
+        return {"uid": uid, "error": str(error)}
+    except Exception as error:  # a reader may fail in any way on a file it does not understand
+        log.mkdir(parents=True, exist_ok=True)
+        (log / f"{uid}.txt").write_text(traceback.format_exc())
+        line = (str(error).splitlines() or [""])[0]
+        return {"uid": uid, "error": f"{type(error).__name__}: {line} (more in {log / uid}.txt)"}
+
+
+def make_part(job: Job) -> dict[str, Any]:
+    """Read, resample and cut one recording; write its part of the store.
+
+    Returns:
+        Seconds of signal and number of segments.
+    """
+    data = job.data
+    source = job.source
+    signal = read_signal(source.study.raw(source.root, source.recording), data.signal)
+    segments = make_segments(job.events, job.blocks, data.segments, data.signal.rate_hz, len(signal.values))
+    starts = np.array([row["start_sample"] for row in segments.to_pylist() if row["split"] == "train"], dtype=int)
+    centre, scale = _scaler(signal, starts, job)
+    splits = segments["split"].to_pylist()
+    part = Part(
+        uid=source.recording.uid,
+        study=source.recording.study,
+        subject=source.recording.subject,
+        key=job.key,
+        samples=len(signal.values),
+        channels=signal.channels,
+        positions=signal.positions.tolist(),
+        valid=signal.valid.tolist(),
+        centre=centre.tolist(),
+        scale=scale.tolist(),
+        segments={split: splits.count(split) for split in ("train", "valid", "test")},
+    )
+    brain = chunk_table(signal.values.astype(np.float32), data.signal.rate_hz)
+    job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
+    return {"seconds": len(signal.values) / data.signal.rate_hz, "segments": len(splits)}
+
+
+def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The robust scaler, fitted on some train windows; on the whole signal where a recording has none."""
+    if len(starts) == 0:
+        return robust_scaler(signal.values[None], 0)
+    rng = np.random.default_rng(job.data.splits.seed)
+    chosen = np.sort(rng.permutation(starts)[:SCALER_WINDOWS])
+    length = window_samples(job.data.segments, job.data.signal.rate_hz)
+    baseline = max(0, round(-job.data.segments.tmin_s * job.data.signal.rate_hz))
+    return robust_scaler(np.stack([signal.values[start : start + length] for start in chosen]), baseline)
+
+
+def feature_name(feature: Feature) -> str:
+    """The name of a feature's folder: its kind and signature."""
+    return f"{feature.name}-{signature(feature)}"
+
+
+def make_frames(feature: Feature, store: Store, stimuli: dict[str, Stimulus]) -> None:
+    """Extract a feature from some stimuli and write their frames to one file."""
+    frames = {key: feature.extract(stimulus) for key, stimulus in stimuli.items()}
+    name = hashlib.sha256("".join(sorted(stimuli)).encode()).hexdigest()[:16]
+    write_table(store.feature_folder(feature_name(feature)) / f"{name}.parquet", frames_table(frames))
+
+
+def frame_statistics(feature: Feature, store: Store, train: dict[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the frames of ``train`` stimuli in which a word is being said.
+
+    Returns:
+        Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension.
+    """
+    count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
+    for key, frames in store.frames(feature_name(feature)):
+        if key not in train:
+            continue
+        spoken = np.zeros(len(frames), dtype=bool)
+        for word in train[key].words:
+            spoken[feature.span(word, len(frames))] = True
+        values = frames[spoken].astype(np.float64)
+        count += len(values)
+        total += values.sum(axis=0)
+        squares += (values**2).sum(axis=0)
+    if feature.scale == "none" or count == 0:
+        return np.zeros(feature.size), np.ones(feature.size)
+    mean, square = total / count, squares / count
+    if feature.scale == "all":
+        mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return mean, np.where(deviation > 1e-12, deviation, 1.0)

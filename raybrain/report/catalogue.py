@@ -1,0 +1,45 @@
+"""Catalogue: what there is to choose from, each with the first line of its documentation."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raybrain.config import Choice
+from raybrain.encoders.base import Encoder
+from raybrain.experiment import recipe_names
+from raybrain.features.base import Feature
+from raybrain.losses import Loss
+from raybrain.studies.base import Study
+from raybrain.tune.space import load_space, space_files
+
+
+def catalogue(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Names and what they are, for each of ``kinds``."""
+    return {kind: KINDS[kind]() for kind in kinds}
+
+
+def _family(family: type[Choice]) -> dict[str, str]:
+    return {name: _first_line(kind) for name, kind in family.kinds().items()}
+
+
+def _recipes() -> dict[str, str]:
+    return {name: _first_line(importlib.import_module(f"raybrain.recipes.{name}")) for name in recipe_names()}
+
+
+def _spaces() -> dict[str, str]:
+    return {path.stem: load_space(str(path)).question.splitlines()[0] for path in space_files()}
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").splitlines()[0]
+
+
+KINDS: dict[str, Callable[[], dict[str, str]]] = {
+    "studies": lambda: _family(Study),
+    "features": lambda: _family(Feature),
+    "encoders": lambda: _family(Encoder),
+    "losses": lambda: _family(Loss),
+    "recipes": _recipes,
+    "spaces": _spaces,
+}

@@ -1,0 +1,56 @@
+"""Tables for the terminal: accuracy always beside chance and the number of candidates."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+TOP = (1, 5, 10)
+
+
+def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
+    """Top-k accuracy of every study and of its subjects."""
+    table = Table(title="test: finding the right segment among all candidates")
+    table.add_column("study")
+    table.add_column("subject")
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "word top-10"):
+        table.add_column(name, justify="right")
+    for _, study in studies.iterrows():
+        for _, row in subjects[subjects["study"] == study["study"]].iterrows():
+            table.add_row(str(row["study"]), str(row["subject"]), *_cells(row))
+        table.add_row(str(study["study"]), "all", *_cells(study), style="bold", end_section=True)
+    return table
+
+
+def _cells(row: "pd.Series[Any]") -> list[str]:
+    accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
+    return [str(row["segments"]), str(row["candidates"]), *accuracies, f"{row['word_top10']:.1%} of {row['words']}"]
+
+
+def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequence[str]) -> Table:
+    """The trials of a sweep, best first."""
+    table = Table(title=f"sweep: {len(trials)} trials, best {metric} first")
+    for name in ("trial", *keys, "epochs", metric, "state"):
+        table.add_column(name.split(".")[-1] if name in keys else name, justify="right" if name != "state" else "left")
+    for trial in trials:
+        score = trial["score"]
+        shown = "" if score is None else (f"{score:.1%}" if "top" in metric else f"{score:.4f}")
+        values = [_short(trial["params"].get(key, "")) for key in keys]
+        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"])
+    return table
+
+
+def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> Table:
+    """Every setting by its dotted name; what is not the default is marked."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("setting")
+    table.add_column("value")
+    for key, value in tree.items():
+        changed = any(key == name or key.startswith(f"{name}.") for name in differences)
+        table.add_row(key, str(value), style="bold green" if changed else "")
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Studies: where recordings and what was heard come from. One file each; ``base.py`` says how to add one."""

@@ -1,0 +1,74 @@
+"""Study: the family of datasets. To add one, add a file beside this one; it is found by being there.
+
+The smallest complete study:
+
+>>> from raybrain.studies.base import Facts, Study
+>>> class Tone(Study, name="tone"):
+...     '''One subject who hears one word in a file of your own.'''
+...     facts = Facts(licence="CC0", language="en", device="EEG")
+...     path: str = "tone.wav"
+...     def recordings(self, root):
+...         return [Recording(study="tone", subject="01")]
+...     def raw(self, root, recording):
+...         import mne, numpy as np
+...         info = mne.create_info(["Fz", "Cz"], sfreq=100.0, ch_types="eeg", verbose=False)
+...         return mne.io.RawArray(np.zeros((2, 3000)), info.set_montage("standard_1020"), verbose=False)
+...     def events(self, root, recording):
+...         return [Sound(start=0.0, duration=30.0, filepath=self.path), Word(start=1.0, duration=0.5, word="hello")]
+>>> study = Study.parse("tone")
+>>> [len(study.events(Path("."), r)) for r in study.recordings(Path("."))]
+[2]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from raybrain.config import Choice
+from raybrain.events import Event, Sound, Word  # noqa: F401  (the doctest above)
+from raybrain.recording import Recording
+
+if TYPE_CHECKING:
+    import mne
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a study before a byte of it is read. ``recordings`` 0 means: depends on the settings."""
+
+    licence: str
+    language: str
+    device: str
+    doi: str = ""
+    recordings: int = 0
+
+
+class Study(Choice):
+    """Recordings of people who listen to speech, and what they heard when. Its settings are the fields of a kind."""
+
+    facts: ClassVar[Facts]
+    blocks_by: ClassVar[Literal["sentence", "sound"]] = "sentence"
+
+    def fetch(self, cache: Path) -> Path:
+        """Have the study on disk (download it, make it) and return its root folder. Cheap when it is there already."""
+        return cache
+
+    def recordings(self, root: Path) -> list[Recording]:
+        """All recordings, sorted.
+
+        Raises:
+            InputError: if there are none.
+        """
+        raise NotImplementedError
+
+    def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
+        """The continuous signal, lazily where the format allows. Times start at the first sample."""
+        raise NotImplementedError
+
+    def events(self, root: Path, recording: Recording) -> list[Event]:
+        """Sounds, words and phonemes, in seconds from the first sample. Sounds name existing files."""
+        raise NotImplementedError
+
+    def sources(self, root: Path, recording: Recording) -> list[Path]:
+        """The files this recording is read from; a change of any of them makes it anew."""
+        return []

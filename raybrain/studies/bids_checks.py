@@ -1,0 +1,95 @@
+"""Is a recording of a BIDS dataset all there? Readers take a cut-off data file for a short one and say nothing."""
+
+import json
+import re
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raybrain.config import InputError
+
+if TYPE_CHECKING:
+    import mne
+
+BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
+EVENTS_SLACK_S = 0.5
+
+
+def check_brainvision(header: Path) -> None:
+    """A BrainVision data file must be there and hold whole samples, as many as its header says if it says so.
+
+    Raises:
+        InputError: it does not.
+    """
+    if header.suffix != ".vhdr" or not header.is_file():
+        return
+    settings = dict(re.findall(r"^(\w+)=(.*?)\s*$", header.read_text(encoding="latin-1"), flags=re.MULTILINE))
+    data = header.parent / settings.get("DataFile", "").replace("$b", header.stem)
+    if not data.is_file():
+        raise InputError(f"{header} names the data file {data.name!r}, which is not there")
+    width = BYTES.get(settings.get("BinaryFormat", ""), 0) * int(settings.get("NumberOfChannels", "0"))
+    if not width or settings.get("DataFormat", "BINARY") != "BINARY":
+        return
+    size = data.stat().st_size
+    samples, rest = divmod(size, width)
+    promised = int(settings.get("DataPoints", "0") or 0)
+    if rest or not samples or samples < promised:
+        raise InputError(
+            f"{data} is truncated: {size} bytes are {size / width:.2f} samples of {width} bytes"
+            + (f", of {promised} its header promises" if promised else "")
+        )
+
+
+def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -> None:
+    """A recording must last as long as its sidecar's RecordingDuration, to the digits given there.
+
+    Raises:
+        InputError: it is shorter.
+    """
+    promised = _recording_duration(sidecars)
+    rate_hz = float(raw.info["sfreq"])
+    lasts = raw.n_times / rate_hz
+    if promised is None:
+        return
+    slack = 10.0 ** min(0, int(promised.as_tuple().exponent)) + 2 / rate_hz
+    if lasts < float(promised) - slack:
+        raise InputError(
+            f"{_data_file(raw, file)} is truncated: {lasts:.1f} s of {float(promised):.1f} s "
+            "(RecordingDuration); get the file again"
+        )
+
+
+def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None) -> None:
+    """A recording must go on until its last event starts.
+
+    Raises:
+        InputError: it does not.
+    """
+    from raybrain.studies.bids_events import last_onset
+
+    last = last_onset(events) if events else 0.0
+    lasts = raw.n_times / float(raw.info["sfreq"])
+    if lasts < last - EVENTS_SLACK_S:
+        raise InputError(
+            f"{_data_file(raw, file)} lasts {lasts:.1f} s, but {events} goes on to {last:.1f} s: "
+            "the file is truncated, or onsets do not count from its first sample"
+        )
+
+
+def _recording_duration(sidecars: Sequence[Path]) -> Decimal | None:
+    """RecordingDuration of the most specific sidecar that has one."""
+    for sidecar in sorted(sidecars, key=lambda file: (len(file.parts), len(file.name)), reverse=True):
+        try:
+            found = json.loads(sidecar.read_text(encoding="utf-8-sig")).get("RecordingDuration")
+            duration = Decimal(str(found))
+        except (ValueError, AttributeError, InvalidOperation):  # n/a, or no JSON object
+            continue
+        if duration.is_finite():
+            return duration
+    return None
+
+
+def _data_file(raw: "mne.io.BaseRaw", file: Path) -> Path:
+    named = [name for name in raw.filenames if name]
+    return Path(named[0]) if named else file

@@ -1,0 +1,65 @@
+"""Checkpoint: what a run keeps on disk so that it can be killed anywhere and go on to the very same result."""
+
+import errno
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raybrain.config import InputError
+from raybrain.store import aside, write_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training run.
+
+    ``last.pt`` holds everything an exact resume needs, ``best.pt`` the weights with the lowest valid loss, ``result.json``
+    appears when the run is done. A file is replaced only by a whole one.
+    """
+
+    path: Path
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Write a checkpoint whole or not at all.
+
+        Raises:
+            InputError: if the disk is full; what was there before stays.
+        """
+        try:
+            with aside(self.path / f"{name}.pt") as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
+            reason = "the disk is full" if full else str(error).splitlines()[0]
+            raise InputError(
+                f"cannot write {self.path / name}.pt: {reason}; the last whole checkpoint is kept, "
+                "make room and run the same command again"
+            ) from None
+
+    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """A checkpoint, or None."""
+        try:
+            found: dict[str, Any] = torch.load(self.path / f"{name}.pt", map_location=device, weights_only=True)
+        except FileNotFoundError:
+            return None
+        return found
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        write_json(self.path / f"{name}.json", value)
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON file, or None."""
+        try:
+            return json.loads((self.path / f"{name}.json").read_text())
+        except FileNotFoundError:
+            return None
+
+
+def _free(path: Path) -> int:
+    stat = os.statvfs(path)
+    return stat.f_bavail * stat.f_frsize

@@ -1,0 +1,189 @@
+"""Loop: steps, epochs, validation, early stopping and checkpoints. The same in a Ray worker, a sweep's trial and a notebook."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from raybrain.config import InputError
+from raybrain.experiment import Experiment
+from raybrain.metrics import chance
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.order import Contrast, Order
+from raybrain.train.retrieval import pools, rank_rows
+from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.tables import Tables
+
+CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
+EXPLODED = 1e4  # times the first loss
+TOP = (1, 5, 10)
+
+
+class Listener(Protocol):
+    """Who is told how training goes. Both are called on every worker."""
+
+    def step(self, epoch: int, step: int, of: int) -> None:
+        """``step`` of ``of`` updates of an epoch are done."""
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        """An epoch is done and its checkpoint written."""
+
+
+@dataclass
+class State:
+    """Where a run stands. ``history`` has a row a finished epoch; ``loss`` adds up the unfinished one's losses."""
+
+    step: int
+    loss: Tensor
+    first: Tensor  # loss of the first step
+    bad_step: Tensor  # the first step with a loss that is not finite or has exploded; -1 for none
+    best: float = math.inf
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def stale(self) -> int:
+        """Epochs since the last better valid loss."""
+        losses = [row["valid_loss"] for row in self.history]
+        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
+class Diverged(InputError):
+    """The loss is not finite or has exploded: training again would only do so again."""
+
+
+class Training:
+    """One run of training on one of ``place.world`` workers."""
+
+    def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, folder: RunFolder) -> None:
+        self.config, self.tables, self.sizes, self.place, self.folder = experiment.train, tables, sizes, place, folder
+        networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
+        self.learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
+        self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
+        self.state = self._resume()
+        self.pools = pools(tables, "valid_words")
+
+    def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
+        """Train to the end and return the history.
+
+        Args:
+            listener: is told of steps and epochs.
+            checkpoint_s: seconds between checkpoints inside an epoch.
+
+        Raises:
+            Diverged: if the loss is not finite or explodes.
+            InputError: if a checkpoint cannot be written.
+        """
+        saved = began = time.monotonic()
+        before = self.state.seconds
+        updates = self.sizes.updates_per_epoch
+        while len(self.state.history) < self.config.epochs and self.state.stale < self.config.patience:
+            epoch = len(self.state.history)
+            while self.state.step < (epoch + 1) * updates:
+                self._step()
+                done = self.state.step - epoch * updates
+                if done % CHECK_STEPS == 0 or checkpoint_s == 0:
+                    self._refuse_bad()
+                    if time.monotonic() - saved >= checkpoint_s:
+                        self.state.seconds = before + time.monotonic() - began
+                        self._save()
+                        saved = time.monotonic()
+                listener.step(epoch, done, updates)
+            self._refuse_bad()
+            self.state.seconds = before + time.monotonic() - began
+            self._finish_epoch(epoch)
+            saved = time.monotonic()
+            listener.epoch(self.state.history[-1])
+        return self.state.history
+
+    def _step(self) -> None:
+        state, step = self.state, self.state.step
+        loss = self.learner.update(self.order.batch(step), self.order.extra(step), step)
+        if step == 0:
+            state.first = loss.clone()
+        bad = ~torch.isfinite(loss) | (loss > EXPLODED * state.first.clamp(min=1.0))
+        state.bad_step = torch.where((state.bad_step < 0) & bad, step, state.bad_step)
+        state.loss = state.loss + loss.double()
+        state.step = step + 1
+
+    def _refuse_bad(self) -> None:
+        step = int(self.state.bad_step)
+        if step < 0:
+            return
+        names = self.tables.names(self.order.batch(step).tolist())
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        kept = self.folder.path / "last.pt"
+        last = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint before it"
+        raise Diverged(
+            f"the loss is not finite or has exploded at step {step} (recordings in the batch: {shown}); {last}; "
+            "type a lower optim.lr or set window.clamp"
+        )
+
+    def _finish_epoch(self, epoch: int) -> None:
+        loss = float(self.state.loss) / self.sizes.updates_per_epoch
+        valid = self._valid_loss()
+        self.state.history.append(
+            {"epoch": epoch + 1, "train_loss": loss, "valid_loss": valid, **self._valid_retrieval(), "seconds": self.state.seconds}
+        )
+        self.state.loss = torch.zeros_like(self.state.loss)
+        if valid < self.state.best:
+            self.state.best = valid
+            if self.place.rank == 0:
+                self.folder.save("best", {"model": self.learner.state()["model"], "epoch": epoch + 1})
+        self._save()
+
+    @torch.no_grad()
+    def _valid_loss(self) -> float:
+        """The mean loss over the valid split, in groups as large as in training, whoever computes which."""
+        self.learner.model.eval()
+        rows = self.tables.rows["valid"]
+        groups = rows.split(self.sizes.group)
+        total = torch.zeros((), dtype=torch.float64, device=self.place.device)
+        for number in range(self.place.rank, len(groups), self.place.world):
+            group = groups[number]
+            targets = torch.arange(len(group), device=self.place.device)
+            losses = self.learner.model.loss(self.learner.estimates(group), self.learner.speech(group), targets)
+            total += losses.double().sum()
+        return float(self._summed(total)) / len(rows)
+
+    def _valid_retrieval(self) -> dict[str, float]:
+        """Top-k accuracy at the word onsets of the valid split, averaged over studies, with what chance would give."""
+        found: dict[str, float] = {}
+        for pool in self.pools:
+            ranks, _ = rank_rows(self.learner, pool, self.place.share(len(pool.rows)))
+            hits = torch.tensor([(ranks <= k).sum() for k in TOP], dtype=torch.float64, device=self.place.device)
+            for k, share in zip(TOP, (self._summed(hits) / len(pool.rows)).tolist(), strict=True):
+                found[f"valid_top{k}"] = found.get(f"valid_top{k}", 0.0) + share / len(self.pools)
+            found["valid_chance10"] = found.get("valid_chance10", 0.0) + chance(10, len(pool.stands)) / len(self.pools)
+        return found
+
+    def _summed(self, tensor: Tensor) -> Tensor:
+        if self.place.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def _save(self) -> None:
+        if self.place.rank != 0:
+            return
+        self.folder.save("last", self.learner.state() | {"state": vars(self.state)})
+
+    def _resume(self) -> State:
+        device = self.place.device
+        saved = self.folder.load("last", device)
+        if saved is not None:
+            self.learner.load(saved)
+            return State(**saved["state"])
+        zero = torch.zeros((), dtype=torch.float64, device=device)
+        return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
+
+
+def describe(metrics: dict[str, float], epochs: int) -> str:
+    """An epoch in one line, accuracy beside chance."""
+    line = f"epoch {metrics['epoch']:.0f}/{epochs}  train loss {metrics['train_loss']:.3f}  valid loss {metrics['valid_loss']:.3f}"
+    if "valid_top10" in metrics:
+        line += f"  valid top-10 {metrics['valid_top10']:.1%} (chance {metrics['valid_chance10']:.1%})"
+    return line

@@ -1,0 +1,205 @@
+"""Run: an experiment and prepared data -> a trained encoder, with Ray Train; again with the same command, it goes on."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from raybrain.cluster import Cluster, gpus_per_worker, ray_session
+from raybrain.config import InputError, differences, flat, tree
+from raybrain.experiment import Experiment
+from raybrain.prepare.run import Prepared
+from raybrain.prepare.tasks import feature_name
+from raybrain.tracking import Run, Tracker
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.loop import describe
+from raybrain.train.order import contrast, resolve
+from raybrain.train.worker import TrainJob, train_worker
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training run."""
+
+    job: TrainJob
+    history: list[dict[str, float]]
+    tracking: Run
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The metrics of the epoch whose weights are kept: the lowest valid loss."""
+        return min(self.history, key=lambda row: row["valid_loss"])
+
+
+def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> TrainJob:
+    """What to train on what, in the folder named by both.
+
+    Raises:
+        InputError: if the batch does not divide among the workers.
+    """
+    experiment = experiment.model_copy(update={"train": resolve(experiment.train, cluster.workers)})
+    contrast(experiment.train, cluster.workers, prepared.store.manifest["counts"]["train"])
+    return TrainJob(
+        experiment=experiment,
+        cluster=cluster,
+        store=prepared.store,
+        recordings=prepared.recordings,
+        digest=prepared.digest,
+        features=tuple(feature_name(feature) for feature in experiment.data.features),
+        folder=RunFolder(cluster.home / "runs" / f"{experiment.signature}-{prepared.digest[:8]}"),
+    )
+
+
+def tracked(job: TrainJob, name: str = "", parent: str | None = None) -> TrainJob:
+    """The job with its MLflow run: the one it had before if that is still there, else a new one."""
+    tracker = Tracker.open(job.cluster.home)
+    known = job.folder.read("tracking")
+    run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
+    if run is None:
+        tags = {"signature": job.experiment.signature, "data": job.digest, "workers": job.cluster.workers}
+        changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
+        run = tracker.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
+        job.folder.write("tracking", {"id": run.id, "uri": run.uri})
+    return TrainJob(**{**vars(job), "tracking": run})
+
+
+def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained:
+    """Train what is not trained yet.
+
+    Raises:
+        InputError: if the batch does not divide, the loss diverges or the disk is full.
+    """
+    job = make_job(experiment, prepared, cluster)
+    finished = load(job)
+    if finished:
+        return finished
+    job = tracked(job)
+    assert job.tracking
+    job.folder.write("experiment", tree(job.experiment))
+    try:
+        with ray_session(cluster), _watched(job):
+            _fit(job)
+    except BaseException as error:
+        job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    return finish(job)
+
+
+def load(job: TrainJob) -> Trained | None:
+    """The finished run of a job, or None."""
+    result = job.folder.read("result")
+    known = job.folder.read("tracking")
+    if result is None or known is None:
+        return None
+    return Trained(job, result["history"], Run(known["uri"], known["id"]))
+
+
+def finish(job: TrainJob) -> Trained:
+    """Turn what the workers left behind into a result.
+
+    Raises:
+        InputError: if the loss diverged.
+    """
+    assert job.tracking
+    error = job.folder.read("error")
+    if error:
+        (job.folder.path / "error.json").unlink()  # the same command may try again, with mended data say
+        job.tracking.end("FAILED")
+        raise InputError(error)
+    history = job.folder.read("history")
+    job.tracking.tags({f"step.{key}": value for key, value in job.folder.read("sizes").items()})
+    job.tracking.artifact(job.folder.path / "best.pt")
+    job.tracking.artifact(job.folder.path / "experiment.json")
+    job.folder.write("result", {"signature": job.experiment.signature, "digest": job.digest, "history": history})
+    job.tracking.end("FINISHED")
+    return Trained(job, history, job.tracking)
+
+
+def _fit(job: TrainJob) -> None:
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    cluster = job.cluster
+    use_gpu = gpus_per_worker(cluster) > 0
+    needed = cluster.workers * cluster.cpus_per_worker
+    there = int(ray.cluster_resources().get("CPU", 0))
+    if needed > there:
+        raise InputError(f"{cluster.workers} workers need {needed} CPUs and the cluster has {there}; type --workers {there}")
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=cluster.workers, use_gpu=use_gpu, resources_per_worker={"CPU": cluster.cpus_per_worker}
+        ),
+        run_config=ray.train.RunConfig(
+            storage_path=str(job.folder.path / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise told(error) from error
+
+
+def told(error: BaseException) -> BaseException:
+    """What a worker meant to say to a person, dug out of what Ray wraps around it; ``error`` itself if there is nothing."""
+    seen: list[Any] = [error]
+    for item in seen:
+        if isinstance(item, InputError):
+            return InputError(str(getattr(item, "cause", item)).splitlines()[-1])
+        workers = getattr(item, "worker_failures", None) or {}
+        inner = [item.__cause__, getattr(item, "cause", None), *workers.values()]
+        seen += [found for found in inner if isinstance(found, BaseException) and found not in seen]
+    return error
+
+
+@contextmanager
+def _watched(job: TrainJob) -> Iterator[None]:
+    """A progress bar fed by the run folder, and a line for every epoch, while the block runs."""
+    stop = threading.Event()
+    epochs = job.experiment.train.epochs
+    seen = len(job.folder.read("history") or [])
+    columns = (TextColumn("train: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+
+    def watch(progress: Progress) -> None:
+        nonlocal seen
+        bar = progress.add_task("starting workers", total=None)
+        told_sizes = False
+        while True:
+            last = stop.wait(0.5)
+            sizes = job.folder.read("sizes")
+            if sizes and not told_sizes:
+                progress.print(_sizes_line(sizes), highlight=False)
+                told_sizes = True
+            history = job.folder.read("history") or []
+            for row in history[seen:]:
+                progress.print(describe(row, epochs), highlight=False)
+            seen = max(seen, len(history))
+            now = job.folder.read("progress")
+            if now:
+                progress.update(bar, description=f"epoch {now['epoch'] + 1}/{epochs}", completed=now["step"], total=now["of"])
+            if last:
+                return
+
+    with Progress(*columns, console=console, transient=True) as progress:
+        thread = threading.Thread(target=watch, args=(progress,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _sizes_line(sizes: dict[str, Any]) -> str:
+    from raybrain.train.order import Contrast
+
+    names = ("batch", "workers", "per_worker", "group", "extra", "updates_per_epoch")
+    return f"{Contrast(**{name: sizes[name] for name in names}).describe()}; data in {sizes['data']}"

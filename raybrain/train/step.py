@@ -1,0 +1,224 @@
+"""Step: from the rows of a batch to changed weights. Plain torch; with several processes it talks through torch.distributed.
+
+The guarantee: the same rows give the same loss, gradients and weights for any number of workers. Each worker encodes its
+slice of the batch and ranks its estimates against the candidates of the whole group. Stored features are the same on every
+worker, so nothing is exchanged for them; a trained speech side is gathered with its gradient. Losses are summed, divided by
+the size of the whole batch, and gradients are summed over workers in one buffer of fixed layout (DistributedDataParallel
+averages, and rearranges its buckets after the first step, so that a resumed run would add in another order).
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from raybrain.batch import step_draws
+from raybrain.encoders.base import Encoder, SpeechEncoder
+from raybrain.experiment import OptimConfig
+from raybrain.losses import Loss, LossModule
+from raybrain.train.order import Contrast
+from raybrain.train.tables import Tables
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands among the workers, and what it computes on and with."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = torch.device("cpu")
+    dtype: torch.dtype = torch.float32
+    autocast: bool = False
+    compile: bool = False
+
+    def mixed(self) -> AbstractContextManager[Any]:
+        """Automatic mixed precision, or nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+
+    def share(self, count: int) -> slice:
+        """This worker's slice of ``count`` items in one global order."""
+        return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is trained: settings of the three parts."""
+
+    encoder: Encoder
+    speech: SpeechEncoder
+    loss: Loss
+
+
+class Model(nn.Module):
+    """Encoder, speech side (if one is trained) and loss: everything that has weights."""
+
+    def __init__(self, networks: Networks, tables: Tables) -> None:
+        super().__init__()
+        shapes = tables.shapes
+        size = networks.speech.size(shapes.features)
+        shapes = type(shapes)(**{**vars(shapes), "features": size})
+        self.encoder = networks.encoder.build(shapes)
+        self.speech = networks.speech.build(tables.shapes.features)
+        self.loss: LossModule = networks.loss.build(shapes)
+
+
+class Learner:
+    """A model, its optimiser and the data, in one of ``place.world`` processes."""
+
+    def __init__(self, networks: Networks, optim: OptimConfig, tables: Tables, sizes: Contrast, seed: int, place: Place):
+        torch.manual_seed(seed)
+        self.model = Model(networks, tables).to(place.device, place.dtype)
+        self.tables, self.sizes, self.seed, self.place = tables, sizes, seed, place
+        self.encode = torch.compile(self.model.encoder) if place.compile else self.model.encoder
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=optim.lr,
+            betas=(0.9, optim.beta2),
+            weight_decay=optim.weight_decay,
+            fused=place.device.type == "cuda",
+        )
+
+    def update(self, rows: Tensor, extra: Tensor, step: int) -> Tensor:
+        """One optimiser step on a batch.
+
+        Args:
+            rows: [batch], the segments of all workers.
+            extra: [extra], segments that serve as negatives only.
+            step: keys the random draws.
+
+        Returns:
+            The mean loss over the whole batch, on the device; the same on every worker.
+        """
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(rows, extra, step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = self._sum_gradients(loss.detach())
+        self.optimizer.step()
+        return total
+
+    def loss(self, rows: Tensor, extra: Tensor, step: int) -> Tensor:
+        """This worker's part of the mean loss over a batch; the parts of all workers add up to it."""
+        mine = self.place.share(len(rows))
+        estimates = self.estimates(rows[mine], step)
+        candidates = self._candidates(rows, extra)
+        losses = []
+        for group in self._groups(len(rows), mine):
+            own = slice(max(group.start, mine.start) - mine.start, min(group.stop, mine.stop) - mine.start)
+            targets = torch.arange(own.start, own.stop, device=estimates.device) + mine.start - group.start
+            losses.append(self.model.loss(estimates[own], candidates(group), targets).sum())
+        return torch.stack(losses).sum() / len(rows)
+
+    def estimates(self, rows: Tensor, step: int = 0) -> Tensor:
+        """What the encoder makes of some segments, [rows features time]."""
+        batch = self.tables.batch(rows.to(self.tables.device), step_draws(self.seed, step, self.place.device))
+        batch = batch.to(self.place.device, self.place.dtype)
+        with self.place.mixed():
+            estimates: Tensor = self.encode(batch)
+        return estimates
+
+    def speech(self, rows: Tensor) -> Tensor:
+        """The candidates some segments stand for, [rows features time], after the trained speech side if there is one."""
+        speech = self.tables.speech(rows.to(self.tables.device)).to(self.place.device, self.place.dtype, non_blocking=True)
+        if self.model.speech is None:
+            return speech
+        with self.place.mixed():
+            encoded: Tensor = self.model.speech(speech)
+        return encoded
+
+    def _groups(self, batch: int, mine: slice) -> Iterator[slice]:
+        """The groups of the batch that hold a row of this worker."""
+        first = mine.start // self.sizes.group * self.sizes.group
+        for start in range(first, mine.stop, self.sizes.group):
+            yield slice(start, min(start + self.sizes.group, batch))
+
+    def _candidates(self, rows: Tensor, extra: Tensor) -> "Stored | Gathered":
+        if self.model.speech is None:
+            return Stored(self, rows, extra)
+        mine, more = self.place.share(len(rows)), self.place.share(len(extra))
+        encoded = self.speech(torch.cat([rows[mine], extra[more]]))
+        return Gathered(self.place, encoded, len(rows), len(extra))
+
+    def _sum_gradients(self, loss: Tensor) -> Tensor:
+        """Add up gradients and loss over all workers, in one exchange; nothing is exchanged by one worker alone."""
+        if self.place.world == 1:
+            return loss
+        pieces = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        flat = torch.cat([piece.reshape(-1) for piece in pieces] + [loss.reshape(1).to(pieces[0].dtype)])
+        dist.all_reduce(flat)
+        for parameter, total in zip(self.parameters, flat[:-1].split([p.numel() for p in self.parameters]), strict=True):
+            parameter.grad = total.view_as(parameter)
+        return flat[-1]
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimiser, for a checkpoint."""
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a state; one without an optimiser changes the weights only."""
+        self.model.load_state_dict(state["model"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+
+
+class Stored:
+    """Candidates that are stored features: every worker has them all."""
+
+    def __init__(self, learner: Learner, rows: Tensor, extra: Tensor) -> None:
+        self.learner, self.rows, self.extra = learner, rows, extra
+
+    def __call__(self, group: slice) -> Tensor:
+        """The candidates of a group, extra negatives last."""
+        return self.learner.speech(torch.cat([self.rows[group], self.extra]))
+
+
+class Gathered:
+    """Candidates of a trained speech side: each worker encoded its share, all have all, gradients flow back."""
+
+    def __init__(self, place: Place, encoded: Tensor, batch: int, extra: int) -> None:
+        if place.world == 1:
+            self.rows, self.extra = encoded[:batch], encoded[batch:]
+            return
+        shares = [Place(rank, place.world) for rank in range(place.world)]
+        sizes = [(_length(share.share(batch)), _length(share.share(extra))) for share in shares]
+        parts = _gather(encoded, [sum(size) for size in sizes], place.rank)
+        self.rows = torch.cat([part[:own] for part, (own, _) in zip(parts, sizes, strict=True)])
+        self.extra = torch.cat([part[own:] for part, (own, _) in zip(parts, sizes, strict=True)])
+
+    def __call__(self, group: slice) -> Tensor:
+        """The candidates of a group, extra negatives last."""
+        return torch.cat([self.rows[group], self.extra])
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _gather(tensor: Tensor, lengths: list[int], rank: int) -> list[Tensor]:
+    """The tensors of all workers, of these lengths, with gradients to each."""
+    longest = max(lengths)
+    padded = torch.cat([tensor, tensor.new_zeros(longest - len(tensor), *tensor.shape[1:])])
+    gathered: Tensor = _AllGather.apply(padded, rank, len(lengths))  # type: ignore[no-untyped-call]
+    return [part[:length] for part, length in zip(gathered.split(longest), lengths, strict=True)]
+
+
+class _AllGather(torch.autograd.Function):
+    """Concatenate over workers. Each worker's loss depends on what all sent, so gradients are summed before they go back."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, rank: int, world: int) -> Tensor:
+        ctx.rank, ctx.length = rank, len(tensor)
+        out = tensor.new_empty(world * len(tensor), *tensor.shape[1:])
+        dist.all_gather(list(out.split(len(tensor))), tensor.contiguous())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradients[0].contiguous()
+        dist.all_reduce(gradient)
+        return gradient[ctx.rank * ctx.length : (ctx.rank + 1) * ctx.length], None, None

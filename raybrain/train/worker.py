@@ -1,0 +1,105 @@
+"""Worker: one training process, in a Ray Train worker or in the process of a sweep's trial."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from raybrain.cluster import Cluster
+from raybrain.experiment import Experiment
+from raybrain.store import Store
+from raybrain.tracking import Run
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.loop import Diverged, Training
+from raybrain.train.order import contrast
+from raybrain.train.step import Place
+from raybrain.train.tables import Tables, open_tables
+
+PROGRESS_S = 0.5  # between two looks people can take
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All a worker needs to know, as plain values."""
+
+    experiment: Experiment
+    cluster: Cluster
+    store: Store
+    recordings: tuple[str, ...]
+    digest: str
+    features: tuple[str, ...]
+    folder: RunFolder
+    tracking: Run | None = None
+
+    def tables(self, device: torch.device) -> Tables:
+        """The data, on ``device`` where it fits."""
+        tables = open_tables(
+            self.store, self.recordings, self.digest, list(self.features), self.cluster.maps, self.experiment.window
+        )
+        return tables.place(device)
+
+
+class Reporter(Protocol):
+    """Who else hears of a finished epoch: Ray Train, a Tune trial, or nobody."""
+
+    def __call__(self, metrics: dict[str, Any]) -> None:
+        """Called on every worker."""
+
+
+class Progress:
+    """Tells the run folder (for the progress bar) and MLflow, from the first worker; and the reporter, from all."""
+
+    def __init__(self, job: TrainJob, place: Place, report: Reporter) -> None:
+        self.job, self.first, self.report = job, place.rank == 0, report
+        self.last = 0.0
+
+    def step(self, epoch: int, step: int, of: int) -> None:
+        """Note where training stands, every now and then."""
+        if self.first and (step == of or time.monotonic() - self.last > PROGRESS_S):
+            self.last = time.monotonic()
+            self.job.folder.write("progress", {"epoch": epoch, "step": step, "of": of})
+
+    def epoch(self, metrics: dict[str, float]) -> None:
+        """Keep the metrics of a finished epoch."""
+        if self.first:
+            history = [*(self.job.folder.read("history") or []), metrics]
+            self.job.folder.write("history", [row for row in history[:-1] if row["epoch"] < metrics["epoch"]] + [metrics])
+            if self.job.tracking:
+                self.job.tracking.metrics({k: v for k, v in metrics.items() if k != "epoch"}, step=int(metrics["epoch"]))
+        self.report(metrics)
+
+
+def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) -> Place:
+    """Where a worker stands and how it computes."""
+    if device.type == "cpu":
+        torch.set_num_threads(cluster.cpus_per_worker)
+    else:
+        torch.set_float32_matmul_precision("high")
+    mixed = cluster.precision == "bfloat16" or (cluster.precision == "auto" and device.type == "cuda")
+    return Place(rank, world, device, autocast=mixed, compile=cluster.compile)
+
+
+def work(job: TrainJob, place: Place, report: Reporter) -> None:
+    """Train to the end. A loss that diverges is written to the run folder rather than raised: a restart would not help."""
+    tables = job.tables(place.device)
+    sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
+    training = Training(job.experiment, tables, sizes, place, job.folder)
+    if place.rank == 0:
+        job.folder.write("sizes", vars(sizes) | {"candidates": sizes.candidates, "data": tables.where})
+    try:
+        training.run(Progress(job, place, report), job.cluster.checkpoint_s)
+    except Diverged as error:
+        if place.rank == 0:
+            job.folder.write("error", str(error))
+
+
+def train_worker(config: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+    import ray.train.torch
+
+    job: TrainJob = config["job"]
+    context = ray.train.get_context()
+    place = make_place(job.cluster, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    work(job, place, lambda metrics: ray.train.report(dict(metrics)))

@@ -1,0 +1,102 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from raybrain.batch import Shapes
+from raybrain.config import InputError, override
+from raybrain.losses import Contrastive, Loss
+
+SHAPES = Shapes(channels=1, subjects=1, features=3, times=20, rate_hz=10.0, tmin_s=-0.5)
+ROWS, CANDIDATES = 4, 6
+TARGETS = torch.tensor([2, 0, 5, 3])
+
+
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    estimates, candidates = (torch.randn(n, SHAPES.features, SHAPES.times, generator=generator) for n in (ROWS, CANDIDATES))
+    return estimates, candidates
+
+
+def test_kinds() -> None:
+    assert set(Loss.kinds()) >= {"contrastive", "l1", "mse"}
+
+
+def test_contrastive_by_hand(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    losses = Contrastive().build(SHAPES)(estimates, candidates, TARGETS)
+    for row, target in enumerate(TARGETS):
+        logits = torch.stack([(estimates[row] * one).sum() / one.square().sum().sqrt() for one in candidates])
+        torch.testing.assert_close(losses[row], logits.exp().sum().log() - logits[target])
+
+
+def test_more_candidates_are_more_negatives(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss, targets = Contrastive().build(SHAPES), torch.arange(ROWS)
+    assert (loss(estimates, candidates, targets) > loss(estimates, candidates[:ROWS], targets)).all()
+
+
+def test_a_silent_candidate_gives_no_nan(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair[0].requires_grad_(), pair[1].clone()
+    candidates[1] = 0
+    candidates.requires_grad_()
+    Contrastive().build(SHAPES)(estimates, candidates, TARGETS).sum().backward()
+    assert estimates.grad is not None and candidates.grad is not None
+    assert estimates.grad.isfinite().all() and candidates.grad.isfinite().all()
+
+
+def test_trimmed_uses_its_part_only(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    trimmed = Contrastive(tmin_s=0.0, tmax_s=1.0).build(SHAPES)
+    part = slice(5, 15)  # the anchor is half a second into the window, at 10 Hz
+    whole = Contrastive().build(SHAPES)
+    torch.testing.assert_close(trimmed.scores(estimates, candidates), whole.scores(estimates[..., part], candidates[..., part]))
+
+
+@pytest.mark.parametrize("window", [(1.0, 0.0), (-1.0, 1.0), (0.0, 5.0), (0.0, 0.01)])
+def test_a_window_outside_is_refused(window: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match=r"window from -0\.5 to 1\.5 s"):
+        Contrastive(tmin_s=window[0], tmax_s=window[1]).build(SHAPES)
+
+
+def test_centered_scores_ignore_a_constant(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Contrastive(center=True).build(SHAPES)
+    torch.testing.assert_close(loss.scores(estimates + 3, candidates - 2), loss.scores(estimates, candidates))
+
+
+def test_pooled_scores_ignore_the_order_in_time(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Contrastive(pool=True).build(SHAPES)
+    torch.testing.assert_close(loss.scores(estimates.flip(-1), candidates), loss.scores(estimates, candidates))
+
+
+@pytest.mark.parametrize("options", [{"linear": 2}, {"linear": 2, "pool": True, "center": True}])
+def test_linear_maps_are_trained(options: dict[str, Any], pair: tuple[Tensor, Tensor]) -> None:
+    loss = override(Contrastive(), options).build(SHAPES)
+    loss(*pair, TARGETS).sum().backward()
+    gradients = [p.grad for p in loss.parameters()]
+    assert len(gradients) == 4 and all(grad is not None for grad in gradients)
+
+
+@pytest.mark.parametrize(("name", "difference"), [("l1", torch.abs), ("mse", torch.square)])
+def test_regression_by_hand(name: str, difference: Any, pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Loss.parse(name).build(SHAPES)
+    expected = [difference(estimates[row] - candidates[target]).mean() for row, target in enumerate(TARGETS)]
+    torch.testing.assert_close(loss(estimates, candidates, TARGETS), torch.stack(expected))
+    torch.testing.assert_close(loss.scores(estimates, candidates), Contrastive().build(SHAPES).scores(estimates, candidates))
+
+
+@pytest.mark.parametrize("name", ["contrastive", "l1", "mse"])
+def test_autocast_does_not_make_it_coarse(name: str, pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = (x.bfloat16() for x in pair)
+    loss = Loss.parse(name).build(SHAPES)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = loss(estimates, candidates, TARGETS), loss.scores(estimates, candidates)
+    expected = loss(estimates.float(), candidates.float(), TARGETS), loss.scores(estimates.float(), candidates.float())
+    for value, wanted in zip(values, expected, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, wanted)
