@@ -1,5 +1,6 @@
 """Cluster: where an experiment runs. Never part of its signature, since it must not change the answer."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from raybrain.config import Config, InputError
 
 # Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false"}
+
+QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
 
 class Cluster(Config):
@@ -79,7 +82,13 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     os.environ.update(WORKER_ENVIRONMENT)
-    common = {"runtime_env": {"env_vars": WORKER_ENVIRONMENT}, "logging_level": "warning", "log_to_driver": True}
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    common = {
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+        "logging_level": "error",
+        "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
+    }
     if address:
         try:
             ray.init(address, **common)
@@ -89,7 +98,8 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         temporary = None
     else:
         temporary = tempfile.mkdtemp(prefix="rb-")  # short: it becomes part of socket names
-        ray.init("local", _temp_dir=temporary, include_dashboard=False, **common)
+        # without its dashboard, Ray Train cannot tell whether a run is alive, and a stopped trial keeps its machines
+        ray.init("local", _temp_dir=temporary, include_dashboard=True, **common)
     try:
         yield
     finally:

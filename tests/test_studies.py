@@ -464,7 +464,7 @@ def test_truncated_data_without_a_duration(copy: Path) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("suffix", ["eeg.vhdr", "channels.tsv", "eeg.json"])
+@pytest.mark.parametrize("suffix", ["eeg.vhdr", "eeg.json"])
 def test_unreadable_sidecar(copy: Path, suffix: str) -> None:
     study, recording, file = opened(copy)
     file.with_name(f"sub-01_task-listening_{suffix}").write_text("name\ttype\nno\tsuch\n")

@@ -223,8 +223,9 @@ def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, A
     if not tasks:
         return
     import ray
+    import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False  # type: ignore[attr-defined]

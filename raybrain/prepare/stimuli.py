@@ -1,5 +1,6 @@
 """Plan: which blocks of which recordings go to which split, and which of them are the same stimulus."""
 
+import bisect
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -87,19 +88,19 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
 
 
 def _by_block(events: Sequence[Event], blocks: Sequence[Block]) -> list[tuple[Block, list[Event]]]:
-    """Each block with the events that start in it; sounds are cut at the borders first."""
+    """Each block with its events: words and phonemes that start in it, and sounds, cut at the borders, that lie in it.
+
+    A sound that starts just before the first word of its block was not cut there, so its middle decides.
+    """
     pieces: list[Event] = [*cut_sounds(events, blocks), *(event for event in events if not isinstance(event, Sound))]
-    pieces.sort(key=lambda event: event.start)
-    found = []
-    at = 0
-    for block in blocks:
-        inside = []
-        while at < len(pieces) and pieces[at].start < block.stop - SAME_S / 2:
-            if pieces[at].start >= block.start - SAME_S:
-                inside.append(pieces[at])
-            at += 1
-        found.append((block, inside))
-    return found
+    inside: list[list[Event]] = [[] for _ in blocks]
+    starts = [block.start for block in blocks]
+    for event in sorted(pieces, key=lambda event: event.start):
+        time = (event.start + event.stop) / 2 if isinstance(event, Sound) else event.start + SAME_S / 2
+        number = bisect.bisect_right(starts, time) - 1
+        if number >= 0 and time < blocks[number].stop:
+            inside[number].append(event)
+    return list(zip(blocks, inside, strict=True))
 
 
 def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:

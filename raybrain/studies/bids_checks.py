@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import mne
 
 BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
+COUNTS = ("NumberOfChannels", "DataPoints")
 EVENTS_SLACK_S = 0.5
 
 
@@ -25,15 +26,17 @@ def check_brainvision(header: Path) -> None:
     if header.suffix != ".vhdr" or not header.is_file():
         return
     settings = dict(re.findall(r"^(\w+)=(.*?)\s*$", header.read_text(encoding="latin-1"), flags=re.MULTILINE))
-    data = header.parent / settings.get("DataFile", "").replace("$b", header.stem)
+    if "DataFile" not in settings:
+        return  # the reader says what is wrong with the header
+    data = header.parent / settings["DataFile"].replace("$b", header.stem)
     if not data.is_file():
         raise InputError(f"{header} names the data file {data.name!r}, which is not there")
-    width = BYTES.get(settings.get("BinaryFormat", ""), 0) * int(settings.get("NumberOfChannels", "0"))
+    channels, promised = (int(text) if (text := settings.get(key, "")).isdigit() else 0 for key in COUNTS)
+    width = BYTES.get(settings.get("BinaryFormat", ""), 0) * channels
     if not width or settings.get("DataFormat", "BINARY") != "BINARY":
         return
     size = data.stat().st_size
     samples, rest = divmod(size, width)
-    promised = int(settings.get("DataPoints", "0") or 0)
     if rest or not samples or samples < promised:
         raise InputError(
             f"{data} is truncated: {size} bytes are {size / width:.2f} samples of {width} bytes"

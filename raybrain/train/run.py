@@ -123,6 +123,7 @@ def finish(job: TrainJob) -> Trained:
 
 def _fit(job: TrainJob) -> None:
     import ray.train
+    from ray.train import LoggingConfig
     from ray.train.torch import TorchTrainer
 
     cluster = job.cluster
@@ -140,6 +141,7 @@ def _fit(job: TrainJob) -> None:
         run_config=ray.train.RunConfig(
             storage_path=str(job.folder.path / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
+            logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
     try:
