@@ -26,12 +26,14 @@ app = typer.Typer(
 
 Recipe = Annotated[str, typer.Argument(help="a recipe, see `raybrain list recipes`")]
 Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="changed settings, like encoder.depth=6", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="changed settings, like encoder.depth=6", show_default=False),
 ]
 Home = Annotated[Path | None, typer.Option(help="folder for all that is written; else $RAYBRAIN_HOME, else ~/.raybrain")]
 Json = Annotated[bool, typer.Option("--json", help="make the last line of output one JSON object")]
 Address = Annotated[
-    str | None, typer.Option(help="a running Ray cluster, `auto` for one on this machine; else $RAY_ADDRESS, else starts its own")
+    str | None,
+    typer.Option(help="a running Ray cluster, `auto` for one on this machine; else $RAY_ADDRESS, else starts its own"),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="training processes, one GPU each where there are GPUs")]
 Accept = Annotated[bool, typer.Option("--accept-failed", help="exit 0 though some recordings could not be prepared")]
@@ -127,7 +129,12 @@ def train(
 
 @app.command()
 def evaluate(
-    recipe: Recipe, settings: Settings = None, workers: Workers = 1, home: Home = None, address: Address = None, as_json: Json = False
+    recipe: Recipe,
+    settings: Settings = None,
+    workers: Workers = 1,
+    home: Home = None,
+    address: Address = None,
+    as_json: Json = False,
 ) -> None:
     """Show how well a trained experiment finds the right test segments."""
     from raybrain.config import InputError
@@ -165,7 +172,7 @@ def tune(
     cluster = _cluster(home, address=address, workers=workers)
     sweep = sweeping.make_sweep(load_space(space), _changes(settings), trials)
     prepared = [_prepare(experiment, cluster) for experiment in sweep.data_parts()]
-    with ray_session(sweeping.session_cluster(cluster)):
+    with ray_session(cluster):
         swept = sweeping.run(sweep, prepared, cluster)
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(trials_table(swept.trials, sweep.space.metric, sweep.keys))
@@ -227,7 +234,9 @@ def _prepare(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
     )
     if leaks:
         some = "; ".join(leaks[:3])
-        typer.echo(f"warning: {len(leaks)} sentences stand in two splits ({some}); data.splits.mode=clean keeps them apart", err=True)
+        typer.echo(
+            f"warning: {len(leaks)} sentences stand in two splits ({some}); data.splits.mode=clean keeps them apart", err=True
+        )
     return prepared
 
 
@@ -272,7 +281,9 @@ def _exit_for_failed(prepared: "Prepared", accepted: bool) -> None:
         return
     total = len(prepared.failed) + len(prepared.recordings)
     names = ", ".join(sorted(prepared.failed))
-    typer.echo(f"{len(prepared.failed)} of {total} recordings failed ({names}); add --accept-failed to go without them", err=True)
+    typer.echo(
+        f"{len(prepared.failed)} of {total} recordings failed ({names}); add --accept-failed to go without them", err=True
+    )
     raise typer.Exit(1)
 
 
@@ -303,5 +314,3 @@ def _fail(message: str) -> None:
         traceback.print_exc()
     typer.echo(f"raybrain: {' '.join(message.split())}", err=True)
     sys.exit(2)
-
-

@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt
 from raybrain.config import Config, InputError
 
 # Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
-WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false"}
+WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
 
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
@@ -99,7 +99,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
     else:
         temporary = tempfile.mkdtemp(prefix="rb-")  # short: it becomes part of socket names
         # without its dashboard, Ray Train cannot tell whether a run is alive, and a stopped trial keeps its machines
-        ray.init("local", _temp_dir=temporary, include_dashboard=True, **common)
+        ray.init("local", _temp_dir=temporary, include_dashboard=True, resources={"trial": 64}, **common)
     try:
         yield
     finally:

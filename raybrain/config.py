@@ -98,7 +98,7 @@ class Choice(Config):
             return kind()
         if kind.shorthand is None:
             raise InputError(f"{name!r} takes no value after a colon, found {text!r}; type {name!r}")
-        return override(kind.model_construct(), {kind.shorthand: value})
+        return override(kind(), {kind.shorthand: value})
 
     @model_validator(mode="wrap")
     @classmethod
@@ -130,7 +130,8 @@ def override(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     Raises:
         InputError: an unknown field, a value of the wrong type or range.
     """
-    return _apply(config, {tuple(key.split(".")): value for key, value in changes.items()}, prefix="")
+    changed: ConfigT = _apply(config, {tuple(key.split(".")): value for key, value in changes.items()}, prefix="")
+    return changed
 
 
 def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any:

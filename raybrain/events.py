@@ -6,6 +6,7 @@ splits: a block's split depends on what was said alone, so a sentence falls on o
 """
 
 import hashlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -99,6 +100,7 @@ def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = 
         InputError: if nothing starts a block.
     """
     events = sorted(events, key=lambda event: event.start)
+    starts: list[Event]
     if by == "sound":
         starts = [event for event in events if isinstance(event, Sound)]
     else:
@@ -206,7 +208,7 @@ def cut_sounds(events: Iterable[Event], blocks: Sequence[Block], margin_s: float
             continue
         inside = [time for time in borders if sound.start + margin_s < time < sound.stop - margin_s]
         edges = [sound.start, *(b for a, b in zip([-1.0, *inside], inside, strict=False) if b - a > EDGE_S), sound.stop]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             pieces.append(
                 Sound(
                     start=start,

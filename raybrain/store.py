@@ -239,7 +239,7 @@ def _whole(path: Path, written: dict[str, Any]) -> bool:
         return False
     if stamp == {key: written[key] for key in stamp}:
         return True
-    return stamp["bytes"] == written["bytes"] and file_digest(path) == written["sha256"]
+    return bool(stamp["bytes"] == written["bytes"]) and file_digest(path) == written["sha256"]
 
 
 def _first_line(error: BaseException) -> str:

@@ -112,7 +112,7 @@ def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
                     "rank": segment.numpy(),
                     "candidates": len(pool.stands),
                     "word_rank": word.numpy(),
-                    "words": len(pool.words.unique()),
+                    "words": int(pool.words.max()) + 1,
                 }
             )
         )

@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
     failed: dict[str, str] = {}
     heard = list(_read_events(sources, logs, failed))
     _refuse_nothing(sources, failed)
-    sounds = {
+    sounds: dict[str, dict[str, Any]] = {
         path: {"stamp": stamp(Path(path)), "sha256": file_digest(Path(path))}
         for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
     }
@@ -101,10 +102,8 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
     _refuse_nothing(sources, failed)
     parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
     features = {feature_name(f): _make_feature(f, store, plan, parts) for f in data.features}
-    try:
+    with suppress(InputError):  # there is no manifest the first time
         features = store.manifest["features"] | features
-    except InputError:
-        pass
     write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
     write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
     manifest = {
@@ -228,13 +227,12 @@ def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, A
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.print_on_execution_start = False  # type: ignore[attr-defined]
+    context.print_on_execution_start = False
     items = [{"task": pickle.dumps(task)} for task in tasks]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(function)
     columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        for row in progress.track(dataset.iter_rows(), total=len(items), description=title):
-            yield row
+        yield from progress.track(dataset.iter_rows(), total=len(items), description=title)
 
 
 def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:

@@ -38,8 +38,8 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
         if len(picks) == 0:
             raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
         raw = raw.copy().pick(picks).load_data()
-        finite = np.isfinite(raw.get_data()).all(axis=1)
-        if not finite.all():
+        finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
+        if not all(finite):
             bad = [name for name, good in zip(raw.ch_names, finite, strict=True) if not good]
             raise InputError(f"values that are not numbers in channels {', '.join(bad[:5])}")
         if config.highpass_hz is not None:
@@ -47,8 +47,8 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
         if raw.info["sfreq"] != config.rate_hz:
             raw.resample(config.rate_hz)
         positions, known = sensor_positions(raw.info)
-    bad = np.isin(raw.ch_names, raw.info["bads"])
-    return Signal(raw.get_data().T, list(raw.ch_names), positions, known & ~bad)
+    good = np.array([name not in raw.info["bads"] for name in raw.ch_names], dtype=np.bool_)
+    return Signal(raw.get_data().T, list(raw.ch_names), positions, known & good)
 
 
 def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
         flat = {}
     if not flat or not set(flat) & set(info["ch_names"]):
         flat = _projected(info)
-    known = np.array([name in flat and bool(np.isfinite(flat[name]).all()) for name in info["ch_names"]])
+    known = np.array([name in flat and bool(np.isfinite(flat[name]).all()) for name in info["ch_names"]], dtype=np.bool_)
     positions = np.zeros((len(known), 2))
     if known.any():
         places = np.array([flat[name] for name, found in zip(info["ch_names"], known, strict=True) if found])

@@ -9,10 +9,13 @@ def experiment() -> Experiment:
     return override(
         Experiment(),
         {
+            "data.studies.synthetic.subjects": 3,
+            "data.studies.synthetic.minutes": 4,
             "data.features.mel.bands": 40,
             "encoder.depth": 4,
             "encoder.hidden": 64,
             "encoder.attention.channels": 32,
+            "encoder.initial_linear": 32,
             "train.batch_size": 64,
             "train.contrast_size": 64,
             "train.epochs": 12,

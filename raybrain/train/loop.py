@@ -24,13 +24,16 @@ TOP = (1, 5, 10)
 
 
 class Listener(Protocol):
-    """Who is told how training goes. Both are called on every worker."""
+    """Who is told how training goes, on every worker."""
+
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        """Training goes on after these epochs."""
 
     def step(self, epoch: int, step: int, of: int) -> None:
         """``step`` of ``of`` updates of an epoch are done."""
 
-    def epoch(self, metrics: dict[str, float]) -> None:
-        """An epoch is done and its checkpoint written."""
+    def epoch(self, history: list[dict[str, float]]) -> None:
+        """An epoch, the last of ``history``, is done and its checkpoint written."""
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Training:
         saved = began = time.monotonic()
         before = self.state.seconds
         updates = self.sizes.updates_per_epoch
+        listener.resumed(self.state.history)
         while len(self.state.history) < self.config.epochs and self.state.stale < self.config.patience:
             epoch = len(self.state.history)
             while self.state.step < (epoch + 1) * updates:
@@ -97,7 +101,7 @@ class Training:
             self.state.seconds = before + time.monotonic() - began
             self._finish_epoch(epoch)
             saved = time.monotonic()
-            listener.epoch(self.state.history[-1])
+            listener.epoch(self.state.history)
         return self.state.history
 
     def _step(self) -> None:
@@ -127,7 +131,13 @@ class Training:
         loss = float(self.state.loss) / self.sizes.updates_per_epoch
         valid = self._valid_loss()
         self.state.history.append(
-            {"epoch": epoch + 1, "train_loss": loss, "valid_loss": valid, **self._valid_retrieval(), "seconds": self.state.seconds}
+            {
+                "epoch": epoch + 1,
+                "train_loss": loss,
+                "valid_loss": valid,
+                **self._valid_retrieval(),
+                "seconds": self.state.seconds,
+            }
         )
         self.state.loss = torch.zeros_like(self.state.loss)
         if valid < self.state.best:
@@ -141,7 +151,7 @@ class Training:
         """The mean loss over the valid split, in groups as large as in training, whoever computes which."""
         self.learner.model.eval()
         rows = self.tables.rows["valid"]
-        groups = rows.split(self.sizes.group)
+        groups = torch.split(rows, self.sizes.group)
         total = torch.zeros((), dtype=torch.float64, device=self.place.device)
         for number in range(self.place.rank, len(groups), self.place.world):
             group = groups[number]
@@ -183,7 +193,9 @@ class Training:
 
 def describe(metrics: dict[str, float], epochs: int) -> str:
     """An epoch in one line, accuracy beside chance."""
-    line = f"epoch {metrics['epoch']:.0f}/{epochs}  train loss {metrics['train_loss']:.3f}  valid loss {metrics['valid_loss']:.3f}"
+    line = (
+        f"epoch {metrics['epoch']:.0f}/{epochs}  train loss {metrics['train_loss']:.3f}  valid loss {metrics['valid_loss']:.3f}"
+    )
     if "valid_top10" in metrics:
         line += f"  valid top-10 {metrics['valid_top10']:.1%} (chance {metrics['valid_chance10']:.1%})"
     return line

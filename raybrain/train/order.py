@@ -67,10 +67,10 @@ def contrast(config: TrainConfig, workers: int, segments: int) -> Contrast:
         raise InputError(f"train.batch_size={batch} does not divide among {workers} workers; nearest: {' or '.join(near)}")
     if batch % group:
         sizes = [size for size in range(1, batch + 1) if batch % size == 0]
-        near = sorted(sorted(sizes, key=lambda size: abs(size - group))[:2])
+        nearest = sorted(sorted(sizes, key=lambda size: abs(size - group))[:2])
         raise InputError(
             f"train.contrast_size={group} does not divide train.batch_size={batch}; "
-            f"nearest: {' or '.join(str(size) for size in near)}"
+            f"nearest: {' or '.join(str(size) for size in nearest)}"
         )
     if config.extra_negatives > segments:
         raise InputError(f"train.extra_negatives={config.extra_negatives}, but there are {segments} train segments")

@@ -55,11 +55,13 @@ def pools(tables: Tables, split: str) -> list[Pool]:
 def score_rows(learner: Learner, pool: Pool, mine: slice, progress: Callable[[int], None] = lambda _: None) -> Iterator[Tensor]:
     """Scores of some of a pool's segments against all its candidates, [rows candidates], a few rows at a time."""
     shapes = learner.tables.shapes
-    tiles = pool.stands.split(max(1, TILE_BYTES // (4 * shapes.features * shapes.times)))
+    tiles = torch.split(pool.stands, max(1, TILE_BYTES // (4 * shapes.features * shapes.times)))
     kept = [learner.speech(tile) for tile in tiles] if len(tiles) == 1 else None
-    for rows in pool.rows[mine].split(ROWS_AT_ONCE):
+    for rows in torch.split(pool.rows[mine], ROWS_AT_ONCE):
         estimates = learner.estimates(rows)
-        scores = [learner.model.loss.scores(estimates, kept[i] if kept else learner.speech(tile)) for i, tile in enumerate(tiles)]
+        scores = [
+            learner.model.loss.scores(estimates, kept[i] if kept else learner.speech(tile)) for i, tile in enumerate(tiles)
+        ]
         progress(len(rows))
         yield torch.cat(scores, dim=1)
 
@@ -70,7 +72,7 @@ def rank_rows(
     """The rank of the true segment, and of the true word, for some of a pool's segments; 1 is best."""
     learner.model.eval()
     segment, word = [], []
-    targets = iter(pool.targets[mine].split(ROWS_AT_ONCE))
+    targets = iter(torch.split(pool.targets[mine], ROWS_AT_ONCE))
     with torch.no_grad():
         for scores in score_rows(learner, pool, mine, progress):
             target = next(targets).to(scores.device)

@@ -1,7 +1,7 @@
 """Run: an experiment and prepared data -> a trained encoder, with Ray Train; again with the same command, it goes on."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.loop import describe
 from raybrain.train.order import contrast, resolve
-from raybrain.train.worker import TrainJob, train_worker
+from raybrain.train.worker import TrainJob, best_epoch, train_worker
 
 console = Console(stderr=True)
 
@@ -34,7 +34,7 @@ class Trained:
     @property
     def best(self) -> dict[str, float]:
         """The metrics of the epoch whose weights are kept: the lowest valid loss."""
-        return min(self.history, key=lambda row: row["valid_loss"])
+        return best_epoch(self.history)
 
 
 def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> TrainJob:
@@ -66,6 +66,7 @@ def tracked(job: TrainJob, name: str = "", parent: str | None = None) -> TrainJo
         changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
         run = tracker.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
         job.folder.write("tracking", {"id": run.id, "uri": run.uri})
+        job.folder.write("experiment", tree(job.experiment))
     return TrainJob(**{**vars(job), "tracking": run})
 
 
@@ -81,10 +82,9 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
         return finished
     job = tracked(job)
     assert job.tracking
-    job.folder.write("experiment", tree(job.experiment))
     try:
         with ray_session(cluster), _watched(job):
-            _fit(job)
+            fit(job)
     except BaseException as error:
         job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -121,7 +121,8 @@ def finish(job: TrainJob) -> Trained:
     return Trained(job, history, job.tracking)
 
 
-def _fit(job: TrainJob) -> None:
+def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
+    """Train with Ray Train; ``callbacks`` hear of every epoch."""
     import ray.train
     from ray.train import LoggingConfig
     from ray.train.torch import TorchTrainer
@@ -142,6 +143,7 @@ def _fit(job: TrainJob) -> None:
             storage_path=str(job.folder.path / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
             logging_config=LoggingConfig(log_level="ERROR"),
+            callbacks=list(callbacks),
         ),
     )
     try:
@@ -168,7 +170,13 @@ def _watched(job: TrainJob) -> Iterator[None]:
     stop = threading.Event()
     epochs = job.experiment.train.epochs
     seen = len(job.folder.read("history") or [])
-    columns = (TextColumn("train: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("train: {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
 
     def watch(progress: Progress) -> None:
         nonlocal seen
@@ -178,11 +186,11 @@ def _watched(job: TrainJob) -> Iterator[None]:
             last = stop.wait(0.5)
             sizes = job.folder.read("sizes")
             if sizes and not told_sizes:
-                progress.print(_sizes_line(sizes), highlight=False)
+                progress.print(_sizes_line(sizes), highlight=False, soft_wrap=True)
                 told_sizes = True
             history = job.folder.read("history") or []
             for row in history[seen:]:
-                progress.print(describe(row, epochs), highlight=False)
+                progress.print(describe(row, epochs), highlight=False, soft_wrap=True)
             seen = max(seen, len(history))
             now = job.folder.read("progress")
             if now:

@@ -9,7 +9,7 @@ averages, and rearranges its buckets after the first step, so that a resumed run
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ class Place:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     autocast: bool = False
     compile: bool = False
@@ -151,7 +151,8 @@ class Learner:
         pieces = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
         flat = torch.cat([piece.reshape(-1) for piece in pieces] + [loss.reshape(1).to(pieces[0].dtype)])
         dist.all_reduce(flat)
-        for parameter, total in zip(self.parameters, flat[:-1].split([p.numel() for p in self.parameters]), strict=True):
+        sizes = [parameter.numel() for parameter in self.parameters]
+        for parameter, total in zip(self.parameters, torch.split(flat[:-1], sizes), strict=True):
             parameter.grad = total.view_as(parameter)
         return flat[-1]
 
@@ -204,7 +205,7 @@ def _gather(tensor: Tensor, lengths: list[int], rank: int) -> list[Tensor]:
     longest = max(lengths)
     padded = torch.cat([tensor, tensor.new_zeros(longest - len(tensor), *tensor.shape[1:])])
     gathered: Tensor = _AllGather.apply(padded, rank, len(lengths))  # type: ignore[no-untyped-call]
-    return [part[:length] for part, length in zip(gathered.split(longest), lengths, strict=True)]
+    return [part[:length] for part, length in zip(torch.split(gathered, longest), lengths, strict=True)]
 
 
 class _AllGather(torch.autograd.Function):
@@ -214,7 +215,7 @@ class _AllGather(torch.autograd.Function):
     def forward(ctx: Any, tensor: Tensor, rank: int, world: int) -> Tensor:
         ctx.rank, ctx.length = rank, len(tensor)
         out = tensor.new_empty(world * len(tensor), *tensor.shape[1:])
-        dist.all_gather(list(out.split(len(tensor))), tensor.contiguous())
+        dist.all_gather(list(torch.split(out, len(tensor))), tensor.contiguous())
         return out
 
     @staticmethod

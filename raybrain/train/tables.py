@@ -124,11 +124,7 @@ class Tables:
         limit = int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if limit_bytes is None else limit_bytes
         if needed > limit:
             return self
-        moved = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         features = [
             FeatureTable(t.name, t.rate_hz, *(x.to(device) for x in (t.frames, t.first, t.begin, t.count)))
             for t in self.features
@@ -183,8 +179,9 @@ def _load(path: Path, window: Any) -> Tables:
     ]
     small = ("centre", "layout", "positions", "valid", "subject", "recording", "start", "candidate")
     split = tensor("split")
+    tensors: dict[str, Any] = {name: tensor(name) for name in small}
     rows = {name: torch.nonzero(split == code)[:, 0] for code, name in enumerate(SPLITS)}
-    return Tables(mapped("signal"), **{name: tensor(name) for name in small}, features=features, rows=rows, meta=meta, window=window)
+    return Tables(mapped("signal"), **tensors, features=features, rows=rows, meta=meta, window=window)
 
 
 def _build(store: Store, uids: list[str], features: list[str], folder: Path) -> None:

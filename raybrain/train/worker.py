@@ -1,6 +1,7 @@
 """Worker: one training process, in a Ray Train worker or in the process of a sweep's trial."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,14 +61,31 @@ class Progress:
             self.last = time.monotonic()
             self.job.folder.write("progress", {"epoch": epoch, "step": step, "of": of})
 
-    def epoch(self, metrics: dict[str, float]) -> None:
+    def resumed(self, history: list[dict[str, float]]) -> None:
+        """Tell the reporter what it may not have heard, as after a restart."""
+        if self.first:
+            self.job.folder.write("history", history)
+        for epochs in range(1, len(history) + 1):
+            self.report(with_kept(history[:epochs]))
+
+    def epoch(self, history: list[dict[str, float]]) -> None:
         """Keep the metrics of a finished epoch."""
         if self.first:
-            history = [*(self.job.folder.read("history") or []), metrics]
-            self.job.folder.write("history", [row for row in history[:-1] if row["epoch"] < metrics["epoch"]] + [metrics])
+            self.job.folder.write("history", history)
             if self.job.tracking:
-                self.job.tracking.metrics({k: v for k, v in metrics.items() if k != "epoch"}, step=int(metrics["epoch"]))
-        self.report(metrics)
+                metrics = {key: value for key, value in history[-1].items() if key != "epoch"}
+                self.job.tracking.metrics(metrics, step=int(history[-1]["epoch"]))
+        self.report(with_kept(history))
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The epoch whose weights are kept: the one with the lowest valid loss."""
+    return min(history, key=lambda row: row["valid_loss"])
+
+
+def with_kept(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The last epoch's metrics, and as ``kept_...`` those of the weights kept so far: what a sweep compares."""
+    return history[-1] | {f"kept_{key}": value for key, value in best_epoch(history).items()}
 
 
 def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) -> Place:

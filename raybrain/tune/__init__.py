@@ -1,0 +1,1 @@
+"""Tune: sweeps, a loop around train. Ray Tune only in run.py."""

@@ -1,0 +1,312 @@
+"""Run: a sweep with Ray Tune and Optuna. Its memory is an Optuna study in a database, so a killed sweep goes on."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from raybrain.cluster import Cluster, gpus_per_worker
+from raybrain.config import InputError, override
+from raybrain.experiment import Experiment
+from raybrain.prepare.run import Prepared
+from raybrain.tracking import Run, Tracker
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.run import Trained, finish, fit, load, make_job, told, tracked
+from raybrain.train.worker import best_epoch, make_place, with_kept, work
+from raybrain.tune.space import SearchSpace
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search space, the experiment its trials start from, and how many there are to be."""
+
+    space: SearchSpace
+    experiment: Experiment
+    trials: int
+    changes: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The same question has the same name; more trials continue it."""
+        digest = hashlib.sha256(json.dumps([self.space.source, self.changes], sort_keys=True).encode()).hexdigest()
+        return f"{self.space.source.rpartition('-')[0]}-{digest[:8]}"
+
+    @property
+    def keys(self) -> list[str]:
+        """The dotted settings that are searched."""
+        return list(self.space.parameters)
+
+    @property
+    def score(self) -> str:
+        """The metric of the weights a trial keeps, as Tune sees it."""
+        return f"kept_{self.space.metric}"
+
+    @property
+    def mode(self) -> str:
+        """Whether the metric is to be large or small."""
+        return "min" if self.space.metric.endswith("loss") else "max"
+
+    def data_parts(self) -> list[Experiment]:
+        """An experiment for every distinct data part."""
+        return self.space.data_parts(self.experiment)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep: its trials, best first, and the best one's training."""
+
+    name: str
+    trials: list[dict[str, Any]]
+    best: Trained
+    tracking: Run
+
+    def result(self) -> dict[str, Any]:
+        """For --json."""
+        return {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials}
+
+
+def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | None) -> Sweep:
+    """A sweep, checked: every value it can try is allowed.
+
+    Raises:
+        InputError: naming the bad setting.
+    """
+    experiment = space.experiment(changes)
+    space.check(experiment)
+    return Sweep(space, experiment, trials or space.trials, dict(changes))
+
+
+def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> Swept:
+    """Run what is not run yet. Needs a running Ray.
+
+    Args:
+        sweep: what to try.
+        prepared: the data of each of ``sweep.data_parts()``.
+        cluster: where.
+
+    Raises:
+        InputError: if no trial could be trained to the end.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = cluster.home / "sweeps" / sweep.name
+    folder.mkdir(parents=True, exist_ok=True)
+    tracking = _tracked(sweep, cluster, folder)
+    data = dict(zip([part.data for part in sweep.data_parts()], prepared, strict=True))
+    study = _study(sweep, folder)
+    remaining = sweep.trials - _reopen(study, sweep)
+    try:
+        if remaining > 0:
+            _search(sweep, study, remaining, Trial(sweep, data, cluster, tracking.id), folder)
+    except BaseException as error:
+        tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    finally:
+        _end_children(sweep, study, data, cluster)
+    return _swept(sweep, study, data, cluster, tracking)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What Ray Tune calls with the settings of one trial."""
+
+    sweep: Sweep
+    data: dict[Any, Prepared]
+    cluster: Cluster
+    parent: str
+
+    def __call__(self, settings: dict[str, Any]) -> None:
+        """Train, telling Tune of every epoch: here if one worker is enough, else with workers of its own."""
+        from ray import tune
+        from ray.tune.integration.ray_train import TuneReportCallback
+
+        from raybrain.tune.watch import settings_line
+
+        experiment = override(self.sweep.experiment, settings)
+        job = make_job(experiment, self.data[experiment.data], self.cluster)
+        finished = load(job)
+        if finished:
+            for epochs in range(1, len(finished.history) + 1):
+                tune.report(with_kept(finished.history[:epochs]))
+            return
+        job = tracked(job, name=settings_line(settings), parent=self.parent)
+        if self.cluster.workers == 1:
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            work(job, make_place(self.cluster, 0, 1, device), tune.report)
+        else:
+            fit(job, [TuneReportCallback()])
+        finish(job)
+
+
+def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path) -> None:
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    from raybrain.tune.watch import Watcher
+
+    cluster = trial.cluster
+    gpus = gpus_per_worker(cluster)
+    available = ray.cluster_resources()
+    each = cluster.workers * cluster.cpus_per_worker
+    at_once = int(available["GPU"] // (gpus * cluster.workers) if gpus else available.get("CPU", 1) // each)
+    if at_once < 1:
+        raise InputError(f"a trial needs {each} CPUs and the cluster has {int(available.get('CPU', 0))}; type fewer --workers")
+    if cluster.workers > 1 and not available.get("trial"):
+        raise InputError(
+            "trials with several workers need a resource of their own; type ray start --resources='{\"trial\": 64}'"
+        )
+    single = {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if gpus else {})}
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    search = OptunaSearch(
+        dict(sweep.space.parameters),
+        metric=sweep.score,
+        mode=sweep.mode,
+        storage=study._storage,
+        study_name=study.study_name,
+        sampler=study.sampler,
+    )
+    epochs = sweep.experiment.train.epochs
+    scheduler = (
+        ASHAScheduler(
+            time_attr="epoch", metric=sweep.score, mode=sweep.mode, max_t=epochs, grace_period=min(sweep.space.grace, epochs)
+        )
+        if sweep.space.scheduler == "asha"
+        else None
+    )
+    columns = (TextColumn("tune: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        tuner = tune.Tuner(
+            tune.with_resources(lambda settings: trial(settings), single if cluster.workers == 1 else {"trial": 1}),
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                scheduler=scheduler,
+                num_samples=remaining,
+                max_concurrent_trials=min(at_once, remaining),
+                reuse_actors=cluster.workers == 1,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(folder / "ray"),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[Watcher(progress, remaining, sweep.score)],
+            ),
+        )
+        results = tuner.fit()
+    for error in results.errors:
+        console.print(f"trial failed: {_line(error)}", style="red", highlight=False, markup=False)
+
+
+def _study(sweep: Sweep, folder: Path) -> Any:
+    import optuna
+
+    return optuna.create_study(
+        storage=f"sqlite:///{folder / 'optuna.db'}",
+        study_name=sweep.name,
+        direction="minimize" if sweep.mode == "min" else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=sweep.space.sampler_seed),
+        load_if_exists=True,
+    )
+
+
+def _reopen(study: Any, sweep: Sweep) -> int:
+    """Put back in the queue what was running when an earlier run was killed; return how many trials are over."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    if not trials:
+        start = sweep.space.start(sweep.experiment)
+        if start is not None:
+            study.enqueue_trial(start)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+    return sum(trial.state == TrialState.COMPLETE for trial in trials)
+
+
+def _jobs(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Cluster) -> list[tuple[Any, Any]]:
+    """Every trial of the study with what it trained."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.params or not sweep.keys:
+            experiment = override(sweep.experiment, trial.params)
+            found.append((trial, make_job(experiment, data[experiment.data], cluster)))
+    return found
+
+
+def _end_children(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Cluster) -> None:
+    """Leave no trial's MLflow run running: the scheduler stops a trial's process without a word."""
+    for _, job in _jobs(sweep, study, data, cluster):
+        known = job.folder.read("tracking")
+        if known and job.folder.read("result") is None:
+            stopped = Run(known["uri"], known["id"])
+            with suppress(Exception):
+                stopped.tags({"stopped": "early, by the scheduler or the end of the sweep"})
+                stopped.end("KILLED")
+
+
+def _swept(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Cluster, tracking: Run) -> Swept:
+    rows: dict[str, dict[str, Any]] = {}
+    finished: dict[str, Trained] = {}
+    for trial, job in _jobs(sweep, study, data, cluster):
+        history = job.folder.read("history") or []
+        signature = job.experiment.signature
+        done = load(job)
+        if done:
+            finished[signature] = done
+        state = "finished" if done else ("stopped early" if history else "failed")
+        score = best_epoch(history)[sweep.space.metric] if history else None
+        rows.setdefault(
+            signature,
+            {
+                "trial": trial.number,
+                "params": trial.params,
+                "signature": signature,
+                "epochs": len(history),
+                "score": score,
+                "state": state,
+            },
+        )
+    if not finished:
+        tracking.end("FAILED")
+        raise InputError(
+            f"no trial of {sweep.name} was trained to the end; its folder is {cluster.home / 'sweeps' / sweep.name}"
+        )
+    sign = 1 if sweep.mode == "min" else -1
+    trials = sorted(rows.values(), key=lambda row: (row["score"] is None, sign * (row["score"] or 0), row["trial"]))
+    best = next(row for row in trials if row["signature"] in finished)
+    tracking.table("trials", [{**row, "params": json.dumps(row["params"])} for row in trials])
+    tracking.metrics({f"best_{sweep.space.metric}": best["score"]}, step=len(trials))
+    tracking.tags({f"best.{key}": value for key, value in best["params"].items()} | {"best.signature": best["signature"]})
+    tracking.end("FINISHED")
+    return Swept(sweep.name, trials, finished[best["signature"]], tracking)
+
+
+def _tracked(sweep: Sweep, cluster: Cluster, folder: Path) -> Run:
+    tracker = Tracker.open(cluster.home)
+    record = RunFolder(folder)
+    known = record.read("tracking")
+    run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
+    if run is None:
+        tags = {"sweep": sweep.name, "question": sweep.space.question, "mlflow.note.content": sweep.space.question}
+        searched = {f"searched.{key}": str(value) for key, value in sweep.space.parameters.items()}
+        run = tracker.start(sweep.name, params=searched | {"metric": sweep.space.metric}, tags=tags)
+        record.write("tracking", {"id": run.id, "uri": run.uri})
+    return run
+
+
+def _line(error: Any) -> str:
+    return str(told(error) if isinstance(error, BaseException) else error).strip().splitlines()[-1]
