@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from raybrain.cluster import Cluster
     from raybrain.experiment import Experiment
-    from raybrain.prepare.run import Prepared
+    from raybrain.store import Prepared
     from raybrain.train.run import Trained
 
 app = typer.Typer(
@@ -37,9 +37,10 @@ Address = Annotated[
 ]
 Workers = Annotated[int, typer.Option(min=1, help="training processes, one GPU each where there are GPUs")]
 Accept = Annotated[bool, typer.Option("--accept-failed", help="exit 0 though some recordings could not be prepared")]
-Gpus = Annotated[str, typer.Option(help="auto or off")]
-Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16")]
-Compile = Annotated[bool, typer.Option("--compile", help="torch.compile the encoder")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", metavar="KEY=VALUE", help="how it runs: precision, compile, gpus, failures, checkpoint_s, ..."),
+]
 
 
 @app.command("list")
@@ -86,12 +87,13 @@ def prepare(
     settings: Settings = None,
     home: Home = None,
     address: Address = None,
+    where: Where = None,
     accept_failed: Accept = False,
     as_json: Json = False,
 ) -> None:
     """Turn recordings into prepared data, one task a recording."""
     experiment = _experiment(recipe, settings)
-    prepared = _prepare(experiment, _cluster(home, address=address))
+    prepared = _prepare(experiment, _cluster(home, where, address=address))
     _json(as_json, _prepared_result(experiment, prepared))
     _exit_for_failed(prepared, accept_failed)
 
@@ -103,9 +105,7 @@ def train(
     workers: Workers = 1,
     home: Home = None,
     address: Address = None,
-    gpus: Gpus = "auto",
-    precision: Precision = "auto",
-    compile_: Compile = False,
+    where: Where = None,
     accept_failed: Accept = False,
     as_json: Json = False,
 ) -> None:
@@ -114,7 +114,7 @@ def train(
     from raybrain.train import run as training
 
     experiment = _experiment(recipe, settings)
-    cluster = _cluster(home, address=address, workers=workers, gpus=gpus, precision=precision, compile=compile_)
+    cluster = _cluster(home, where, address=address, workers=workers)
     prepared = _prepare(experiment, cluster)
     job = training.make_job(experiment, prepared, cluster)
     finished = training.load(job)
@@ -134,6 +134,7 @@ def evaluate(
     workers: Workers = 1,
     home: Home = None,
     address: Address = None,
+    where: Where = None,
     as_json: Json = False,
 ) -> None:
     """Show how well a trained experiment finds the right test segments."""
@@ -141,7 +142,7 @@ def evaluate(
     from raybrain.train import run as training
 
     experiment = _experiment(recipe, settings)
-    cluster = _cluster(home, address=address, workers=workers)
+    cluster = _cluster(home, where, address=address, workers=workers)
     prepared = _prepare(experiment, cluster)
     trained = training.load(training.make_job(experiment, prepared, cluster))
     if trained is None:
@@ -158,6 +159,7 @@ def tune(
     workers: Workers = 1,
     home: Home = None,
     address: Address = None,
+    where: Where = None,
     accept_failed: Accept = False,
     as_json: Json = False,
 ) -> None:
@@ -169,7 +171,7 @@ def tune(
     from raybrain.tune import run as sweeping
     from raybrain.tune.space import load_space
 
-    cluster = _cluster(home, address=address, workers=workers)
+    cluster = _cluster(home, where, address=address, workers=workers)
     sweep = sweeping.make_sweep(load_space(space), _changes(settings), trials)
     prepared = [_prepare(experiment, cluster) for experiment in sweep.data_parts()]
     with ray_session(cluster):
@@ -213,11 +215,11 @@ def _experiment(recipe_name: str, settings: list[str] | None) -> "Experiment":
     return override(recipe(recipe_name), _changes(settings))
 
 
-def _cluster(home: Path | None, **where: Any) -> "Cluster":
+def _cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
     from raybrain.cluster import Cluster, home_folder
     from raybrain.config import override
 
-    return override(Cluster(home=home_folder(home)), where)
+    return override(Cluster(home=home_folder(home)), named | _changes(where))
 
 
 def _prepare(experiment: "Experiment", cluster: "Cluster") -> "Prepared":

@@ -150,7 +150,7 @@ def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any
             values[first] = _checked(config, first, here.pop(()), prefix)
         if here:
             values[first] = _apply(values[first], here, f"{prefix}{first}.")
-    return _validated(type(config), values, prefix)
+    return _validated(type(config), values, changes, prefix)
 
 
 def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any], prefix: str) -> tuple[Any, ...]:
@@ -180,13 +180,15 @@ def _checked(config: Config, field: str, value: Any, prefix: str) -> Any:
         raise InputError(f"{prefix}{field}={_shown(value)}: {_message(error.errors()[0])}") from None
 
 
-def _validated(kind: type[ConfigT], values: dict[str, Any], prefix: str) -> ConfigT:
+def _validated(kind: type[ConfigT], values: dict[str, Any], changes: dict[tuple[str, ...], Any], prefix: str) -> ConfigT:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or prefix[:-1]
-        raise InputError(f"{prefix if problem['loc'] else ''}{where}: {_message(problem)}") from None
+        found = prefix + ".".join(str(part) for part in problem["loc"])
+        if not problem["loc"]:  # fields that do not go together: name those that were asked for
+            found = ", ".join(f"{prefix}{'.'.join(path)}={_shown(value)}" for path, value in changes.items())
+        raise InputError(f"{found}: {_message(problem)}") from None
 
 
 def _from_text(annotation: Any, text: str) -> Any:
@@ -194,7 +196,8 @@ def _from_text(annotation: Any, text: str) -> Any:
     if text.lower() in ("none", "null") and type(None) in options:
         return None
     if any(get_origin(option) is tuple for option in options):
-        return [item for item in (part.strip() for part in text.strip("()[]").split(",")) if item]
+        inside = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
+        return [item for item in (part.strip() for part in inside.split(",")) if item]
     return text
 
 
@@ -206,7 +209,7 @@ def _message(problem: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
+    return value if isinstance(value, str) and value.isprintable() else repr(value)
 
 
 def _words(kind: type) -> str:

@@ -23,13 +23,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raybrain.config import InputError
+from raybrain.config import InputError, signature
+
+if TYPE_CHECKING:
+    from raybrain.features.base import Feature
 
 CHUNK_S = 10.0
 TABLES = ("brain", "events", "segments")
@@ -194,6 +197,21 @@ class Store:
         """The stimuli that have frames of a feature."""
         files = sorted(self.feature_folder(feature).glob("*.parquet"))
         return {name for path in files for name in pq.read_table(path, columns=["stimulus"])["stimulus"].to_pylist()}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A store that is ready: its recordings, those that failed and why, and a digest of everything training reads."""
+
+    store: Store
+    recordings: tuple[str, ...]
+    failed: dict[str, str]
+    digest: str
+
+
+def feature_name(feature: "Feature") -> str:
+    """The name of a feature's folder: its kind and signature."""
+    return f"{feature.name}-{signature(feature)}"
 
 
 def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:

@@ -109,7 +109,7 @@ def test_every_option_trains(name: str, options: dict[str, Any]) -> None:
     assert estimate.shape == (ROWS, SHAPES.features, SHAPES.times)
     estimate.square().sum().backward()
     for parameter_name, parameter in network.named_parameters():
-        assert parameter.grad is not None, parameter_name
+        assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
 
 

@@ -128,8 +128,11 @@ def test_encoder_equals_the_reference(case: str) -> None:
     gradients = under(golden, "grad/", ENCODER_NAMES)
     assert gradients.keys() == dict(encoder.named_parameters()).keys()
     for name, parameter in encoder.named_parameters():
-        assert parameter.grad is not None
-        near(parameter.grad, gradients[name])
+        if parameter.requires_grad:
+            assert parameter.grad is not None
+            near(parameter.grad, gradients[name])
+        else:  # a bias before batch norm: what the reference has is rounding
+            near(torch.zeros_like(parameter), gradients[name])
 
 
 @pytest.mark.parametrize("case", cases("clip_*"))

@@ -207,12 +207,16 @@ class SpatialAttention(nn.Module):
             return torch.softmax(scores, dim=-1) * allowed[:, None]
 
     def embedding(self, positions: Tensor) -> Tensor:
-        """Fourier embedding of positions [... 2], [... P]."""
+        """Fourier embedding of positions [... 2], [... P].
+
+        The first cosine is 1 everywhere, which a softmax over sensors cannot see. It is left at 0, since the gradient of its
+        weight would be rounding, of which Adam would make whole steps.
+        """
         steps = torch.arange(math.isqrt(self.config.dimensions // 2), device=positions.device, dtype=positions.dtype)
         margin = self.config.margin
         x, y = (2 * math.pi * (positions + margin) / (1 + 2 * margin)).unsqueeze(-1).unbind(dim=-2)
         phase = ((steps * x).unsqueeze(-1) + (steps * y).unsqueeze(-2)).flatten(-2)
-        return torch.cat([phase.cos(), phase.sin()], dim=-1)
+        return torch.cat([torch.zeros_like(phase[..., :1]), phase[..., 1:].cos(), phase.sin()], dim=-1)
 
 
 class SubjectLayer(nn.Module):
@@ -237,7 +241,13 @@ class ConvLayer(nn.Module):
         before, after = sizes
         padding = dilation * (config.kernel // 2)
         self.conv = nn.Conv1d(before, after, config.kernel, padding=padding, dilation=dilation, groups=groups)
-        self.norm = BatchNorm(after) if config.batch_norm and not plain else nn.Identity()
+        self.norm: nn.Module = nn.Identity()
+        if config.batch_norm and not plain:
+            self.norm = BatchNorm(after)
+            # batch norm takes this bias off again, so its gradient is rounding, of which Adam would make whole steps: other
+            # ones for every number of workers
+            assert self.conv.bias is not None
+            self.conv.bias.requires_grad_(False)
         self.activation = nn.Identity() if plain else activation(config.activation)
         self.skip = config.skip and before == after
         self.scale: nn.Parameter | None = None

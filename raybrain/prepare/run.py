@@ -6,7 +6,6 @@ import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +19,14 @@ from raybrain.config import InputError, signature, tree
 from raybrain.events import Event, Sound, sentence_blocks
 from raybrain.features.base import Feature, Stimulus
 from raybrain.prepare.stimuli import Heard, Plan, make_plan
-from raybrain.prepare.tasks import Job, Source, feature_name, frame_statistics, guarded, make_frames, make_part, stamp
-from raybrain.store import Part, Store, file_digest, write_json, write_table
+from raybrain.prepare.tasks import Job, Source, frame_statistics, guarded, make_frames, make_part, stamp
+from raybrain.store import Part, Prepared, Store, feature_name, file_digest, write_json, write_table
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
 
 STIMULI_PER_TASK = 32
 console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A store that is ready: its recordings, those that failed and why, and a digest of everything training reads."""
-
-    store: Store
-    recordings: tuple[str, ...]
-    failed: dict[str, str]
-    digest: str
 
 
 def run(data: "DataConfig", cluster: Cluster) -> Prepared:

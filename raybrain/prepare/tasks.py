@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raybrain.config import InputError, signature, tree
+from raybrain.config import InputError, tree
 from raybrain.events import Event
 from raybrain.features.base import Feature, Stimulus
 from raybrain.prepare.segments import events_table, make_segments, robust_scaler, window_samples
 from raybrain.prepare.signal import Signal, read_signal
 from raybrain.prepare.stimuli import PlannedBlock
 from raybrain.recording import Recording
-from raybrain.store import Part, Store, chunk_table, frames_table, write_table
+from raybrain.store import Part, Store, chunk_table, feature_name, frames_table, write_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
@@ -123,11 +123,6 @@ def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, n
     length = window_samples(job.data.segments, job.data.signal.rate_hz)
     baseline = max(0, round(-job.data.segments.tmin_s * job.data.signal.rate_hz))
     return robust_scaler(np.stack([signal.values[start : start + length] for start in chosen]), baseline)
-
-
-def feature_name(feature: Feature) -> str:
-    """The name of a feature's folder: its kind and signature."""
-    return f"{feature.name}-{signature(feature)}"
 
 
 def make_frames(feature: Feature, store: Store, stimuli: dict[str, Stimulus]) -> None:

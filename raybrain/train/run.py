@@ -12,8 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Cluster, gpus_per_worker, ray_session
 from raybrain.config import InputError, differences, flat, tree
 from raybrain.experiment import Experiment
-from raybrain.prepare.run import Prepared
-from raybrain.prepare.tasks import feature_name
+from raybrain.store import Prepared, feature_name
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.loop import describe

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Cluster, gpus_per_worker
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
-from raybrain.prepare.run import Prepared
+from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.run import Trained, finish, fit, load, make_job, told, tracked
@@ -181,7 +181,11 @@ def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path
     epochs = sweep.experiment.train.epochs
     scheduler = (
         ASHAScheduler(
-            time_attr="epoch", metric=sweep.score, mode=sweep.mode, max_t=epochs, grace_period=min(sweep.space.grace, epochs)
+            time_attr="epoch",
+            metric=sweep.score,
+            mode=sweep.mode,
+            max_t=epochs + 1,  # a trial stopped at its last epoch would not be finished
+            grace_period=min(sweep.space.grace, epochs),
         )
         if sweep.space.scheduler == "asha"
         else None

@@ -23,6 +23,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         """Tune keeps a copy of its callbacks on disk, where a terminal cannot go."""
         return {}
 
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Show the epoch that a trial has just finished."""
+        told = f"{self.score.removeprefix('kept_')} {result[self.score]:.3f} after epoch {result['epoch']:.0f}"
+        self.progress.update(self.bar, description=f"trials ({told} in the latest)")
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell of a trial that was trained to its end, or stopped."""
         self._say(trial, "ended")

@@ -1,0 +1,91 @@
+"""Shared by all tests: where the shared data lie, one Ray cluster a run of pytest, one prepared synthetic study."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # before Ray is imported; a token of the user's would be asked for
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+os.environ.pop("RAY_ADDRESS", None)
+
+REPO = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("RAYBRAIN_SHARED", REPO.parent / "shared"))
+TINY = [
+    "data.studies.synthetic.subjects=2",
+    "data.studies.synthetic.minutes=2",
+    "data.studies.synthetic.channels=16",
+    "data.studies.synthetic.rate_hz=125",
+    "data.studies.synthetic.signal=3",
+    "data.features.mel.bands=20",
+    "encoder.depth=2",
+    "encoder.hidden=24",
+    "encoder.attention.channels=12",
+    "encoder.initial_linear=12",
+    "encoder.attention.dimensions=128",
+    "train.batch_size=16",
+    "train.contrast_size=16",
+    "train.epochs=3",
+    "optim.lr=3e-3",
+]
+
+
+@pytest.fixture(scope="session")
+def semireal() -> Path:
+    folder = SHARED / "data" / "semireal_bids"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray for all tests; raybrain joins it because it is there."""
+    from raybrain.cluster import Cluster, ray_session
+
+    with ray_session(Cluster(home=Path("/nonexistent"))):
+        yield
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, what it printed, and the JSON of its last line if asked for."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+@pytest.fixture
+def raybrain(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a raybrain command in this process, as a person would type it."""
+    from raybrain.cli import main
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["raybrain", *arguments])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code if isinstance(exit_.code, int) else 1
+        out, err = capfd.readouterr()
+        return Ended(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder that tests share, so that the tiny study is prepared once."""
+    return tmp_path_factory.mktemp("home")

@@ -1,0 +1,179 @@
+"""Train a few steps on random data in several processes: what the equivalence tests compare."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from raybrain.config import override
+from raybrain.encoders import layers
+from raybrain.experiment import Experiment
+from raybrain.train import step as stepping
+from raybrain.train.order import Order, contrast
+from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.tables import FeatureTable, Tables
+
+STEPS = 10
+SEGMENTS, RECORDINGS, CHANNELS, TIMES = 96, 3, 7, 40
+SMALL: dict[str, Any] = {
+    "encoder.depth": 2,
+    "encoder.hidden": 8,
+    "encoder.attention.channels": 6,
+    "encoder.attention.dimensions": 32,
+    "encoder.initial_linear": 5,
+    "train.batch_size": 16,
+    "train.seed": 7,
+    "optim.lr": 1e-3,
+    "window.offset_s": 0.1,
+}
+DEEP = {"speech_encoder": "deep_mel", "speech_encoder.depth": 2, "speech_encoder.hidden": 6, "speech_encoder.output": 4}
+# smaller than, equal to and larger than the batch of one of two and of four workers
+CASES: dict[str, dict[str, Any]] = {
+    "inside a worker": {"train.contrast_size": 2},
+    "a worker's batch": {"train.contrast_size": 8},
+    "across workers": {"train.contrast_size": 16},
+    "extra negatives": {"train.contrast_size": 8, "train.extra_negatives": 5},
+    "trained speech side": {"train.contrast_size": 16, **DEEP},
+    "trained speech side, extra": {"train.contrast_size": 8, "train.extra_negatives": 5, **DEEP},
+    "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
+    "regression": {"train.contrast_size": 16, "loss": "mse"},
+}
+
+
+def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, dimensions: int = 5) -> Tables:
+    """Signal and features of noise: three recordings of two subjects, two layouts, one feature at another rate."""
+    make = torch.Generator().manual_seed(0)
+    samples, frames, rate = 400, 200, 20.0
+    recording = torch.arange(SEGMENTS) % RECORDINGS
+    start = recording * samples + torch.randint(0, samples - TIMES, (SEGMENTS,), generator=make)
+    frame_count = torch.full((SEGMENTS,), frames)
+    feature = FeatureTable(
+        name="noise",
+        rate_hz=25.0,
+        frames=torch.randn(1 + frames, dimensions, generator=make, dtype=dtype),
+        first=torch.rand(SEGMENTS, generator=make, dtype=torch.float64) * 220 - 30,  # some start before, some end after
+        begin=torch.ones(SEGMENTS, dtype=torch.long),
+        count=frame_count,
+    )
+    valid = torch.ones(2, CHANNELS, dtype=torch.bool)
+    valid[1, -2:] = False
+    return Tables(
+        signal=torch.randn(RECORDINGS * samples, CHANNELS, generator=make, dtype=dtype),
+        centre=torch.randn(RECORDINGS, CHANNELS, generator=make, dtype=dtype) / 10,
+        layout=torch.tensor([0, 1, 0]),
+        positions=torch.rand(2, CHANNELS, 2, generator=make, dtype=dtype),
+        valid=valid,
+        subject=torch.tensor([0, 1, 1]),
+        recording=recording,
+        start=start,
+        candidate=torch.arange(SEGMENTS),
+        features=[feature],
+        rows={"train": torch.arange(SEGMENTS)},
+        meta={"rate_hz": rate, "tmin_s": -0.5, "samples": TIMES, "subjects": [["a", "1"], ["a", "2"]]},
+        window=experiment.window,
+    )
+
+
+def train(case: dict[str, Any], place: Place) -> dict[str, Tensor]:
+    """Ten steps: every loss, the last gradients, and the weights and buffers after."""
+    experiment = override(Experiment(), SMALL | case)
+    tables = random_tables(experiment, place.dtype)
+    sizes = contrast(experiment.train, place.world, SEGMENTS)
+    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
+    learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
+    order = Order(tables.rows["train"], sizes, experiment.train.seed)
+    losses = [learner.update(order.batch(step), order.extra(step), step) for step in range(STEPS)]
+    gradients = {f"gradient {name}": p.grad for name, p in learner.model.named_parameters() if p.grad is not None}
+    weights = {f"weight {name}": value.clone() for name, value in learner.model.state_dict().items()}
+    return {"loss": torch.stack(losses), **gradients, **weights}
+
+
+def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """Over all losses, gradients and weights, relative where they are larger than one."""
+    assert one.keys() == other.keys()
+    gaps = [((a - b).abs() / a.abs().clamp(min=1)).max() for a, b in ((one[k].double(), other[k].double()) for k in one)]
+    return float(torch.stack(gaps).max())
+
+
+def _worker(rank: int, world: int, folder: str, jobs: list[tuple[str, str, str]]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    for number, (case, dtype, fault) in enumerate(jobs):
+        with FAULTS[fault](rank):
+            result = train(CASES[case], Place(rank, world, dtype=getattr(torch, dtype)))
+        if rank == 0:
+            torch.save(result, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+def run_workers(world: int, jobs: list[tuple[str, str, str]]) -> list[dict[str, Tensor]]:
+    """The result of each (case, dtype, fault) with ``world`` workers."""
+    if world == 1:
+        return [train(CASES[case], Place(dtype=getattr(torch, dtype))) for case, dtype, _ in jobs]
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_worker, args=(world, folder, jobs), nprocs=world)  # type: ignore[no-untyped-call]
+        return [torch.load(Path(folder) / f"{number}.pt") for number in range(len(jobs))]
+
+
+# faults, to see that the comparison would notice them
+
+
+@contextmanager
+def _nothing(rank: int) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _local_batch_norm(rank: int) -> Iterator[None]:
+    with mock.patch.object(layers.BatchNorm, "forward", torch.nn.BatchNorm1d.forward):
+        yield
+
+
+@contextmanager
+def _own_draws(rank: int) -> Iterator[None]:
+    honest = stepping.step_draws
+    with mock.patch.object(stepping, "step_draws", lambda seed, step, device: honest(seed + rank, step, device)):
+        yield
+
+
+@contextmanager
+def _own_negatives(rank: int) -> Iterator[None]:
+    honest = Order.extra
+    with mock.patch.object(Order, "extra", lambda self, step: honest(self, step + 1000 * rank)):
+        yield
+
+
+@contextmanager
+def _local_negatives(rank: int) -> Iterator[None]:
+    def groups(self: Learner, batch: int, mine: slice) -> Iterator[slice]:
+        yield mine
+
+    with mock.patch.object(Learner, "_groups", groups):
+        yield
+
+
+@contextmanager
+def _one_way_gather(rank: int) -> Iterator[None]:
+    """What the usual gather does: the gradient that other workers have for one's candidates is lost."""
+
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0][ctx.rank * ctx.length : (ctx.rank + 1) * ctx.length].contiguous(), None, None
+
+    with mock.patch.object(stepping._AllGather, "backward", staticmethod(backward)):
+        yield
+
+
+FAULTS: dict[str, Callable[[int], Any]] = {
+    "none": _nothing,
+    "batch norm of one worker": _local_batch_norm,
+    "attention dropout of each worker": _own_draws,
+    "extra negatives of each worker": _own_negatives,
+    "negatives of one worker": _local_negatives,
+    "gather without gradient": _one_way_gather,
+}
