@@ -17,7 +17,7 @@ import pkgutil
 import types
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, model_validator
 
@@ -195,6 +195,9 @@ def _from_text(annotation: Any, text: str) -> Any:
     options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     if text.lower() in ("none", "null") and type(None) in options:
         return None
+    for option in options:
+        if get_origin(option) is Literal and text in map(str, get_args(option)):
+            return next(allowed for allowed in get_args(option) if str(allowed) == text)
     if any(get_origin(option) is tuple for option in options):
         inside = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
         return [item for item in (part.strip() for part in inside.split(",")) if item]

@@ -20,7 +20,8 @@ from raybrain.train.step import Learner, Networks, Place
 from raybrain.train.tables import FeatureTable, Tables
 
 STEPS = 10
-SEGMENTS, RECORDINGS, CHANNELS, TIMES = 96, 3, 7, 40
+SEGMENTS, RECORDINGS, CHANNELS, TIMES = 128, 3, 7, 40
+SPLITS = {"train": (0, 96), "valid": (96, 112), "valid_words": (112, 128)}
 SMALL: dict[str, Any] = {
     "encoder.depth": 2,
     "encoder.hidden": 8,
@@ -74,8 +75,15 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         start=start,
         candidate=torch.arange(SEGMENTS),
         features=[feature],
-        rows={"train": torch.arange(SEGMENTS)},
-        meta={"rate_hz": rate, "tmin_s": -0.5, "samples": TIMES, "subjects": [["a", "1"], ["a", "2"]]},
+        rows={name: torch.arange(*ends) for name, ends in SPLITS.items()},
+        meta={
+            "rate_hz": rate,
+            "tmin_s": -0.5,
+            "samples": TIMES,
+            "subjects": [["a", "1"], ["a", "2"]],
+            "recordings": ["a1", "a2", "a3"],
+            "candidates": [{"study": "a", "word": f"word {number % 9}"} for number in range(SEGMENTS)],
+        },
         window=experiment.window,
     )
 
@@ -84,7 +92,7 @@ def train(case: dict[str, Any], place: Place) -> dict[str, Tensor]:
     """Ten steps: every loss, the last gradients, and the weights and buffers after."""
     experiment = override(Experiment(), SMALL | case)
     tables = random_tables(experiment, place.dtype)
-    sizes = contrast(experiment.train, place.world, SEGMENTS)
+    sizes = contrast(experiment.train, place.world, len(tables.rows["train"]))
     networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
     learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
     order = Order(tables.rows["train"], sizes, experiment.train.seed)

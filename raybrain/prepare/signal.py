@@ -1,7 +1,7 @@
 """Signal: from an mne recording to resampled channels and 2-D sensor positions."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,10 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
     import mne
 
     try:
-        layout = mne.channels.find_layout(info, exclude=[])
+        # mne would put an EEG sensor that lies nowhere in the middle of the others
+        nowhere = [pick for pick in mne.pick_types(info, eeg=True, exclude=()) if _place(info["chs"][pick]) is None]
+        placed = mne.pick_info(info, np.setdiff1d(np.arange(len(info["chs"])), nowhere))
+        layout = mne.channels.find_layout(placed, exclude=[])
         flat = dict(zip(layout.names, layout.pos[:, :2], strict=True))
     except (RuntimeError, ValueError):
         flat = {}
@@ -76,8 +79,7 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
 
 
 def _projected(info: "mne.Info") -> dict[str, np.ndarray]:
-    places = {channel["ch_name"]: channel["loc"][:3].astype(float) for channel in info["chs"]}
-    places = {name: place for name, place in places.items() if np.isfinite(place).all() and np.linalg.norm(place) > 0}
+    places = {channel["ch_name"]: place for channel in info["chs"] if (place := _place(channel)) is not None}
     if not places:
         return {}
     centre = np.mean(list(places.values()), axis=0) * [1, 1, 0]
@@ -88,3 +90,8 @@ def _projected(info: "mne.Info") -> dict[str, np.ndarray]:
         around = np.arctan2(y, x)
         flat[name] = np.array([from_top * np.cos(around), from_top * np.sin(around)])
     return flat
+
+
+def _place(channel: dict[str, Any]) -> np.ndarray | None:
+    place = channel["loc"][:3].astype(float)
+    return place if np.isfinite(place).all() and np.linalg.norm(place) > 0 else None

@@ -73,6 +73,7 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
     splits = assign_splits(stories.values(), config)
     planned: dict[str, tuple[PlannedBlock, ...]] = {}
     stimuli: dict[str, Stimulus] = {}
+    known: dict[str, list[tuple[str, list[float]]]] = {}
     for item in sorted(heard, key=lambda item: item.recording):
         blocks = []
         for block, events in _by_block(item.events, stories[item.recording.uid]):
@@ -80,7 +81,7 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
                 continue
             origin = min(event.start for event in events)
             stimulus = _stimulus(events, origin)
-            key = stimulus_key(stimulus, digests)
+            key = _key(stimulus, digests, known)
             stimuli.setdefault(key, stimulus)
             blocks.append(PlannedBlock(block, splits[block.uid], key, origin))
         planned[item.recording.uid] = tuple(blocks)
@@ -113,15 +114,24 @@ def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
     )
 
 
-def stimulus_key(stimulus: Stimulus, digests: Mapping[str, str]) -> str:
-    """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate."""
+def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[tuple[str, list[float]]]]) -> str:
+    """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate.
 
-    def ticks(seconds: float) -> int:
-        return round(seconds / SAME_S)
-
-    content = {
-        "sounds": [(digests[s.filepath], *map(ticks, (s.start, s.duration, s.offset))) for s in stimulus.sounds],
-        "words": [(w.word, w.word_index, w.language, ticks(w.start), ticks(w.duration)) for w in stimulus.words],
-        "phonemes": [(p.phoneme, ticks(p.start), ticks(p.duration)) for p in stimulus.phonemes],
-    }
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    A stimulus in which all times are within SAME_S of those of a ``known`` one is that one.
+    """
+    sounds, words, phonemes = stimulus.sounds, stimulus.words, stimulus.phonemes
+    what = [
+        [digests[s.filepath] for s in sounds],
+        [(w.word, w.word_index, w.language) for w in words],
+        [p.phoneme for p in phonemes],
+    ]
+    when = [time for event in (*sounds, *words, *phonemes) for time in (event.start, event.duration)]
+    when += [sound.offset for sound in sounds]
+    alike = known.setdefault(json.dumps(what), [])
+    for key, times in alike:
+        if all(abs(here - there) < SAME_S for here, there in zip(when, times, strict=True)):
+            return key
+    content = [what, [round(time, 3) for time in when]]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    alike.append((key, when))
+    return key
