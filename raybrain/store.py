@@ -121,10 +121,10 @@ class Store:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest; InputError if there is none."""
+        """The manifest; InputError if there is none that can be read."""
         try:
             found: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, json.JSONDecodeError):
             raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first") from None
         return found
 
@@ -173,30 +173,40 @@ class Store:
             InputError: if the file is damaged.
         """
         path = self.table_path("brain", uid)
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for group in range(file.num_row_groups):
-                    row = file.read_row_group(group)
-                    values = row["signal"].chunk(0).values.to_numpy()
-                    yield values.reshape(row["samples"][0].as_py(), -1)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"damaged data in {path} ({_first_line(error)}); delete it and run again") from None
+        with _damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                row = file.read_row_group(group)
+                values = row["signal"].chunk(0).values.to_numpy()
+                yield values.reshape(row["samples"][0].as_py(), -1)
 
     def segments(self, uid: str) -> pa.Table:
-        """The segments of a recording, with the schema SEGMENTS."""
-        return pq.read_table(self.table_path("segments", uid), schema=SEGMENTS)
+        """The segments of a recording, with the schema SEGMENTS; InputError if the file is damaged."""
+        path = self.table_path("segments", uid)
+        with _damage_told(path):
+            return pq.read_table(path, schema=SEGMENTS, page_checksum_verification=True)
 
     def frames(self, feature: str) -> Iterator[tuple[str, np.ndarray]]:
-        """Each stimulus and its frames, [frames size] float32."""
+        """Each stimulus and its frames, [frames size] float32.
+
+        Raises:
+            InputError: if a file is damaged.
+        """
         for path in sorted(self.feature_folder(feature).glob("*.parquet")):
-            table = pq.read_table(path, page_checksum_verification=True)
+            with _damage_told(path):
+                table = pq.read_table(path, page_checksum_verification=True)
             for stimulus, size, frames in zip(*(table[c] for c in ("stimulus", "size", "frames")), strict=True):
                 yield stimulus.as_py(), frames.values.to_numpy().reshape(-1, size.as_py())
 
     def featured(self, feature: str) -> set[str]:
-        """The stimuli that have frames of a feature."""
-        files = sorted(self.feature_folder(feature).glob("*.parquet"))
-        return {name for path in files for name in pq.read_table(path, columns=["stimulus"])["stimulus"].to_pylist()}
+        """The stimuli that have frames of a feature. A file that cannot be read is set aside and counts as missing."""
+        found: set[str] = set()
+        for path in sorted(self.feature_folder(feature).glob("*.parquet")):
+            try:
+                found.update(pq.read_table(path, columns=["stimulus"])["stimulus"].to_pylist())
+            except (OSError, pa.ArrowInvalid):
+                (self.root / "damaged").mkdir(exist_ok=True)
+                os.replace(path, self.root / "damaged" / f"{feature}.{path.name}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -260,5 +270,10 @@ def _whole(path: Path, written: dict[str, Any]) -> bool:
     return bool(stamp["bytes"] == written["bytes"]) and file_digest(path) == written["sha256"]
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None

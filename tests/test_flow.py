@@ -123,7 +123,8 @@ def test_a_sweep_has_a_parent_and_children_and_is_not_repeated(
     workers: int, ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "width.py").write_text(SPACE.replace("Which", f"Which of {workers}"))
-    command = ["tune", str(tmp_path / "width.py"), *TINY, "--workers", str(workers), "--home", str(home), "--json"]
+    settings = [*TINY, f"train.seed={workers}"]  # else the second sweep would find the trials of the first
+    command = ["tune", str(tmp_path / "width.py"), *settings, "--workers", str(workers), "--home", str(home), "--json"]
     ended = raybrain(*command, "--trials", str(4 - workers))
     assert ended.code == 0, ended.err
     sweep = ended.json["sweep"]

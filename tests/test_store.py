@@ -115,7 +115,7 @@ def test_a_flipped_byte_is_noticed_by_who_reads_it(tmp_path: Path, at: float) ->
     part = written(store)
     path = store.table_path("brain", part.uid)
     flip(path, at)
-    with pytest.raises(InputError, match="damaged data in .* delete it and run again") as error:
+    with pytest.raises(InputError, match=r"damaged data in .* delete it and run again") as error:
         list(store.brain(part.uid))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -178,6 +178,25 @@ def test_an_unreadable_manifest_counts_as_none(tmp_path: Path, text: str) -> Non
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match="raybrain prepare"):
         _ = Store(tmp_path).manifest
+
+
+def test_segments_that_are_damaged_are_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.table_path("segments", written(store).uid)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=str(path)):
+        store.segments("some_sub-01")
+
+
+def test_an_unreadable_file_of_frames_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    paths = [store.feature_folder("mel-x") / f"{name}.parquet" for name in "AB"]
+    for path in paths:
+        write_table(path, frames_table({path.stem: np.ones((4, 3), np.float32)}))
+    paths[0].write_bytes(paths[0].read_bytes()[:-50])
+    assert store.featured("mel-x") == {"B"}
+    assert (tmp_path / "damaged" / "mel-x.A.parquet").exists()
+    assert not paths[0].exists()
 
 
 def test_damaged_frames_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,209 @@
+"""Tables give the very numbers that a plain computation from the prepared data gives; a node builds them once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from raybrain.batch import step_draws
+from raybrain.config import override
+from raybrain.experiment import WindowConfig
+from raybrain.store import EVENTS, SEGMENTS, Part, Store, chunk_table, frames_table, write_json, write_table
+from raybrain.train.tables import Tables, open_tables
+
+RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 60
+CHANNELS = {"some_sub-01": 3, "some_sub-02": 2, "else_sub-01": 3}
+FEATURES = {"words-a": (50.0, 1), "mel-b": (125.0, 3)}  # frame rate and size
+# recording, split, anchor, start sample, stimulus, time of the first sample in its stimulus
+ROWS = [
+    ("else_sub-01", "train", "grid", 0, "A", -0.513),
+    ("else_sub-01", "train", "grid", 1190, "A", 1.003),  # over the border of two chunks
+    ("some_sub-01", "train", "grid", 60, "B", 0.257),
+    ("some_sub-01", "valid", "grid", 600, "A", 0.0),
+    ("some_sub-01", "valid", "word", 661, "A", 0.501),
+    ("some_sub-02", "test", "word", 2639, "B", 0.001),  # the very last samples
+]
+SEGMENT = dict(
+    zip(("recording", "split", "anchor", "start_sample", "stimulus", "stimulus_s"), zip(*ROWS, strict=True), strict=True)
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Three recordings of 25 s, two stimuli of 3 s and two features."""
+    store, rng = Store(tmp_path_factory.mktemp("store")), np.random.default_rng(0)
+    for uid, channels in CHANNELS.items():
+        signal = (rng.standard_normal((3000, channels)) * 1e-12 + 5e-12).astype(np.float32)
+        signal[::97] *= 300  # beyond the clamp
+        study, _, subject = uid.partition("_sub-")
+        part = Part(
+            **{"uid": uid, "study": study, "subject": subject, "key": "", "samples": 3000},
+            channels=[f"c{n}" for n in range(channels)],
+            positions=rng.random((channels, 2)).tolist(),
+            valid=[n != 1 for n in range(channels)],
+            centre=(rng.standard_normal(channels) * 1e-12).tolist(),
+            scale=(rng.random(channels) * 1e-12 + 1e-12).tolist(),
+        )
+        segments = [
+            dict(zip(SEGMENTS.names, (split, anchor, start, stimulus, time, *said), strict=True))
+            for of, split, anchor, start, stimulus, time in ROWS
+            if of == uid
+            for said in [("a sentence", 4, "word") if anchor == "word" else ("", -1, "")]
+        ]
+        store.write_part(
+            part,
+            {
+                "brain": chunk_table(signal, RATE),
+                "events": pa.Table.from_pylist([], schema=EVENTS),
+                "segments": pa.Table.from_pylist(segments, schema=SEGMENTS),
+            },
+        )
+    told = {}
+    for name, (rate, size) in FEATURES.items():
+        frames = {key: rng.random((int(3 * rate) + 1, size)).astype(np.float32) for key in ("A", "B", "not used")}
+        write_table(store.feature_folder(name) / "0.parquet", frames_table(frames))
+        mean, deviation = rng.random(size).tolist(), (rng.random(size) + 1).tolist()
+        told[name] = {"rate_hz": rate, "size": size, "silence": -5.0, "mean": mean, "deviation": deviation}
+    data = {"signal": {"rate_hz": RATE}, "segments": {"tmin_s": -0.5, "tmax_s": 2.5, "stride_s": 0.5}}
+    write_json(store.root / "manifest.json", {"data": data, "features": told})
+    return store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("maps")
+
+
+def opened(store: Store, folder: Path, window: WindowConfig | None = None) -> Tables:
+    return open_tables(store, CHANNELS, "digest", list(FEATURES), folder, window or WindowConfig())
+
+
+def brain(store: Store, row: int, window: WindowConfig) -> np.ndarray:
+    """[C T] of a segment, straight from the prepared signal."""
+    uid, start = SEGMENT["recording"][row], SEGMENT["start_sample"][row]
+    part = store.part(uid)
+    assert part is not None
+    values = np.concatenate(list(store.brain(uid)))[start : start + WINDOW].astype(float)
+    assert len(values) == WINDOW
+    if window.baseline:
+        values = values - values[:BASELINE].mean(axis=0)
+    values = (values - part.centre) / part.scale
+    limit = window.clamp or np.inf
+    return np.clip(values, -limit, limit)[round(window.offset_s * RATE) :].T
+
+
+@pytest.mark.parametrize("changes", [{}, {"baseline": False}, {"clamp": None}, {"offset_s": 0, "clamp": 2}])
+def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> None:
+    window = override(WindowConfig(), changes)
+    tables = opened(store, folder, window)
+    rows = torch.tensor([5, 0, 1, 2, 3])
+    batch = tables.batch(rows, step_draws(0, 0))
+    assert batch.brain.shape == (5, 3, WINDOW - tables.offset)
+    assert tables.shapes.times == batch.brain.shape[2] == (343 if "offset_s" not in changes else 361)
+    for found, row in zip(batch.brain.numpy(), rows.tolist(), strict=True):
+        expected = brain(store, row, window)
+        np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
+    if window.clamp:
+        assert batch.brain.abs().max() == window.clamp, "the planted outliers are clamped"
+
+
+def test_fewer_channels_are_padded_and_invalid(store: Store, folder: Path) -> None:
+    tables = opened(store, folder)
+    batch = tables.batch(torch.arange(len(ROWS)), step_draws(0, 0))
+    for row, uid in enumerate(SEGMENT["recording"]):
+        part = store.part(uid)
+        assert part is not None
+        count = len(part.channels)
+        layout = int(batch.layout[row])
+        assert batch.valid[layout].tolist() == part.valid + [False] * (3 - count)
+        np.testing.assert_allclose(batch.positions[layout, :count], part.positions, rtol=1e-6)
+        assert (batch.brain[row, count:] == 0).all()
+        assert (batch.brain[row, :count] != 0).any()
+
+
+def test_who_and_which(store: Store, folder: Path) -> None:
+    tables = opened(store, folder)
+    assert tables.meta["subjects"] == [["else", "01"], ["some", "01"], ["some", "02"]]
+    assert tables.batch(torch.arange(6), step_draws(0, 0)).subject.tolist() == [0, 0, 1, 1, 1, 2]
+    assert {split: rows.tolist() for split, rows in tables.rows.items()} == {
+        "train": [0, 1, 2],
+        "valid": [3],
+        "valid_words": [4],
+        "test": [5],
+    }
+    assert (tables.candidate >= 0).tolist() == [False] * 4 + [True] * 2
+    assert tables.candidate[4] != tables.candidate[5], "a word of the valid split is no candidate of the test split"
+    assert tables.names([5, 0, 1]) == ["else_sub-01", "some_sub-02"]
+
+
+def test_speech(store: Store, folder: Path) -> None:
+    """Each sample has the frame nearest to it, z-scored; silence before the first event and after the last frame."""
+    tables, manifest = opened(store, folder), store.manifest
+    rows = torch.tensor([3, 0, 1, 2, 4, 5])
+    found = tables.speech(rows).numpy()
+    assert found.shape == (6, 4, 343)
+    quiet = 0
+    for values, row in zip(found, rows.tolist(), strict=True):
+        first = 0
+        for name, (rate, size) in FEATURES.items():
+            frames = dict(store.frames(name))[SEGMENT["stimulus"][row]]
+            told = manifest["features"][name]
+            for sample in range(0, 343, 3):
+                nearest = round((SEGMENT["stimulus_s"][row] + sample / RATE) * rate)
+                silent = not 0 <= nearest < len(frames)
+                quiet += silent
+                frame = np.full(size, -5.0) if silent else frames[nearest]
+                expected = (frame - told["mean"]) / told["deviation"]
+                np.testing.assert_allclose(values[first : first + size, sample], expected, rtol=1e-5, atol=1e-5)
+            first += size
+    assert quiet > 50
+    before = found[1, 0, : int(0.5 * RATE)]
+    assert (before == before[0]).all(), "the first row starts half a second before its stimulus"
+    assert found[1, 0, 70] != before[0]
+
+
+def test_no_offset_moves_the_brain_alone(store: Store, folder: Path) -> None:
+    now, later = opened(store, folder, WindowConfig(offset_s=0)), opened(store, folder)
+    rows = torch.arange(3)
+    torch.testing.assert_close(now.speech(rows)[..., :343], later.speech(rows))
+    brain = [tables.batch(rows, step_draws(0, 0)).brain for tables in (now, later)]
+    torch.testing.assert_close(brain[0][..., OFFSET:], brain[1])
+
+
+def test_two_processes_build_once(store: Store, tmp_path: Path) -> None:
+    """Reading a recording's signal takes a second and is written down; the one who waits does not read."""
+    code = f"""
+import time
+from pathlib import Path
+from tests.test_tables import Store, opened, torch
+read = Store.brain
+def slowly(self, uid):
+    with open({str(tmp_path / "log")!r}, "a") as log:
+        log.write(uid + "\\n")
+    time.sleep(1)
+    return read(self, uid)
+Store.brain = slowly
+tables = opened(Store(Path({str(store.root)!r})), Path({str(tmp_path / "maps")!r}))
+print(float(tables.signal.double().sum()), tables.speech(torch.arange(6)).double().sum().item())
+"""
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+        for _ in range(2)
+    ]
+    told = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert told[0] == told[1] != ""
+    assert sorted((tmp_path / "log").read_text().split()) == sorted(CHANNELS)
+    assert sorted(os.listdir(tmp_path / "maps")) == ["digest", "digest.lock"]
+
+
+def test_a_build_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        open_tables(store, CHANNELS, "digest", ["no such feature"], tmp_path, WindowConfig())
+    assert os.listdir(tmp_path) == ["digest.lock"]
+    assert opened(store, tmp_path).where == "memory map"
