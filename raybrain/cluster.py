@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from raybrain.config import Config, InputError
 # Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
 
+PROBE_S = 5.0
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
 
@@ -90,6 +92,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
     if address:
+        _probe(address)
         try:
             ray.init(address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -106,6 +109,18 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _probe(address: str) -> None:
+    """Refuse an address nobody listens at, which Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
 
 
 def gpus_per_worker(cluster: Cluster) -> int:

@@ -170,6 +170,7 @@ def test_other_question_other_signature() -> None:
     assert len({signed(**changes) for changes in asked}) == len(asked)
     assert signature(Loss.kind("l1")()) != signature(Loss.kind("mse")())
     assert signature(Experiment(), version=1) != signature(Experiment(), version=2)
+    assert signature(Experiment(), a=1, b=2) == signature(Experiment(), b=2, a=1)
 
 
 def test_only_the_data_part_names_prepared_data() -> None:

@@ -110,7 +110,8 @@ def test_no_torch(files: str) -> None:
 
 
 def ended(code: str, cwd: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env={"HOME": str(cwd)})
+    environment = {"HOME": str(cwd), "PYTHONPATH": str(REPO), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

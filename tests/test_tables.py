@@ -19,14 +19,14 @@ from raybrain.train.tables import Tables, open_tables
 RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 60
 CHANNELS = {"some_sub-01": 3, "some_sub-02": 2, "else_sub-01": 3}
 FEATURES = {"words-a": (50.0, 1), "mel-b": (125.0, 3)}  # frame rate and size
-# recording, split, anchor, start sample, stimulus, time of the first sample in its stimulus
+# recording, split, anchor, start sample, stimulus, time of the first sample in its stimulus (none half-way between frames)
 ROWS = [
-    ("else_sub-01", "train", "grid", 0, "A", -0.513),
-    ("else_sub-01", "train", "grid", 1190, "A", 1.003),  # over the border of two chunks
-    ("some_sub-01", "train", "grid", 60, "B", 0.257),
-    ("some_sub-01", "valid", "grid", 600, "A", 0.0),
-    ("some_sub-01", "valid", "word", 661, "A", 0.501),
-    ("some_sub-02", "test", "word", 2639, "B", 0.001),  # the very last samples
+    ("else_sub-01", "train", "grid", 0, "A", -0.5133),
+    ("else_sub-01", "train", "grid", 1190, "A", 1.0033),  # over the border of two chunks
+    ("some_sub-01", "train", "grid", 60, "B", 0.2573),
+    ("some_sub-01", "valid", "grid", 600, "A", 0.0003),
+    ("some_sub-01", "valid", "word", 661, "A", 0.5013),
+    ("some_sub-02", "test", "word", 2639, "B", 0.0013),  # the very last samples
 ]
 SEGMENT = dict(
     zip(("recording", "split", "anchor", "start_sample", "stimulus", "stimulus_s"), zip(*ROWS, strict=True), strict=True)
@@ -175,6 +175,7 @@ def test_no_offset_moves_the_brain_alone(store: Store, folder: Path) -> None:
     torch.testing.assert_close(brain[0][..., OFFSET:], brain[1])
 
 
+@pytest.mark.slow
 def test_two_processes_build_once(store: Store, tmp_path: Path) -> None:
     """Reading a recording's signal takes a second and is written down; the one who waits does not read."""
     code = f"""
