@@ -52,11 +52,18 @@ class Batch:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """This batch on a device, with the signal in a floating type."""
-        moved = {name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        moved = {name: to_device(value, device) for name, value in vars(self).items()}
         return Batch(**moved | {name: moved[name].to(dtype) for name in ("brain", "positions")})
 
 
-def step_draws(seed: int, step: int, device: torch.device | str = "cpu") -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; from the host to a GPU without waiting for the copy."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def step_draws(seed: int, step: int) -> Tensor:
     """The random numbers of a step, [8]: keyed by seed and step, made on the CPU so that every device gets the same."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
-    return torch.rand(DRAWS, generator=generator, dtype=torch.float64).to(device)
+    return torch.rand(DRAWS, generator=generator, dtype=torch.float64)

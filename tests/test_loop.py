@@ -55,7 +55,9 @@ def result(folder: Path) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     saved = RunFolder(folder).load("last")
     best = RunFolder(folder).load("best")
     assert saved and best
-    history = [{key: value for key, value in row.items() if key != "seconds"} for row in saved["state"]["history"]]
+    history = [
+        {key: value for key, value in row.items() if key not in ("seconds", "data_wait")} for row in saved["state"]["history"]
+    ]
     return saved["model"] | {f"best {key}": value for key, value in best["model"].items()}, history
 
 

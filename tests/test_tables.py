@@ -1,5 +1,6 @@
 """Tables give the very numbers that a plain computation from the prepared data gives; a node builds them once."""
 
+import json
 import os
 import subprocess
 import sys
@@ -208,3 +209,56 @@ def test_a_build_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None
         open_tables(store, CHANNELS, "digest", ["no such feature"], tmp_path, WindowConfig())
     assert os.listdir(tmp_path) == ["digest.lock"]
     assert opened(store, tmp_path).where == "memory map"
+
+
+MEMORY = """
+import sys, pathlib, torch
+from raybrain.train.tables import _load
+from raybrain.experiment import WindowConfig
+def private():
+    lines = open('/proc/self/smaps_rollup').read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(('Private_Clean', 'Private_Dirty')))
+tables = _load(pathlib.Path(sys.argv[1]), WindowConfig())
+before = private()
+rows = torch.arange(len(tables.start))
+total = 0.0
+for part in torch.split(rows, 8):
+    total += float(tables.signal[tables.start[part, None] + torch.arange(400)].sum())
+print('ready', flush=True)
+sys.stdin.readline()
+print(private() - before, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is counted where /proc tells it")
+def test_four_readers_hold_one_copy(tmp_path: Path) -> None:
+    """Four processes read all of the data; what each holds for itself is far less than the data."""
+    samples, channels, window = 400_000, 64, 400
+    signal = np.lib.format.open_memmap(tmp_path / "signal.npy", mode="w+", dtype=np.float32, shape=(samples, channels))
+    signal[:] = 1.0
+    signal.flush()
+    starts = np.arange(0, samples - window, window)
+    zeros = np.zeros(len(starts), dtype=np.int64)
+    for name, array in {
+        "centre": np.zeros((1, channels), np.float32),
+        "layout": np.zeros(1, np.int64),
+        "positions": np.zeros((1, channels, 2), np.float32),
+        "valid": np.ones((1, channels), bool),
+        "subject": np.zeros(1, np.int64),
+        "recording": zeros,
+        "start": starts,
+        "candidate": zeros,
+        "split": zeros,
+    }.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "meta.json").write_text(json.dumps({"features": []}))
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    for reader in readers:
+        assert reader.stdout
+        assert reader.stdout.readline() == "ready\n"
+    own = [int(reader.communicate("\n")[0]) for reader in readers]  # KiB
+    data = samples * channels * 4 // 1024
+    assert data > 90_000
+    assert all(kib < data / 4 for kib in own), f"{own} KiB of {data} KiB"

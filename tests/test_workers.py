@@ -7,7 +7,7 @@ from torch import Tensor
 from raybrain.config import InputError
 from raybrain.experiment import TrainConfig
 from raybrain.train.order import Order, contrast
-from tests.workers import CASES, largest_difference, run_workers
+from tests.workers import CASES, STEPS, exchanged, largest_difference, run_workers
 
 JOBS = [(case, dtype, "none") for case in CASES for dtype in ("float64", "float32")]
 LIMIT = {"float64": 1e-9, "float32": 1e-4}
@@ -40,6 +40,17 @@ def test_the_comparison_notices_every_fault(alone: dict[tuple[str, str, str], di
     broken = run_workers(2, [(case, "float64", fault) for case, fault in FAULTS])
     for (case, fault), result in zip(FAULTS, broken, strict=True):
         assert largest_difference(alone[case, "float64", "none"], result) > 1e-6, fault
+
+
+@pytest.mark.slow
+def test_stored_features_are_never_exchanged() -> None:
+    small, large = exchanged([5, 50])
+    others = []
+    for found in (small, large):
+        assert found["sent"].count(found["gradients"]) == STEPS  # one exchange of gradients a step
+        others.append(sum(size for size in found["sent"] if size != found["gradients"]))
+    assert others[0] == others[1]  # statistics of batch norm, whatever the size of the features
+    assert others[0] / STEPS < 1000
 
 
 def test_the_order_is_one_for_all_and_each_epoch_sees_a_segment_once() -> None:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from raybrain.config import override
 from raybrain.encoders import layers
-from raybrain.experiment import Experiment
+from raybrain.experiment import Experiment, TrainConfig
 from raybrain.train import step as stepping
-from raybrain.train.order import Order, contrast
+from raybrain.train.order import Contrast, Order, contrast
 from raybrain.train.step import Learner, Networks, Place
 from raybrain.train.tables import FeatureTable, Tables
 
 STEPS = 10
+contrast_of = contrast
 SEGMENTS, RECORDINGS, CHANNELS, TIMES = 128, 3, 7, 40
 SPLITS = {"train": (0, 96), "valid": (96, 112), "valid_words": (112, 128)}
 SMALL: dict[str, Any] = {
@@ -88,15 +90,15 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
     )
 
 
-def train(case: dict[str, Any], place: Place) -> dict[str, Tensor]:
+def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, Tensor]:
     """Ten steps: every loss, the last gradients, and the weights and buffers after."""
     experiment = override(Experiment(), SMALL | case)
-    tables = random_tables(experiment, place.dtype)
-    sizes = contrast(experiment.train, place.world, len(tables.rows["train"]))
+    tables = random_tables(experiment, place.dtype, dimensions)
+    sizes = contrast_of(experiment.train, place.world, len(tables.rows["train"]))
     networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
     learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
     order = Order(tables.rows["train"], sizes, experiment.train.seed)
-    losses = [learner.update(order.batch(step), order.extra(step), step) for step in range(STEPS)]
+    losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
     gradients = {f"gradient {name}": p.grad for name, p in learner.model.named_parameters() if p.grad is not None}
     weights = {f"weight {name}": value.clone() for name, value in learner.model.state_dict().items()}
     return {"loss": torch.stack(losses), **gradients, **weights}
@@ -129,6 +131,30 @@ def run_workers(world: int, jobs: list[tuple[str, str, str]]) -> list[dict[str, 
         return [torch.load(Path(folder) / f"{number}.pt") for number in range(len(jobs))]
 
 
+def _counting_worker(rank: int, world: int, folder: str, dimensions: list[int]) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    for number in dimensions:
+        sent: list[int] = []
+
+        def counted(tensor: Tensor, honest: Any = dist.all_reduce, sent: list[int] = sent) -> Any:
+            sent.append(tensor.numel() * tensor.element_size())
+            return honest(tensor)
+
+        with mock.patch.object(dist, "all_reduce", counted), mock.patch.object(dist, "all_gather", None):
+            result = train(CASES["extra negatives"], Place(rank, world), number)
+        gradients = sum(value.numel() for name, value in result.items() if name.startswith("gradient"))
+        if rank == 0:
+            torch.save({"sent": sent, "gradients": 4 * (gradients + 1)}, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+
+
+def exchanged(dimensions: list[int]) -> list[dict[str, Any]]:
+    """For features of each of these sizes: bytes of every exchange of two workers, and bytes of gradients (and the loss)."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_counting_worker, args=(2, folder, dimensions), nprocs=2)  # type: ignore[no-untyped-call]
+        return [torch.load(Path(folder) / f"{number}.pt") for number in dimensions]
+
+
 # faults, to see that the comparison would notice them
 
 
@@ -146,7 +172,7 @@ def _local_batch_norm(rank: int) -> Iterator[None]:
 @contextmanager
 def _own_draws(rank: int) -> Iterator[None]:
     honest = stepping.step_draws
-    with mock.patch.object(stepping, "step_draws", lambda seed, step, device: honest(seed + rank, step, device)):
+    with mock.patch.object(stepping, "step_draws", lambda seed, step: honest(seed + rank, step)):
         yield
 
 
@@ -159,10 +185,11 @@ def _own_negatives(rank: int) -> Iterator[None]:
 
 @contextmanager
 def _local_negatives(rank: int) -> Iterator[None]:
-    def groups(self: Learner, batch: int, mine: slice) -> Iterator[slice]:
-        yield mine
+    def local(config: TrainConfig, workers: int, segments: int) -> Contrast:
+        sizes = contrast(config, workers, segments)
+        return replace(sizes, group=sizes.per_worker)
 
-    with mock.patch.object(Learner, "_groups", groups):
+    with mock.patch.dict(globals(), {"contrast_of": local}):
         yield
 
 

@@ -127,7 +127,7 @@ def load_learner(job: TrainJob, place: Any) -> Learner:
     learner = Learner(networks, experiment.optim, job.tables(place.device), unused, experiment.train.seed, place)
     saved = job.folder.load("best", place.device)
     assert saved, f"{job.folder.path} has no best.pt"
-    learner.load({"model": saved["model"]})
+    learner.restore({"model": saved["model"]})
     return learner
 
 

@@ -13,6 +13,7 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.metrics import chance
 from raybrain.train.checkpoint import RunFolder
+from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.step import Learner, Networks, Place
@@ -67,6 +68,11 @@ class Training:
         networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
         self.learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
         self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
+        self.feed = Feed(
+            lambda step: self.learner.load(self.order.batch(step), self.order.extra(step), step),
+            place.device,
+            ahead=tables.device.type == "cpu",
+        )
         self.state = self._resume()
         self.pools = pools(tables, "valid_words")
 
@@ -81,12 +87,19 @@ class Training:
             Diverged: if the loss is not finite or explodes.
             InputError: if a checkpoint cannot be written.
         """
+        listener.resumed(self.state.history)
+        try:
+            self._run(listener, checkpoint_s)
+        finally:
+            self.feed.close()
+        return self.state.history
+
+    def _run(self, listener: Listener, checkpoint_s: float) -> None:
         saved = began = time.monotonic()
         before = self.state.seconds
         updates = self.sizes.updates_per_epoch
-        listener.resumed(self.state.history)
         while len(self.state.history) < self.config.epochs and self.state.stale < self.config.patience:
-            epoch = len(self.state.history)
+            epoch, waited, epoch_began = len(self.state.history), self.feed.waited_s, time.monotonic()
             while self.state.step < (epoch + 1) * updates:
                 self._step()
                 done = self.state.step - epoch * updates
@@ -99,14 +112,13 @@ class Training:
                 listener.step(epoch, done, updates)
             self._refuse_bad()
             self.state.seconds = before + time.monotonic() - began
-            self._finish_epoch(epoch)
+            self._finish_epoch(epoch, wait=(self.feed.waited_s - waited) / (time.monotonic() - epoch_began))
             saved = time.monotonic()
             listener.epoch(self.state.history)
-        return self.state.history
 
     def _step(self) -> None:
         state, step = self.state, self.state.step
-        loss = self.learner.update(self.order.batch(step), self.order.extra(step), step)
+        loss = self.learner.update(self.feed.get(step))
         if step == 0:
             state.first = loss.clone()
         bad = ~torch.isfinite(loss) | (loss > EXPLODED * state.first.clamp(min=1.0))
@@ -127,7 +139,8 @@ class Training:
             "type a lower optim.lr or set window.clamp"
         )
 
-    def _finish_epoch(self, epoch: int) -> None:
+    def _finish_epoch(self, epoch: int, wait: float) -> None:
+        """Validate, remember the best weights, write the checkpoint. ``wait`` is the share of time spent waiting for data."""
         loss = float(self.state.loss) / self.sizes.updates_per_epoch
         valid = self._valid_loss()
         self.state.history.append(
@@ -137,6 +150,7 @@ class Training:
                 "valid_loss": valid,
                 **self._valid_retrieval(),
                 "seconds": self.state.seconds,
+                "data_wait": wait,
             }
         )
         self.state.loss = torch.zeros_like(self.state.loss)
@@ -185,7 +199,7 @@ class Training:
         device = self.place.device
         saved = self.folder.load("last", device)
         if saved is not None:
-            self.learner.load(saved)
+            self.learner.restore(saved)
             return State(**saved["state"])
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))

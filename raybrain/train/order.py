@@ -91,23 +91,24 @@ class Order:
     rows: Tensor
     sizes: Contrast
     seed: int
-    _epoch: int = -1
-    _permuted: Tensor = field(default_factory=lambda: torch.empty(0))
+    _permuted: tuple[int, Tensor] = field(default_factory=lambda: (-1, torch.empty(0)))
 
     def batch(self, step: int) -> Tensor:
         """The segments of a step over all workers, [batch]; a worker's share and the groups are slices of it."""
         epoch, update = divmod(step, self.sizes.updates_per_epoch)
-        if epoch != self._epoch:
-            self._permuted = self.rows[self._draw(epoch).to(self.rows.device)]
-            self._epoch = epoch
-        return self._permuted[update * self.sizes.batch : (update + 1) * self.sizes.batch]
+        known, permuted = self._permuted
+        if epoch != known:
+            drawn = torch.randperm(len(self.rows), generator=self._generator(epoch))
+            permuted = self.rows[drawn.to(self.rows.device)]
+            self._permuted = epoch, permuted  # at once, since another thread may ask too
+        return permuted[update * self.sizes.batch : (update + 1) * self.sizes.batch]
 
     def extra(self, step: int) -> Tensor:
-        """The segments that serve as extra negatives in a step, [extra]."""
+        """The segments that serve as extra negatives in a step, [extra]; drawn with replacement."""
         if not self.sizes.extra:
             return self.rows[:0]
-        return self.rows[self._draw(EXTRA + step)[: self.sizes.extra].to(self.rows.device)]
+        drawn = torch.randint(len(self.rows), (self.sizes.extra,), generator=self._generator(EXTRA + step))
+        return self.rows[drawn.to(self.rows.device)]
 
-    def _draw(self, key: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + key) % 2**63)
-        return torch.randperm(len(self.rows), generator=generator)
+    def _generator(self, key: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + key) % 2**63)

@@ -7,7 +7,6 @@ the size of the whole batch, and gradients are summed over workers in one buffer
 averages, and rearranges its buckets after the first step, so that a resumed run would add in another order).
 """
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from raybrain.batch import step_draws
+from raybrain.batch import Batch, step_draws, to_device
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import OptimConfig
 from raybrain.losses import Loss, LossModule
@@ -80,69 +79,102 @@ class Learner:
             lr=optim.lr,
             betas=(0.9, optim.beta2),
             weight_decay=optim.weight_decay,
-            fused=place.device.type == "cuda",
+            fused=True,
         )
 
-    def update(self, rows: Tensor, extra: Tensor, step: int) -> Tensor:
-        """One optimiser step on a batch.
+    def load(self, rows: Tensor, extra: Tensor, step: int) -> "Loaded":
+        """What this worker needs of a batch, on its device.
 
         Args:
             rows: [batch], the segments of all workers.
             extra: [extra], segments that serve as negatives only.
             step: keys the random draws.
+        """
+        mine, group = self.place.share(len(rows)), self.sizes.group
+        if self.model.speech is None:  # the groups that hold a row of this worker
+            spoken = slice(mine.start // group * group, -(-mine.stop // group) * group)
+        else:
+            spoken, extra = mine, extra[self.place.share(len(extra))]
+        return Loaded(
+            step,
+            self.brain(rows[mine], step),
+            self.stored_speech(torch.cat([rows[spoken], extra])),
+            Sizes(len(rows), mine, spoken),
+        )
+
+    def update(self, loaded: "Loaded") -> Tensor:
+        """One optimiser step on a batch.
 
         Returns:
             The mean loss over the whole batch, on the device; the same on every worker.
         """
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(rows, extra, step)
+        loss = self.loss(loaded)
         loss.backward()  # type: ignore[no-untyped-call]
         total = self._sum_gradients(loss.detach())
         self.optimizer.step()
         return total
 
-    def loss(self, rows: Tensor, extra: Tensor, step: int) -> Tensor:
+    def loss(self, loaded: "Loaded") -> Tensor:
         """This worker's part of the mean loss over a batch; the parts of all workers add up to it."""
-        mine = self.place.share(len(rows))
-        estimates = self.estimates(rows[mine], step)
-        candidates = self._candidates(rows, extra)
+        sizes, mine, group = loaded.sizes, loaded.sizes.mine, self.sizes.group
+        estimates = self.encoded(loaded.batch)
+        speech = self._gathered(loaded)
+        count = (sizes.batch if self.model.speech else sizes.spoken.stop) - speech.first
+        rows, extra = speech.values[:count], speech.values[count:]
         losses = []
-        for group in self._groups(len(rows), mine):
-            own = slice(max(group.start, mine.start) - mine.start, min(group.stop, mine.stop) - mine.start)
-            targets = torch.arange(own.start, own.stop, device=estimates.device) + mine.start - group.start
-            losses.append(self.model.loss(estimates[own], candidates(group), targets).sum())
-        return torch.stack(losses).sum() / len(rows)
+        for start in range(mine.start // group * group, mine.stop, group):
+            own = slice(max(start, mine.start) - mine.start, min(start + group, mine.stop) - mine.start)
+            candidates = torch.cat([rows[start - speech.first : start - speech.first + group], extra])
+            targets = torch.arange(own.start, own.stop, device=estimates.device) + mine.start - start
+            losses.append(self.model.loss(estimates[own], candidates, targets).sum())
+        return torch.stack(losses).sum() / sizes.batch
 
-    def estimates(self, rows: Tensor, step: int = 0) -> Tensor:
-        """What the encoder makes of some segments, [rows features time]."""
-        batch = self.tables.batch(rows.to(self.tables.device), step_draws(self.seed, step, self.place.device))
-        batch = batch.to(self.place.device, self.place.dtype)
+    def brain(self, rows: Tensor, step: int = 0) -> Batch:
+        """The brain side of some segments, on this worker's device."""
+        batch = self.tables.batch(rows.to(self.tables.device), step_draws(self.seed, step))
+        return batch.to(self.place.device, self.place.dtype)
+
+    def stored_speech(self, rows: Tensor) -> Tensor:
+        """The stored features of some segments, [rows features time], on this worker's device."""
+        speech = self.tables.speech(rows.to(self.tables.device))
+        return to_device(speech, self.place.device).to(self.place.dtype)
+
+    def encoded(self, batch: Batch) -> Tensor:
+        """What the encoder makes of a batch, [rows features time]."""
         with self.place.mixed():
             estimates: Tensor = self.encode(batch)
         return estimates
 
+    def estimates(self, rows: Tensor) -> Tensor:
+        """What the encoder makes of some segments, [rows features time]."""
+        return self.encoded(self.brain(rows))
+
     def speech(self, rows: Tensor) -> Tensor:
         """The candidates some segments stand for, [rows features time], after the trained speech side if there is one."""
-        speech = self.tables.speech(rows.to(self.tables.device)).to(self.place.device, self.place.dtype, non_blocking=True)
+        return self._encoded_speech(self.stored_speech(rows))
+
+    def _encoded_speech(self, stored: Tensor) -> Tensor:
         if self.model.speech is None:
-            return speech
+            return stored
         with self.place.mixed():
-            encoded: Tensor = self.model.speech(speech)
+            encoded: Tensor = self.model.speech(stored)
         return encoded
 
-    def _groups(self, batch: int, mine: slice) -> Iterator[slice]:
-        """The groups of the batch that hold a row of this worker."""
-        first = mine.start // self.sizes.group * self.sizes.group
-        for start in range(first, mine.stop, self.sizes.group):
-            yield slice(start, min(start + self.sizes.group, batch))
-
-    def _candidates(self, rows: Tensor, extra: Tensor) -> "Stored | Gathered":
+    def _gathered(self, loaded: "Loaded") -> "Candidates":
+        """The candidates of a batch: stored ones as they were loaded, those of a trained speech side from all workers."""
+        encoded = self._encoded_speech(loaded.speech)
         if self.model.speech is None:
-            return Stored(self, rows, extra)
-        mine, more = self.place.share(len(rows)), self.place.share(len(extra))
-        encoded = self.speech(torch.cat([rows[mine], extra[more]]))
-        return Gathered(self.place, encoded, len(rows), len(extra))
+            return Candidates(encoded, loaded.sizes.spoken.start)
+        if self.place.world == 1:
+            return Candidates(encoded, 0)
+        shares = [Place(rank, self.place.world) for rank in range(self.place.world)]
+        sizes = [(_length(share.share(loaded.sizes.batch)), _length(share.share(self.sizes.extra))) for share in shares]
+        parts = _gather(encoded, [sum(size) for size in sizes], self.place.rank)
+        rows = [part[:own] for part, (own, _) in zip(parts, sizes, strict=True)]
+        extra = [part[own:] for part, (own, _) in zip(parts, sizes, strict=True)]
+        return Candidates(torch.cat([*rows, *extra]), 0)
 
     def _sum_gradients(self, loss: Tensor) -> Tensor:
         """Add up gradients and loss over all workers, in one exchange; nothing is exchanged by one worker alone."""
@@ -160,40 +192,38 @@ class Learner:
         """Weights and optimiser, for a checkpoint."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Take over a state; one without an optimiser changes the weights only."""
         self.model.load_state_dict(state["model"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
 
 
-class Stored:
-    """Candidates that are stored features: every worker has them all."""
+@dataclass(frozen=True)
+class Sizes:
+    """Of ``batch`` rows, which are this worker's, and of which it has loaded the speech."""
 
-    def __init__(self, learner: Learner, rows: Tensor, extra: Tensor) -> None:
-        self.learner, self.rows, self.extra = learner, rows, extra
-
-    def __call__(self, group: slice) -> Tensor:
-        """The candidates of a group, extra negatives last."""
-        return self.learner.speech(torch.cat([self.rows[group], self.extra]))
+    batch: int
+    mine: slice
+    spoken: slice
 
 
-class Gathered:
-    """Candidates of a trained speech side: each worker encoded its share, all have all, gradients flow back."""
+@dataclass(frozen=True)
+class Loaded:
+    """A step's data on a worker's device: its own brain segments, and stored speech, extra negatives last."""
 
-    def __init__(self, place: Place, encoded: Tensor, batch: int, extra: int) -> None:
-        if place.world == 1:
-            self.rows, self.extra = encoded[:batch], encoded[batch:]
-            return
-        shares = [Place(rank, place.world) for rank in range(place.world)]
-        sizes = [(_length(share.share(batch)), _length(share.share(extra))) for share in shares]
-        parts = _gather(encoded, [sum(size) for size in sizes], place.rank)
-        self.rows = torch.cat([part[:own] for part, (own, _) in zip(parts, sizes, strict=True)])
-        self.extra = torch.cat([part[own:] for part, (own, _) in zip(parts, sizes, strict=True)])
+    step: int
+    batch: Batch
+    speech: Tensor
+    sizes: Sizes
 
-    def __call__(self, group: slice) -> Tensor:
-        """The candidates of a group, extra negatives last."""
-        return torch.cat([self.rows[group], self.extra])
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates of consecutive rows of a batch, the first of which is row ``first``; extra negatives last."""
+
+    values: Tensor
+    first: int
 
 
 def _length(part: slice) -> int:
