@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from raybrain.config import Config, InputError
 
@@ -28,6 +28,7 @@ class Cluster(Config):
         home: everything raybrain writes goes below it. On several nodes it must be shared storage.
         address: of a running Ray cluster ("auto" for one on this machine); None starts one and stops it at the end.
         workers: training processes; one GPU each where there are GPUs.
+        min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
         gpus: "auto" uses them where Ray sees them, "off" never.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
@@ -39,6 +40,7 @@ class Cluster(Config):
     home: Path
     address: str | None = None
     workers: PositiveInt = 1
+    min_workers: PositiveInt | None = None
     gpus: Literal["auto", "off"] = "auto"
     cpus_per_worker: PositiveInt = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -46,6 +48,12 @@ class Cluster(Config):
     failures: int = Field(default=3, ge=0)
     checkpoint_s: float = Field(default=300.0, ge=0)
     scratch: Path | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_workers is not None and self.min_workers > self.workers:
+            raise InputError(f"min_workers={self.min_workers} is above workers={self.workers}")
+        return self
 
     @property
     def cache(self) -> Path:

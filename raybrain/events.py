@@ -11,7 +11,9 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from raybrain.config import Config, InputError
 
@@ -87,10 +89,19 @@ class SplitConfig(Config):
 
     mode: Literal["clean", "paper"] = "clean"
     seed: int = 12
-    test_ratio: float = 0.2
-    valid_ratio: float = 0.1
-    remove_ratio: float = 0.0
-    min_block_s: float = 6.0
+    test_ratio: float = Field(default=0.2, gt=0, lt=1)
+    valid_ratio: float = Field(default=0.1, gt=0, lt=1)
+    remove_ratio: float = Field(default=0.0, ge=0, lt=1)
+    min_block_s: float = Field(default=6.0, ge=0)
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> Self:
+        total = self.test_ratio + self.valid_ratio + self.remove_ratio
+        if total >= 1:
+            raise InputError(
+                f"test_ratio, valid_ratio and remove_ratio add up to {total:g}; less than 1 leaves some to train on"
+            )
+        return self
 
 
 def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = "sentence") -> list[Block]:

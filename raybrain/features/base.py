@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from raybrain.config import Choice
 from raybrain.events import Event, Phoneme, Sound, Word
@@ -43,7 +44,7 @@ class Feature(Choice):
 
     unit: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ("words",)
-    rate_hz: float = 120.0
+    rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
 
     @property

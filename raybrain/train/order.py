@@ -4,6 +4,7 @@ That is what makes candidates free: a worker that ranks its estimates against th
 indices, and these it can compute.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -62,8 +63,9 @@ def contrast(config: TrainConfig, workers: int, segments: int) -> Contrast:
     if batch > segments:
         raise InputError(f"train.batch_size={batch}, but there are {segments} train segments; type {segments} or less")
     if batch % workers:
-        below = batch // workers * workers
-        near = [str(size) for size in (below, below + workers) if size > 0]
+        step = math.lcm(workers, group) if group < batch else workers
+        below = batch // step * step
+        near = [str(size) for size in (below, below + step) if 0 < size <= segments]
         raise InputError(f"train.batch_size={batch} does not divide among {workers} workers; nearest: {' or '.join(near)}")
     if batch % group:
         sizes = [size for size in range(1, batch + 1) if batch % size == 0]

@@ -43,7 +43,8 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
         InputError: if the batch does not divide among the workers.
     """
     experiment = experiment.model_copy(update={"train": resolve(experiment.train, cluster.workers)})
-    contrast(experiment.train, cluster.workers, prepared.store.manifest["counts"]["train"])
+    for workers in range(cluster.min_workers or cluster.workers, cluster.workers + 1):
+        contrast(experiment.train, workers, prepared.store.manifest["counts"]["train"])
     return TrainJob(
         experiment=experiment,
         cluster=cluster,
@@ -128,15 +129,19 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
 
     cluster = job.cluster
     use_gpu = gpus_per_worker(cluster) > 0
-    needed = cluster.workers * cluster.cpus_per_worker
+    least = cluster.min_workers or cluster.workers
+    needed = least * cluster.cpus_per_worker
     there = int(ray.cluster_resources().get("CPU", 0))
     if needed > there:
-        raise InputError(f"{cluster.workers} workers need {needed} CPUs and the cluster has {there}; type --workers {there}")
+        most = max(1, there // cluster.cpus_per_worker)
+        raise InputError(f"{least} workers need {needed} CPUs and the cluster has {there}; type --workers {most}")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=cluster.workers, use_gpu=use_gpu, resources_per_worker={"CPU": cluster.cpus_per_worker}
+            num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": cluster.cpus_per_worker},
         ),
         run_config=ray.train.RunConfig(
             storage_path=str(job.folder.path / "ray"),

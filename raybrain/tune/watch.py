@@ -47,6 +47,6 @@ class Watcher(tune.Callback):  # type: ignore[misc]
 
 
 def settings_line(settings: dict[str, Any]) -> str:
-    """The settings of a trial in one line."""
+    """The settings of a trial in one line, by the last part of their names."""
     shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in settings.items()}
-    return " ".join(f"{key}={value}" for key, value in shown.items())
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in shown.items())
