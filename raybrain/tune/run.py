@@ -150,25 +150,12 @@ class Trial:
 
 
 def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path) -> None:
-    import ray
     from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
     from raybrain.tune.watch import Watcher
 
-    cluster = trial.cluster
-    gpus = gpus_per_worker(cluster)
-    available = ray.cluster_resources()
-    each = cluster.workers * cluster.cpus_per_worker
-    at_once = int(available["GPU"] // (gpus * cluster.workers) if gpus else available.get("CPU", 1) // each)
-    if at_once < 1:
-        raise InputError(f"a trial needs {each} CPUs and the cluster has {int(available.get('CPU', 0))}; type fewer --workers")
-    if cluster.workers > 1 and not available.get("trial"):
-        raise InputError(
-            "trials with several workers need a resource of their own; type ray start --resources='{\"trial\": 64}'"
-        )
-    single = {"CPU": cluster.cpus_per_worker, **({"GPU": 1} if gpus else {})}
+    each, at_once = _room(trial.cluster)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     search = OptunaSearch(
         dict(sweep.space.parameters),
@@ -178,28 +165,16 @@ def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path
         study_name=study.study_name,
         sampler=study.sampler,
     )
-    epochs = sweep.experiment.train.epochs
-    scheduler = (
-        ASHAScheduler(
-            time_attr="epoch",
-            metric=sweep.score,
-            mode=sweep.mode,
-            max_t=epochs + 1,  # a trial stopped at its last epoch would not be finished
-            grace_period=min(sweep.space.grace, epochs),
-        )
-        if sweep.space.scheduler == "asha"
-        else None
-    )
     columns = (TextColumn("tune: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         tuner = tune.Tuner(
-            tune.with_resources(lambda settings: trial(settings), single if cluster.workers == 1 else {"trial": 1}),
+            tune.with_resources(lambda settings: trial(settings), each),
             tune_config=tune.TuneConfig(
                 search_alg=search,
-                scheduler=scheduler,
+                scheduler=_scheduler(sweep),
                 num_samples=remaining,
                 max_concurrent_trials=min(at_once, remaining),
-                reuse_actors=cluster.workers == 1,
+                reuse_actors=trial.cluster.workers == 1,
             ),
             run_config=tune.RunConfig(
                 storage_path=str(folder / "ray"),
@@ -211,6 +186,44 @@ def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path
         results = tuner.fit()
     for error in results.errors:
         console.print(f"trial failed: {_line(error)}", style="red", highlight=False, markup=False)
+
+
+def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
+    """What a trial takes, and how many there is room for at once.
+
+    A trial of several workers trains in a worker group of its own, so the trial itself takes neither CPU nor GPU: if it did,
+    trials could take what their own workers wait for.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    wanted = {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpus_per_worker(cluster) else {})}
+    at_once = min(int(there.get(kind, 0) // (cluster.workers * amount)) for kind, amount in wanted.items())
+    if at_once < 1:
+        needed = " and ".join(f"{cluster.workers * amount:g} {kind}" for kind, amount in wanted.items())
+        found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in wanted)
+        raise InputError(f"a trial needs {needed} and the cluster has {found}; type fewer --workers")
+    if cluster.workers == 1:
+        return wanted, at_once
+    if not there.get("trial"):
+        cure = """start it with ray start --resources='{"trial": 64}'"""
+        raise InputError(f"trials with several workers need a resource of their own on the cluster; {cure}")
+    return {"trial": 1.0}, at_once
+
+
+def _scheduler(sweep: Sweep) -> Any:
+    from ray.tune.schedulers import ASHAScheduler
+
+    if sweep.space.scheduler == "none":
+        return None
+    epochs = sweep.experiment.train.epochs
+    return ASHAScheduler(
+        time_attr="epoch",
+        metric=sweep.score,
+        mode=sweep.mode,
+        max_t=epochs + 1,  # a trial stopped at its last epoch would not be finished
+        grace_period=min(sweep.space.grace, epochs),
+    )
 
 
 def _study(sweep: Sweep, folder: Path) -> Any:
