@@ -172,13 +172,14 @@ def tune(
     from raybrain.tune.space import load_space
 
     cluster = _cluster(home, where, address=address, workers=workers)
-    sweep = sweeping.make_sweep(load_space(space), _changes(settings), trials)
+    sweep = sweeping.make_sweep(load_space(space), _changes(settings), trials, workers)
     prepared = [_prepare(experiment, cluster) for experiment in sweep.data_parts()]
     with ray_session(cluster):
         swept = sweeping.run(sweep, prepared, cluster)
         console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(trials_table(swept.trials, sweep.space.metric, sweep.keys))
-        result = _evaluate(swept.best, prepared[0], parent=swept.tracking)
+        data = next(part for part in prepared if part.digest == swept.best.job.digest)
+        result = _evaluate(swept.best, data, parent=swept.tracking)
     _json(as_json, result | {"sweep": swept.result()})
     for part in prepared:
         _exit_for_failed(part, accept_failed)
@@ -302,13 +303,18 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        _fail(str(error))
+        _fail(str(getattr(error, "cause", error)))  # a Ray task wraps what it raises
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on where it was", err=True)
         sys.exit(130)
+    except Exception as error:
+        if not type(error).__module__.startswith("mlflow."):
+            raise
+        where = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
+        _fail(f"MLflow at {where}: {error}; when it answers again, the same command goes on where it was")
 
 
 def _fail(message: str) -> None:

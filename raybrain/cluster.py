@@ -94,8 +94,9 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
     os.environ.update(WORKER_ENVIRONMENT)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    theirs = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
     common = {
-        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT | theirs},
         "logging_level": "error",
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
@@ -131,8 +132,29 @@ def _probe(address: str) -> None:
         raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
 
 
-def gpus_per_worker(cluster: Cluster) -> int:
-    """One where the cluster has GPUs and may use them, else none. Needs a running Ray."""
+def worker_resources(cluster: Cluster) -> dict[str, float]:
+    """What each worker takes: its CPUs, and a GPU where the cluster has GPUs and may use them. Needs a running Ray."""
     import ray
 
-    return int(cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)
+    gpu = cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1
+    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpu else {})}
+
+
+def room_for(cluster: Cluster, workers: int) -> int:
+    """How many groups of ``workers`` the cluster has room for at once. Needs a running Ray.
+
+    Raises:
+        InputError: if there is no room for one.
+    """
+    import ray
+
+    there, each = ray.cluster_resources(), worker_resources(cluster)
+    groups = min(int(there.get(kind, 0) // (workers * amount)) for kind, amount in each.items())
+    if groups < 1:
+        needed = " and ".join(f"{workers * amount:g} {kind}" for kind, amount in each.items())
+        found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)
+        most = min(int(there.get(kind, 0) // amount) for kind, amount in each.items())
+        raise InputError(
+            f"--workers {workers} needs {needed} and the cluster has {found}; type --workers {max(1, most)} or less"
+        )
+    return groups

@@ -68,11 +68,16 @@ class Phoneme(Event):
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it."""
+    """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it: its ``sentences``."""
 
     start: float
     duration: float
-    uid: str
+    sentences: tuple[str, ...]
+
+    @property
+    def uid(self) -> str:
+        """What was said, as one text."""
+        return ",".join(self.sentences)
 
     @property
     def stop(self) -> float:
@@ -129,7 +134,7 @@ def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = 
             continue
         named = first.sequence_uid if isinstance(first, Word) else ""
         uid = named if named and names[named] == 1 else _spoken(events, first.start, stop)
-        blocks.append(Block(first.start, stop - first.start, uid))
+        blocks.append(Block(first.start, stop - first.start, (uid,)))
     return blocks
 
 
@@ -153,12 +158,13 @@ def merge_blocks(blocks: Sequence[Block], min_block_s: float) -> list[Block]:
     if group:
         merged.append(_joined(group))
     if merged:
-        merged[0] = Block(0.0, merged[0].stop, merged[0].uid)
+        merged[0] = Block(0.0, merged[0].stop, merged[0].sentences)
     return merged
 
 
 def _joined(group: Sequence[Block]) -> Block:
-    return Block(group[0].start, group[-1].stop - group[0].start, ",".join(block.uid for block in group))
+    sentences = tuple(sentence for block in group for sentence in block.sentences)
+    return Block(group[0].start, group[-1].stop - group[0].start, sentences)
 
 
 def uid_split(uid: str, config: SplitConfig) -> Split:
@@ -173,15 +179,19 @@ def uid_split(uid: str, config: SplitConfig) -> Split:
 
 def assign_splits(stories: Iterable[Sequence[Block]], config: SplitConfig) -> dict[str, Split]:
     """The split of every merged block's uid, over all recordings of all studies at once."""
-    uids = sorted({block.uid for blocks in stories for block in blocks})
+    blocks = {block.uid: block for story in stories for block in story}
     if config.mode == "paper":
-        return {uid: uid_split(uid, config) for uid in uids}
-    together = _shared(uids)
-    return {uid: uid_split(together[uid], config) for uid in uids}
+        return {uid: uid_split(uid, config) for uid in blocks}
+    together = _shared(sorted(block.sentences for block in blocks.values()))
+    return {uid: uid_split(together[_text(block.sentences[0])], config) for uid, block in blocks.items()}
 
 
-def _shared(uids: Sequence[str]) -> dict[str, str]:
-    """For each uid, the name of the smallest set of uids that share no sentence with any other."""
+def _text(sentence: str) -> str:
+    return sentence.strip().casefold()
+
+
+def _shared(blocks: Sequence[Sequence[str]]) -> dict[str, str]:
+    """For each sentence, the first (in order of text) of those that some blocks tie together with it."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -189,21 +199,21 @@ def _shared(uids: Sequence[str]) -> dict[str, str]:
             name = parent[name]
         return name
 
-    for uid in uids:
-        first, *others = (sentence.strip().casefold() for sentence in uid.split(","))
+    for sentences in blocks:
+        first, *others = (_text(sentence) for sentence in sentences)
         for other in others:
             low, high = sorted((root(first), root(other)))
             parent[high] = low
-    return {uid: root(uid.split(",")[0].strip().casefold()) for uid in uids}
+    return {_text(sentence): root(_text(sentence)) for sentences in blocks for sentence in sentences}
 
 
 def audit_splits(stories: Iterable[Sequence[Block]], splits: dict[str, Split]) -> list[str]:
     """The sentences (case-folded) that stand in more than one split; the list should be empty."""
     where: dict[str, set[Split]] = {}
-    for blocks in stories:
-        for block in blocks:
-            for sentence in block.uid.split(","):
-                where.setdefault(sentence.strip().casefold(), set()).add(splits[block.uid])
+    for story in stories:
+        for block in story:
+            for sentence in block.sentences:
+                where.setdefault(_text(sentence), set()).add(splits[block.uid])
     return sorted(sentence for sentence, names in where.items() if len(names - {"removed"}) > 1)
 
 

@@ -16,7 +16,7 @@ from raybrain.features.base import Feature
 from raybrain.losses import Loss
 from raybrain.studies.base import Study
 
-PREPARE_VERSION = 2  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 3  # raise it when the code that prepares data gives other numbers
 
 
 class SignalConfig(Config):
@@ -27,17 +27,29 @@ class SignalConfig(Config):
 
 
 class SegmentConfig(Config):
-    """Windows around anchors: word onsets in the test split, a regular grid elsewhere."""
+    """Windows around anchors: word onsets in the test split, a regular grid elsewhere.
+
+    With ``baseline`` the mean from the start of a window to its anchor is taken off each channel.
+    """
 
     tmin_s: float = -0.5
     tmax_s: float = 2.5
     stride_s: PositiveFloat = 0.5
+    baseline: bool = True
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.tmin_s >= self.tmax_s:
             raise InputError(f"tmin_s={self.tmin_s} must be below tmax_s={self.tmax_s}")
+        if self.baseline and not self.tmin_s <= 0 <= self.tmax_s:
+            raise InputError(
+                f"a window from {self.tmin_s} to {self.tmax_s} s has no baseline before its anchor; type baseline=no"
+            )
         return self
+
+    def baseline_samples(self, rate_hz: float) -> int:
+        """Samples from the start of a window to its anchor, both included; 0 for no baseline."""
+        return round(-self.tmin_s * rate_hz) + 1 if self.baseline else 0
 
 
 class DataConfig(Config):
@@ -69,7 +81,6 @@ class WindowConfig(Config):
     """
 
     offset_s: float = Field(default=0.15, ge=0)
-    baseline: bool = True
     clamp: PositiveFloat | None = 20.0
 
 
@@ -110,6 +121,13 @@ class Experiment(Config):
     loss: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        length = self.data.segments.tmax_s - self.data.segments.tmin_s
+        if self.window.offset_s >= length:
+            raise InputError(f"window.offset_s={self.window.offset_s:g} leaves nothing of a window of {length:g} s; type less")
+        return self
 
     @property
     def signature(self) -> str:

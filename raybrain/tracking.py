@@ -154,6 +154,17 @@ class Run:
             self._log(metrics=some)
         self.tags({f"not_finite.{n}": f"{value} at step {step}" for n, value in numbers.items() if not math.isfinite(value)})
 
+    def last_step(self, metric: str) -> int:
+        """The last step of a metric that is kept; 0 if there is none."""
+        history = _client(self.uri).get_metric_history(self.id, metric)
+        return max((point.step for point in history), default=0)
+
+    def end_if_running(self, status: Status, tags: Mapping[str, Any]) -> None:
+        """End the run, with tags that say why, unless it has ended."""
+        if _client(self.uri).get_run(self.id).info.status == "RUNNING":
+            self.tags(tags)
+            self.end(status)
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Keep settings. A setting cannot change later: what may, after a resume, is a tag. Long ones are cut off."""
         kept = [_mlflow().entities.Param(key, text) for key, text in _texts(values, PARAM_LENGTH).items()]
@@ -195,6 +206,8 @@ def _mlflow() -> Any:
     """mlflow, which phones home and logs at length unless told otherwise before its import. A person's own wish goes first."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # training waits for an answer meanwhile
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     import mlflow
     import mlflow.entities
     import mlflow.exceptions

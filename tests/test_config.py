@@ -84,8 +84,8 @@ def test_another_kind_starts_from_its_own_defaults() -> None:
 
 
 def test_changes_are_judged_together() -> None:
-    changes = {"data.segments.tmin_s": "3", "data.segments.tmax_s": "5"}
-    assert override(Experiment(), changes).data.segments == SegmentConfig(tmin_s=3, tmax_s=5)
+    changes = {"data.segments.tmin_s": "3", "data.segments.tmax_s": "5", "data.segments.baseline": "no"}
+    assert override(Experiment(), changes).data.segments == SegmentConfig(tmin_s=3, tmax_s=5, baseline=False)
 
 
 WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {

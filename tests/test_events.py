@@ -64,7 +64,7 @@ def test_sounds_are_cut_at_the_borders_of_a_split(split: str) -> None:
 
 def repeated(count: int, shared: str) -> list[list[Block]]:
     """``count`` recordings of one long block each, every second of which also holds the sentence ``shared``."""
-    return [[Block(0.0, 7.0, f"sentence number {i}" + (f",{shared}" if i % 2 else ""))] for i in range(count)]
+    return [[Block(0.0, 7.0, (f"sentence number {i}", *([shared] if i % 2 else [])))] for i in range(count)]
 
 
 def test_clean_mode_keeps_repeated_sentences_on_one_side() -> None:
@@ -77,9 +77,14 @@ def test_clean_mode_keeps_repeated_sentences_on_one_side() -> None:
 
 
 def test_clean_mode_does_not_see_case() -> None:
-    lower, upper = [Block(0.0, 7.0, "it was true")], [Block(0.0, 7.0, "it was TRUE")]
+    lower, upper = [Block(0.0, 7.0, ("it was true",))], [Block(0.0, 7.0, ("it was TRUE",))]
     splits = assign_splits([lower, upper], SplitConfig(seed=3))
     assert splits["it was true"] == splits["it was TRUE"]
+
+
+def test_a_comma_in_a_sentence_ties_nothing_together() -> None:
+    stories = [[Block(0.0, 7.0, (f"well, this is number {i}",))] for i in range(60)]
+    assert assign_splits(stories, SplitConfig()) == assign_splits(stories, SplitConfig(mode="paper"))
 
 
 def test_ratios_are_kept() -> None:

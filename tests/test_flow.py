@@ -201,14 +201,34 @@ def test_killed_workers_and_a_killed_driver_change_no_bit(trained: dict[str, Any
         (["train", "quikstart"], r"no recipe called 'quikstart', did you mean 'quickstart'\?"),
         (["train", "quickstart", "encoder.depth"], r"'encoder.depth' is no setting; type KEY=VALUE"),
         (["train", "quickstart", "data.studies=bids:/no/such/folder"], r"/no/such/folder"),
-        (["train", "quickstart", "train.batch_size=10", "train.contrast_size=4"], r"contrast_size=4 does not divide"),
         (["train", "quickstart", "--cluster", "precison=float32"], r"no setting 'precison', did you mean 'precision'\?"),
-        (["evaluate", "quickstart", *TINY, "train.seed=9"], r"not trained yet; run `raybrain train quickstart"),
         (["tune", "no_such_space"], r"no search space 'no_such_space'"),
         (["list", "encoder"], r"nothing called 'encoder' to list, did you mean 'encoders'\?"),
     ],
 )
-def test_wrong_input_gets_one_line(arguments: list[str], said: str, raybrain: Raybrain, trained: Any, home: Path) -> None:
+def test_wrong_input_gets_one_line(arguments: list[str], said: str, raybrain: Raybrain, home: Path) -> None:
+    assert_one_line(arguments, said, raybrain, home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "quickstart", *TINY, "train.batch_size=10", "train.contrast_size=4"], r"contrast_size=4 does not divide"),
+        (["train", "quickstart", *TINY, "train.batch_size=9999"], r"there are \d+ train segments"),
+        (["evaluate", "quickstart", *TINY, "train.seed=9"], r"not trained yet; run `raybrain train quickstart"),
+        (["train", "quickstart", *TINY, "data.segments.tmax_s=60"], r"no (train|valid|test) segments"),
+        (["train", "quickstart", "data.studies=synthetic,synthetic"], r"names recording .* twice"),
+    ],
+)
+def test_input_that_does_not_fit_the_data_gets_one_line(
+    arguments: list[str], said: str, raybrain: Raybrain, trained: Any, home: Path
+) -> None:
+    assert_one_line(arguments, said, raybrain, home)
+
+
+def assert_one_line(arguments: list[str], said: str, raybrain: Raybrain, home: Path) -> None:
+    """Exit code 2 and one line that says ``said``."""
     ended = raybrain(*arguments, *(["--home", str(home)] if arguments[0] != "list" else []))
     assert ended.code == 2
     lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]

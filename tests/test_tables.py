@@ -17,7 +17,7 @@ from raybrain.experiment import WindowConfig
 from raybrain.store import EVENTS, SEGMENTS, Part, Store, chunk_table, frames_table, write_json, write_table
 from raybrain.train.tables import Tables, open_tables
 
-RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 60
+RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 61
 CHANNELS = {"some_sub-01": 3, "some_sub-02": 2, "else_sub-01": 3}
 FEATURES = {"words-a": (50.0, 1), "mel-b": (125.0, 3)}  # frame rate and size
 # recording, split, anchor, start sample, stimulus, time of the first sample in its stimulus (none half-way between frames)
@@ -84,21 +84,30 @@ def opened(store: Store, folder: Path, window: WindowConfig | None = None) -> Ta
     return open_tables(store, CHANNELS, "digest", list(FEATURES), folder, window or WindowConfig())
 
 
-def brain(store: Store, row: int, window: WindowConfig) -> np.ndarray:
+def brain(store: Store, row: int, window: WindowConfig, baseline: int = BASELINE) -> np.ndarray:
     """[C T] of a segment, straight from the prepared signal."""
     uid, start = SEGMENT["recording"][row], SEGMENT["start_sample"][row]
     part = store.part(uid)
     assert part is not None
     values = np.concatenate(list(store.brain(uid)))[start : start + WINDOW].astype(float)
     assert len(values) == WINDOW
-    if window.baseline:
-        values = values - values[:BASELINE].mean(axis=0)
+    if baseline:
+        values = values - values[:baseline].mean(axis=0)
     values = (values - part.centre) / part.scale
     limit = window.clamp or np.inf
     return np.clip(values, -limit, limit)[round(window.offset_s * RATE) :].T
 
 
-@pytest.mark.parametrize("changes", [{}, {"baseline": False}, {"clamp": None}, {"offset_s": 0, "clamp": 2}])
+def test_without_baseline(store: Store, folder: Path) -> None:
+    tables = opened(store, folder)
+    assert tables.meta["baseline_samples"] == BASELINE
+    tables.meta["baseline_samples"] = 0
+    found = tables.batch(torch.tensor([1]), step_draws(0, 0)).brain[0].numpy()
+    expected = brain(store, 1, tables.window, baseline=0)
+    np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"clamp": None}, {"offset_s": 0, "clamp": 2}])
 def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> None:
     window = override(WindowConfig(), changes)
     tables = opened(store, folder, window)

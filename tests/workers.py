@@ -81,6 +81,7 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         meta={
             "rate_hz": rate,
             "tmin_s": -0.5,
+            "baseline_samples": 11,
             "samples": TIMES,
             "subjects": [["a", "1"], ["a", "2"]],
             "recordings": ["a1", "a2", "a3"],

@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 from rich.console import Console
 from rich.progress import track
 
-from raybrain.cluster import gpus_per_worker, ray_session
+from raybrain.cluster import ray_session, worker_resources
 from raybrain.metrics import chance
 from raybrain.train.order import Contrast
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.run import Trained
 from raybrain.train.step import Learner, Networks
-from raybrain.train.worker import TrainJob, make_place
+from raybrain.train.worker import TrainJob, make_place, trial_device
 
 SPLIT = "test"
 TOP = (1, 5, 10)
@@ -77,7 +76,8 @@ def _rank(job: TrainJob) -> pd.DataFrame:
         import ray
 
         shards = job.cluster.workers
-        options = {"num_cpus": job.cluster.cpus_per_worker, "num_gpus": gpus_per_worker(job.cluster), "max_retries": 3}
+        each = worker_resources(job.cluster)
+        options = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
         task = ray.remote(**options)(rank_shard)
         waiting = [task.remote(job, shard, shards) for shard in range(shards)]
         found = []
@@ -89,8 +89,7 @@ def _rank(job: TrainJob) -> pd.DataFrame:
 
 def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
     """Rank one of ``shards`` equal shares of the test segments with the best weights of a run."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    place = make_place(job.cluster, 0, 1, device)
+    place = make_place(job.cluster, 0, 1, trial_device(job.cluster))
     learner = load_learner(job, place)
     tables = learner.tables
     frames = []

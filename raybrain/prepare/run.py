@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain import __version__
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, signature, tree
-from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.events import Event, Sound, Split, sentence_blocks
 from raybrain.features.base import Feature, Stimulus
 from raybrain.prepare.stimuli import Heard, Plan, make_plan
 from raybrain.prepare.tasks import Job, Source, frame_statistics, guarded, make_frames, make_part, stamp
@@ -42,6 +43,9 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
         for root in [study.fetch(cluster.cache)]
         for recording in study.recordings(root)
     ]
+    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
+    if twice:
+        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once, and each folder its own name")
     found = _finished(data, store, sources)
     if found:
         return found
@@ -59,9 +63,10 @@ def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pr
         return None
     if any(stamp(Path(path)) != sound["stamp"] for path, sound in manifest["sounds"].items()):
         return None
-    if any(feature_name(feature) not in manifest["features"] for feature in data.features):
+    features = [manifest["features"].get(feature_name(feature)) for feature in data.features]
+    if any(feature is None or feature["plan"] != manifest["plan"] for feature in features):
         return None
-    files = [file for feature in data.features for file in manifest["features"][feature_name(feature)]["files"].items()]
+    files = [file for feature in features for file in feature["files"].items()]
     if any(stamp(store.root / path)[0] != size for path, size in files):
         return None
     parts = {uid: store.part(uid) for uid in manifest["sources"]}
@@ -90,7 +95,9 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
     _make_parts(jobs, logs, failed)
     _refuse_nothing(sources, failed)
     parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
-    features = {feature_name(f): _make_feature(f, store, plan, parts) for f in data.features}
+    used = {block.stimulus: block.split for uid in parts for block in plan.blocks[uid]}
+    key = hashlib.sha256(json.dumps(sorted(used.items())).encode()).hexdigest()[:16]
+    features = {feature_name(f): {**_make_feature(f, store, plan, used), "plan": key} for f in data.features}
     with suppress(InputError):  # there is no manifest the first time
         features = store.manifest["features"] | features
     write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
@@ -103,6 +110,7 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
         "failed": failed,
         "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
         "stimuli": len(plan.stimuli),
+        "plan": key,
         "sentences_in_two_splits": plan.leaks,
         "features": features,
     }
@@ -122,7 +130,8 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     for uid in recordings:
         part = store.part(uid)
         assert part is not None, "a part vanished while it was used"
-        content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], part.centre, part.scale])
+        sensors = [part.channels, part.positions, part.valid, part.centre, part.scale]
+        content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
     for feature in data.features:
         name = feature_name(feature)
         content.append([name, manifest["features"][name]["mean"], manifest["features"][name]["deviation"]])
@@ -176,8 +185,7 @@ def _say_failed(row: dict[str, Any], failed: dict[str, str]) -> None:
     console.print(f"failed {row['uid']}: {row['error']}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _make_feature(feature: Feature, store: Store, plan: Plan, parts: dict[str, Part]) -> dict[str, Any]:
-    used = {block.stimulus: block.split for uid in parts for block in plan.blocks[uid]}
+def _make_feature(feature: Feature, store: Store, plan: Plan, used: dict[str, Split]) -> dict[str, Any]:
     folder = store.feature_folder(feature_name(feature))
     missing = sorted(set(used) - store.featured(feature_name(feature)))
     batches = [missing[at : at + STIMULI_PER_TASK] for at in range(0, len(missing), STIMULI_PER_TASK)]
@@ -185,11 +193,16 @@ def _make_feature(feature: Feature, store: Store, plan: Plan, parts: dict[str, P
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         stimuli: dict[str, Stimulus] = pickle.loads(row["task"])
-        make_frames(feature, store, stimuli)
-        return {"stimuli": len(stimuli)}
 
-    for _ in _each(tasks, make, f"{feature.name} of {len(missing)} stimuli"):
-        pass
+        def task() -> dict[str, Any]:
+            make_frames(feature, store, stimuli)
+            return {}
+
+        return guarded(task, f"{feature.name} of {', '.join(stimuli)}"[:60], store.root / "failed")
+
+    for row in _each(tasks, make, f"{feature.name} of {len(missing)} stimuli"):
+        if row["error"]:
+            raise InputError(f"feature {feature.name}: {row['error']}")
     train = {key: plan.stimuli[key] for key, split in used.items() if split == "train"}
     mean, deviation = frame_statistics(feature, store, train)
     return {

@@ -115,13 +115,13 @@ def make_part(job: Job) -> dict[str, Any]:
 
 
 def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """The robust scaler, fitted on some train windows; on the whole signal where a recording has none."""
+    """The robust scaler, fitted on some train windows; on windows of the whole signal where a recording has none."""
+    length = window_samples(job.data.segments, job.data.signal.rate_hz)
     if len(starts) == 0:
-        return robust_scaler(signal.values[None], 0)
+        starts = np.arange(0, max(1, len(signal.values) - length), length)
     rng = np.random.default_rng(job.data.splits.seed)
     chosen = np.sort(rng.permutation(starts)[:SCALER_WINDOWS])
-    length = window_samples(job.data.segments, job.data.signal.rate_hz)
-    baseline = max(0, round(-job.data.segments.tmin_s * job.data.signal.rate_hz))
+    baseline = job.data.segments.baseline_samples(job.data.signal.rate_hz)
     return robust_scaler(np.stack([signal.values[start : start + length] for start in chosen]), baseline)
 
 
@@ -138,20 +138,20 @@ def frame_statistics(feature: Feature, store: Store, train: dict[str, Stimulus])
     Returns:
         Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension.
     """
-    count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
+    moments: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
     for key, frames in store.frames(feature_name(feature)):
-        if key not in train:
-            continue
-        spoken = np.zeros(len(frames), dtype=bool)
-        for word in train[key].words:
-            spoken[feature.span(word, len(frames))] = True
-        values = frames[spoken].astype(np.float64)
-        count += len(values)
-        total += values.sum(axis=0)
-        squares += (values**2).sum(axis=0)
+        if key in train and key not in moments:
+            spoken = np.zeros(len(frames), dtype=bool)
+            for word in train[key].words:
+                spoken[feature.span(word, len(frames))] = True
+            values = frames[spoken].astype(np.float64)
+            moments[key] = len(values), values.sum(axis=0), (values**2).sum(axis=0)
+    in_order = [moments[key] for key in sorted(moments)]  # so that sums do not depend on who computed what when
+    count = sum(number for number, _, _ in in_order)
     if feature.scale == "none" or count == 0:
         return np.zeros(feature.size), np.ones(feature.size)
-    mean, square = total / count, squares / count
+    mean = np.sum([total for _, total, _ in in_order], axis=0) / count
+    square = np.sum([squares for _, _, squares in in_order], axis=0) / count
     if feature.scale == "all":
         mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
     deviation = np.sqrt(np.maximum(square - mean**2, 0.0))

@@ -132,17 +132,19 @@ class Training:
             return
         names = self.tables.names(self.order.batch(step).tolist())
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise self._diverged(f"the loss is not finite or has exploded at step {step} (recordings in the batch: {shown})")
+
+    def _diverged(self, what: str) -> Diverged:
         kept = self.folder.path / "last.pt"
         last = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint before it"
-        raise Diverged(
-            f"the loss is not finite or has exploded at step {step} (recordings in the batch: {shown}); {last}; "
-            "type a lower optim.lr or set window.clamp"
-        )
+        return Diverged(f"{what}; {last}; type a lower optim.lr or set window.clamp")
 
     def _finish_epoch(self, epoch: int, wait: float) -> None:
         """Validate, remember the best weights, write the checkpoint. ``wait`` is the share of time spent waiting for data."""
         loss = float(self.state.loss) / self.sizes.updates_per_epoch
         valid = self._valid_loss()
+        if not math.isfinite(valid):
+            raise self._diverged(f"the valid loss is {valid} after epoch {epoch + 1}")
         self.state.history.append(
             {
                 "epoch": epoch + 1,

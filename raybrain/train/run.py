@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from raybrain.cluster import Cluster, gpus_per_worker, ray_session
+from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat, tree
 from raybrain.experiment import Experiment
 from raybrain.store import Prepared, feature_name
@@ -37,14 +37,8 @@ class Trained:
 
 
 def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> TrainJob:
-    """What to train on what, in the folder named by both.
-
-    Raises:
-        InputError: if the batch does not divide among the workers.
-    """
+    """What to train on what, in the folder named by both."""
     experiment = experiment.model_copy(update={"train": resolve(experiment.train, cluster.workers)})
-    for workers in range(cluster.min_workers or cluster.workers, cluster.workers + 1):
-        contrast(experiment.train, workers, prepared.store.manifest["counts"]["train"])
     return TrainJob(
         experiment=experiment,
         cluster=cluster,
@@ -56,17 +50,33 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
     )
 
 
-def tracked(job: TrainJob, name: str = "", parent: str | None = None) -> TrainJob:
+def check(job: TrainJob) -> None:
+    """Refuse what cannot be trained, before anything is started.
+
+    Raises:
+        InputError: if the batch does not divide among the workers, whatever number of them there may be.
+    """
+    segments = job.store.manifest["counts"]["train"]
+    for workers in range(job.cluster.min_workers or job.cluster.workers, job.cluster.workers + 1):
+        contrast(job.experiment.train, workers, segments)
+
+
+def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None = None) -> TrainJob:
     """The job with its MLflow run: the one it had before if that is still there, else a new one."""
-    tracker = Tracker.open(job.cluster.home)
+    job.folder.write("experiment", tree(job.experiment))
     known = job.folder.read("tracking")
     run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
     if run is None:
-        tags = {"signature": job.experiment.signature, "data": job.digest, "workers": job.cluster.workers}
+        cluster = job.cluster
+        tags = {
+            "signature": job.experiment.signature,
+            "data": job.digest,
+            "workers": cluster.workers,
+            "precision": cluster.precision,
+        }
         changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
         run = tracker.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
         job.folder.write("tracking", {"id": run.id, "uri": run.uri})
-        job.folder.write("experiment", tree(job.experiment))
     return TrainJob(**{**vars(job), "tracking": run})
 
 
@@ -80,13 +90,15 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
     finished = load(job)
     if finished:
         return finished
-    job = tracked(job)
+    check(job)
+    job = tracked(job, Tracker.open(cluster.home))
     assert job.tracking
     try:
         with ray_session(cluster), _watched(job):
             fit(job)
     except BaseException as error:
-        job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with suppress(Exception):  # what went wrong is worth more than what else goes wrong
+            job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     return finish(job)
 
@@ -128,20 +140,16 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
     from ray.train.torch import TorchTrainer
 
     cluster = job.cluster
-    use_gpu = gpus_per_worker(cluster) > 0
+    each = worker_resources(cluster)
     least = cluster.min_workers or cluster.workers
-    needed = least * cluster.cpus_per_worker
-    there = int(ray.cluster_resources().get("CPU", 0))
-    if needed > there:
-        most = max(1, there // cluster.cpus_per_worker)
-        raise InputError(f"{least} workers need {needed} CPUs and the cluster has {there}; type --workers {most}")
+    room_for(cluster, least)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": cluster.cpus_per_worker},
+            use_gpu="GPU" in each,
+            resources_per_worker=each,
         ),
         run_config=ray.train.RunConfig(
             storage_path=str(job.folder.path / "ray"),

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import filelock
 import numpy as np
@@ -19,10 +19,8 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Batch, Shapes
+from raybrain.experiment import SegmentConfig, WindowConfig
 from raybrain.store import Part, Store
-
-if TYPE_CHECKING:
-    from raybrain.experiment import WindowConfig
 
 SPLITS = ("train", "valid", "valid_words", "test")
 DEVICE_SHARE = 0.6  # of a GPU's free memory that tables may take
@@ -60,7 +58,7 @@ class Tables:
     features: list[FeatureTable]
     rows: dict[str, Tensor]  # segments of each split
     meta: dict[str, Any]
-    window: "WindowConfig"
+    window: WindowConfig
     where: str = field(default="memory map")
 
     @property
@@ -90,8 +88,8 @@ class Tables:
         recording = self.recording[rows]
         index = self.start[rows, None] + torch.arange(self.meta["samples"], device=self.device)
         signal = self.signal[index]  # [B T C]
-        baseline = max(0, round(-self.meta["tmin_s"] * self.meta["rate_hz"]))
-        if self.window.baseline and baseline:
+        baseline = self.meta["baseline_samples"]
+        if baseline:
             signal = signal - signal[:, :baseline].mean(dim=1, keepdim=True)
         signal = signal[:, self.offset :] - self.centre[recording, None]
         if self.window.clamp is not None:
@@ -119,6 +117,7 @@ class Tables:
         """These tables on ``device``, or as they are if they would take more than ``limit_bytes`` there."""
         if device.type == "cpu":
             return self
+        torch.cuda.empty_cache()  # what an earlier trial of this process has left
         large = [self.signal, *(table.frames for table in self.features)]
         needed = sum(tensor.numel() * tensor.element_size() for tensor in large)
         limit = int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if limit_bytes is None else limit_bytes
@@ -203,6 +202,7 @@ def _build(store: Store, uids: list[str], features: list[str], folder: Path) -> 
     meta = {
         "rate_hz": rate,
         "tmin_s": segments["tmin_s"],
+        "baseline_samples": SegmentConfig.model_validate(segments).baseline_samples(rate),
         "samples": round((segments["tmax_s"] - segments["tmin_s"]) * rate) + 1,
         "recordings": uids,
         "subjects": [list(subject) for subject in subjects],

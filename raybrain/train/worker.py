@@ -54,6 +54,7 @@ class Progress:
     def __init__(self, job: TrainJob, place: Place, report: Reporter) -> None:
         self.job, self.first, self.report = job, place.rank == 0, report
         self.last = 0.0
+        self.logged: int | None = None  # epochs MLflow knows of
 
     def step(self, epoch: int, step: int, of: int) -> None:
         """Note where training stands, every now and then."""
@@ -65,6 +66,7 @@ class Progress:
         """Tell the reporter what it may not have heard, as after a restart."""
         if self.first:
             self.job.folder.write("history", history)
+            self._log(history)
         for epochs in range(1, len(history) + 1):
             self.report(with_kept(history[:epochs]))
 
@@ -72,10 +74,21 @@ class Progress:
         """Keep the metrics of a finished epoch."""
         if self.first:
             self.job.folder.write("history", history)
-            if self.job.tracking:
-                metrics = {key: value for key, value in history[-1].items() if key != "epoch"}
-                self.job.tracking.metrics(metrics, step=int(history[-1]["epoch"]))
+            self._log(history)
         self.report(with_kept(history))
+
+    def _log(self, history: list[dict[str, float]]) -> None:
+        """Tell MLflow of the epochs it does not know yet. If it does not answer, training goes on and it is told later."""
+        if self.job.tracking is None:
+            return
+        try:
+            if self.logged is None:
+                self.logged = self.job.tracking.last_step("valid_loss")
+            for row in history[self.logged :]:
+                self.job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
+                self.logged = int(row["epoch"])
+        except Exception as error:  # whatever a server, a proxy or a database may do
+            print(f"MLflow does not answer ({type(error).__name__}); training goes on", flush=True)
 
 
 def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -88,12 +101,19 @@ def with_kept(history: Sequence[dict[str, float]]) -> dict[str, float]:
     return history[-1] | {f"kept_{key}": value for key, value in best_epoch(history).items()}
 
 
+def trial_device(cluster: Cluster) -> torch.device:
+    """What a Ray task or trial computes on: a GPU only if Ray gave it one and it may be used."""
+    import ray
+
+    return torch.device("cuda" if cluster.gpus == "auto" and ray.get_gpu_ids() else "cpu")
+
+
 def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) -> Place:
     """Where a worker stands and how it computes."""
     if device.type == "cpu":
         torch.set_num_threads(cluster.cpus_per_worker)
     else:
-        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.deterministic = True
     mixed = cluster.precision == "bfloat16" or (cluster.precision == "auto" and device.type == "cuda")
     return Place(rank, world, device, autocast=mixed, compile=cluster.compile)
 
@@ -104,6 +124,7 @@ def work(job: TrainJob, place: Place, report: Reporter) -> None:
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     training = Training(job.experiment, tables, sizes, place, job.folder)
     if place.rank == 0:
+        (job.folder.path / "error.json").unlink(missing_ok=True)
         job.folder.write("sizes", vars(sizes) | {"candidates": sizes.candidates, "data": tables.where})
     try:
         training.run(Progress(job, place, report), job.cluster.checkpoint_s)

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from raybrain.cluster import Cluster, gpus_per_worker
+from raybrain.cluster import Cluster, room_for, worker_resources
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
-from raybrain.train.run import Trained, finish, fit, load, make_job, told, tracked
-from raybrain.train.worker import best_epoch, make_place, with_kept, work
+from raybrain.train.order import resolve
+from raybrain.train.run import Trained, check, finish, fit, load, make_job, told, tracked
+from raybrain.train.worker import best_epoch, make_place, trial_device, with_kept, work
 from raybrain.tune.space import SearchSpace
 
 console = Console(stderr=True)
@@ -33,13 +33,11 @@ class Sweep:
     space: SearchSpace
     experiment: Experiment
     trials: int
-    changes: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        """The same question has the same name; more trials continue it."""
-        digest = hashlib.sha256(json.dumps([self.space.source, self.changes], sort_keys=True).encode()).hexdigest()
-        return f"{self.space.source.rpartition('-')[0]}-{digest[:8]}"
+    def name(self, prepared: Sequence[Prepared]) -> str:
+        """The same question about the same data has the same name; more trials continue it."""
+        asked = [self.space.source, self.experiment.signature, [part.digest for part in prepared]]
+        return f"{self.space.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]}"
 
     @property
     def keys(self) -> list[str]:
@@ -75,15 +73,16 @@ class Swept:
         return {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials}
 
 
-def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | None) -> Sweep:
-    """A sweep, checked: every value it can try is allowed.
+def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | None, workers: int) -> Sweep:
+    """A sweep for trials of ``workers`` each, checked: every value it can try is allowed.
 
     Raises:
         InputError: naming the bad setting.
     """
     experiment = space.experiment(changes)
+    experiment = experiment.model_copy(update={"train": resolve(experiment.train, workers)})
     space.check(experiment)
-    return Sweep(space, experiment, trials or space.trials, dict(changes))
+    return Sweep(space, experiment, trials or space.trials)
 
 
 def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> Swept:
@@ -100,17 +99,19 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> Swept:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = cluster.home / "sweeps" / sweep.name
+    folder = cluster.home / "sweeps" / sweep.name(prepared)
     folder.mkdir(parents=True, exist_ok=True)
-    tracking = _tracked(sweep, cluster, folder)
+    tracker = Tracker.open(cluster.home)
+    tracking = _tracked(sweep, tracker, folder)
     data = dict(zip([part.data for part in sweep.data_parts()], prepared, strict=True))
     study = _study(sweep, folder)
     remaining = sweep.trials - _reopen(study, sweep)
     try:
         if remaining > 0:
-            _search(sweep, study, remaining, Trial(sweep, data, cluster, tracking.id), folder)
+            _search(sweep, study, remaining, Trial(sweep, data, cluster, tracker, tracking.id), folder)
     except BaseException as error:
-        tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with suppress(Exception):
+            tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     finally:
         _end_children(sweep, study, data, cluster)
@@ -124,6 +125,7 @@ class Trial:
     sweep: Sweep
     data: dict[Any, Prepared]
     cluster: Cluster
+    tracker: Tracker
     parent: str
 
     def __call__(self, settings: dict[str, Any]) -> None:
@@ -140,10 +142,10 @@ class Trial:
             for epochs in range(1, len(finished.history) + 1):
                 tune.report(with_kept(finished.history[:epochs]))
             return
-        job = tracked(job, name=settings_line(settings), parent=self.parent)
+        check(job)
+        job = tracked(job, self.tracker, name=settings_line(settings), parent=self.parent)
         if self.cluster.workers == 1:
-            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-            work(job, make_place(self.cluster, 0, 1, device), tune.report)
+            work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), tune.report)
         else:
             fit(job, [TuneReportCallback()])
         finish(job)
@@ -196,16 +198,10 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
     """
     import ray
 
-    there = ray.cluster_resources()
-    wanted = {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpus_per_worker(cluster) else {})}
-    at_once = min(int(there.get(kind, 0) // (cluster.workers * amount)) for kind, amount in wanted.items())
-    if at_once < 1:
-        needed = " and ".join(f"{cluster.workers * amount:g} {kind}" for kind, amount in wanted.items())
-        found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in wanted)
-        raise InputError(f"a trial needs {needed} and the cluster has {found}; type fewer --workers")
+    at_once = room_for(cluster, cluster.workers)
     if cluster.workers == 1:
-        return wanted, at_once
-    if not there.get("trial"):
+        return worker_resources(cluster), at_once
+    if not ray.cluster_resources().get("trial"):
         cure = """start it with ray start --resources='{"trial": 64}'"""
         raise InputError(f"trials with several workers need a resource of their own on the cluster; {cure}")
     return {"trial": 1.0}, at_once
@@ -231,7 +227,7 @@ def _study(sweep: Sweep, folder: Path) -> Any:
 
     return optuna.create_study(
         storage=f"sqlite:///{folder / 'optuna.db'}",
-        study_name=sweep.name,
+        study_name=folder.name,
         direction="minimize" if sweep.mode == "min" else "maximize",
         sampler=optuna.samplers.TPESampler(seed=sweep.space.sampler_seed),
         load_if_exists=True,
@@ -269,10 +265,9 @@ def _end_children(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluste
     for _, job in _jobs(sweep, study, data, cluster):
         known = job.folder.read("tracking")
         if known and job.folder.read("result") is None:
-            stopped = Run(known["uri"], known["id"])
-            with suppress(Exception):
-                stopped.tags({"stopped": "early, by the scheduler or the end of the sweep"})
-                stopped.end("KILLED")
+            with suppress(Exception):  # MLflow may be gone; the sweep's results are not
+                why = {"stopped": "early, by the scheduler or the end of the sweep"}
+                Run(known["uri"], known["id"]).end_if_running("KILLED", why)
 
 
 def _swept(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Cluster, tracking: Run) -> Swept:
@@ -300,7 +295,7 @@ def _swept(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Clus
     if not finished:
         tracking.end("FAILED")
         raise InputError(
-            f"no trial of {sweep.name} was trained to the end; its folder is {cluster.home / 'sweeps' / sweep.name}"
+            f"no trial of {study.study_name} was trained to the end; its folder is {cluster.home / 'sweeps' / study.study_name}"
         )
     sign = 1 if sweep.mode == "min" else -1
     trials = sorted(rows.values(), key=lambda row: (row["score"] is None, sign * (row["score"] or 0), row["trial"]))
@@ -309,18 +304,17 @@ def _swept(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Clus
     tracking.metrics({f"best_{sweep.space.metric}": best["score"]}, step=len(trials))
     tracking.tags({f"best.{key}": value for key, value in best["params"].items()} | {"best.signature": best["signature"]})
     tracking.end("FINISHED")
-    return Swept(sweep.name, trials, finished[best["signature"]], tracking)
+    return Swept(study.study_name, trials, finished[best["signature"]], tracking)
 
 
-def _tracked(sweep: Sweep, cluster: Cluster, folder: Path) -> Run:
-    tracker = Tracker.open(cluster.home)
+def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
     record = RunFolder(folder)
     known = record.read("tracking")
     run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
     if run is None:
-        tags = {"sweep": sweep.name, "question": sweep.space.question, "mlflow.note.content": sweep.space.question}
+        tags = {"sweep": folder.name, "question": sweep.space.question, "mlflow.note.content": sweep.space.question}
         searched = {f"searched.{key}": str(value) for key, value in sweep.space.parameters.items()}
-        run = tracker.start(sweep.name, params=searched | {"metric": sweep.space.metric}, tags=tags)
+        run = tracker.start(folder.name, params=searched | {"metric": sweep.space.metric}, tags=tags)
         record.write("tracking", {"id": run.id, "uri": run.uri})
     return run
 

@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from raybrain.config import InputError, hint, override
+from raybrain.config import InputError, flat, hint, override
 from raybrain.experiment import Experiment, recipe
+
+METRICS = ("valid_loss", "valid_top1", "valid_top5", "valid_top10")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class SearchSpace:
     grace: int = 3
     sampler_seed: int = 0
     question: str = ""
-    source: str = ""  # hash of the file
+    name: str = ""  # of the file
+    source: str = ""  # its checksum
 
     def experiment(self, changes: Mapping[str, Any]) -> Experiment:
         """The experiment every trial starts from."""
@@ -63,10 +66,8 @@ class SearchSpace:
         Raises:
             InputError: if a parameter is no setting, or a value is not allowed there.
         """
-        if not self.metric.startswith("valid_"):
-            raise InputError(
-                f"metric={self.metric!r}: trials are chosen by the valid split only; type valid_top10 or valid_loss"
-            )
+        if self.metric not in METRICS:
+            raise InputError(f"metric={self.metric!r}: trials are chosen by the valid split only{hint(self.metric, METRICS)}")
         if self.trials < 1:
             raise InputError(f"trials={self.trials}: a sweep has at least one")
         for key, distribution in self.parameters.items():
@@ -76,18 +77,18 @@ class SearchSpace:
 
     def start(self, experiment: Experiment) -> dict[str, Any] | None:
         """The experiment's own values as a point of the space; None if they lie outside."""
-        from raybrain.config import tree
-
+        values = flat(experiment)
         point = {}
         for key, distribution in self.parameters.items():
-            value: Any = experiment
-            for name in key.split("."):
-                parts = {part.name: part for part in value} if isinstance(value, tuple) else {}
-                value = parts[name] if parts else getattr(value, name, None)
-            value = getattr(value, "name", None) or tree(value)
-            if not distribution._contains(_internal(distribution, value)):
+            if hasattr(distribution, "choices"):
+                same = [choice for choice in distribution.choices if override(experiment, {key: choice}) == experiment]
+                if not same:
+                    return None
+                point[key] = same[0]
+            elif key in values and distribution.low <= values[key] <= distribution.high:
+                point[key] = values[key]
+            else:
                 return None
-            point[key] = value
         return point
 
     def data_parts(self, experiment: Experiment) -> list[Experiment]:
@@ -98,13 +99,6 @@ class SearchSpace:
             raise InputError(f"{ranged[0]} is a range, but data are prepared before a sweep; type a CategoricalDistribution")
         points = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
         return [override(experiment, point) for point in points]
-
-
-def _internal(distribution: Any, value: Any) -> float:
-    try:
-        return float(distribution.to_internal_repr(value))
-    except ValueError:
-        return float("nan")
 
 
 def space_files() -> list[Path]:
@@ -135,4 +129,4 @@ def load_space(name: str) -> SearchSpace:
         raise InputError(f"{path} defines no SPACE; write SPACE = SearchSpace(...)")
     source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     question = (content.get("__doc__") or path.stem).strip()
-    return SearchSpace(**{**vars(space), "question": question, "source": f"{path.stem}-{source}"})
+    return SearchSpace(**{**vars(space), "question": question, "name": path.stem, "source": source})
