@@ -251,3 +251,34 @@ def test_real_background_and_real_speech(ray_cluster: None, raybrain: Raybrain, 
     test = ended.json["test"][0]
     assert test["top10"] >= 5 * test["chance10"]
     assert test["candidates"] == 84
+
+
+@pytest.mark.slow
+def test_a_sweep_over_features_whose_recipe_lies_outside(
+    ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
+) -> None:
+    """Several data parts, no scheduler, a recipe that is no point of the space: and the best trial's own data are told."""
+    (tmp_path / "features.py").write_text(
+        '''
+"""Which feature?"""
+from optuna.distributions import CategoricalDistribution
+from raybrain.tune.space import SearchSpace
+SPACE = SearchSpace(
+    recipe="quickstart",
+    parameters={
+        "data.features": CategoricalDistribution(["mel", "mel,word_segment"]),
+        "encoder.depth": CategoricalDistribution([1, 3]),
+    },
+    metric="valid_loss",
+    trials=2,
+    scheduler="none",
+)
+'''
+    )
+    settings = [setting for setting in TINY if "mel" not in setting and "epochs" not in setting]
+    command = ["tune", str(tmp_path / "features.py"), *settings, "train.epochs=1", "--home", str(home), "--json"]
+    ended = raybrain(*command)
+    assert ended.code == 0, ended.err
+    trials = ended.json["sweep"]["trials"]
+    assert {trial["state"] for trial in trials} == {"finished"}
+    assert ended.json["signature"] == trials[0]["signature"]

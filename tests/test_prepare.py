@@ -429,3 +429,27 @@ def test_too_short_for_all_splits(ray_cluster: None, tmp_path: Path) -> None:
     changes = {f"data.studies.synthetic.{key}": value for key, value in (SMALL | {"minutes": 0.2}).items()}
     with pytest.raises(InputError, match=r"^no \w+ segments in 1 recordings: .*data\.splits"):
         preparing.run(override(Experiment(), changes).data, Cluster(home=tmp_path))
+
+
+@pytest.mark.slow
+def test_what_training_reads_is_named_by_its_content(ray_cluster: None, semireal: Path, tmp_path: Path) -> None:
+    """A sensor marked bad gives other data another name; features are not left as they were when words move."""
+    folder = tmp_path / "study"
+    shutil.copytree(semireal, folder)
+    cluster = Cluster(home=tmp_path / "home")
+
+    def prepared(features: str) -> Any:
+        return run(override(DataConfig(), {"studies": f"bids:{folder}", "features": features}), cluster)
+
+    first, words = prepared("word_length"), prepared("mel:20")
+    assert first.digest != words.digest
+    channels = folder / "sub-01" / "eeg" / "sub-01_task-listening_channels.tsv"
+    channels.write_text(channels.read_text().replace("good", "bad", 1))
+    assert prepared("word_length").digest != first.digest
+    before = prepared("word_length")
+    for events in folder.glob("sub-*/eeg/*_events.tsv"):
+        events.write_text(events.read_text().replace("\tPrinting\t", "\tImprinting\t"))
+    prepared("mel:20")  # forgets the statistics of the words as they were
+    after = prepared("word_length")
+    assert after.digest != before.digest
+    assert set(after.store.manifest["features"]) >= {name for name in before.store.manifest["features"] if "word" in name}
