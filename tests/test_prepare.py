@@ -439,7 +439,7 @@ def test_what_training_reads_is_named_by_its_content(ray_cluster: None, semireal
     cluster = Cluster(home=tmp_path / "home")
 
     def prepared(features: str) -> Any:
-        return run(override(DataConfig(), {"studies": f"bids:{folder}", "features": features}), cluster)
+        return preparing.run(override(DataConfig(), {"studies": f"bids:{folder}", "features": features}), cluster)
 
     first, words = prepared("word_length"), prepared("mel:20")
     assert first.digest != words.digest
