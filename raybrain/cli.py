@@ -2,6 +2,10 @@
 
 import json
 import os
+import shlex
+import shutil
+import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -10,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from raybrain.cluster import Cluster
     from raybrain.experiment import Experiment
     from raybrain.store import Prepared
@@ -43,6 +49,9 @@ Where = Annotated[
 ]
 
 
+INTERRUPTED = 130
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="studies, features, encoders, losses, recipes, spaces or all")] = "all",
@@ -66,14 +75,12 @@ def list_(
 @app.command()
 def show(recipe: Recipe, settings: Settings = None, as_json: Json = False) -> None:
     """Show all settings of an experiment, what differs from the defaults, and its signature."""
-    from rich.console import Console
-
     from raybrain.config import differences, flat, tree
     from raybrain.report.tables import settings_table
 
     experiment = _experiment(recipe, settings)
     changed = differences(experiment)
-    Console().print(settings_table(flat(experiment), changed))
+    _console().print(settings_table(flat(experiment), changed))
     typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
     for key, value in changed.items():
         typer.echo(f"  {key}={value}")
@@ -111,15 +118,18 @@ def train(
 ) -> None:
     """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
     from raybrain.cluster import ray_session
+    from raybrain.tracking import Tracker
     from raybrain.train import run as training
 
     experiment = _experiment(recipe, settings)
     cluster = _cluster(home, where, address=address, workers=workers)
+    training.check(experiment.train, cluster)
+    Tracker.open(cluster.home)  # does it answer?
     prepared = _prepare(experiment, cluster)
     job = training.make_job(experiment, prepared, cluster)
     finished = training.load(job)
     if finished:
-        result = _evaluate(finished, prepared)
+        result = _evaluate(training.kept(finished), prepared)
     else:
         with ray_session(cluster):  # one session for both
             result = _evaluate(training.run(experiment, prepared, cluster), prepared)
@@ -148,7 +158,7 @@ def evaluate(
     if trained is None:
         typed = " ".join([recipe, *(settings or [])])
         raise InputError(f"this experiment is not trained yet; run `raybrain train {typed}`")
-    _json(as_json, _evaluate(trained, prepared))
+    _json(as_json, _evaluate(training.kept(trained), prepared))
 
 
 @app.command()
@@ -164,20 +174,21 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Sweep a search space; the best trial by the valid split is evaluated on the test split, once."""
-    from rich.console import Console
-
     from raybrain.cluster import ray_session
     from raybrain.report.tables import trials_table
+    from raybrain.tracking import Tracker
+    from raybrain.train import run as training
     from raybrain.tune import run as sweeping
     from raybrain.tune.space import load_space
 
     cluster = _cluster(home, where, address=address, workers=workers)
     sweep = sweeping.make_sweep(load_space(space), _changes(settings), trials, workers)
+    training.check(sweep.experiment.train, cluster)
+    Tracker.open(cluster.home)  # does it answer?
     prepared = [_prepare(experiment, cluster) for experiment in sweep.data_parts()]
     with ray_session(cluster):
         swept = sweeping.run(sweep, prepared, cluster)
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print(trials_table(swept.trials, sweep.space.metric, sweep.keys))
+        _console().print(trials_table(swept.trials, sweep.space.metric, sweep.keys))
         data = next(part for part in prepared if part.digest == swept.best.job.digest)
         result = _evaluate(swept.best, data, parent=swept.tracking)
     _json(as_json, result | {"sweep": swept.result()})
@@ -186,12 +197,17 @@ def tune(
 
 
 @app.command()
-def ui(home: Home = None, port: Annotated[int, typer.Option(help="port on this machine")] = 5000) -> None:
+def ui(home: Home = None, port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000) -> None:
     """Open the MLflow UI on the results: http://127.0.0.1:5000."""
     from raybrain.cluster import home_folder
+    from raybrain.config import InputError
     from raybrain.tracking import Tracker
 
     tracker = Tracker.open(home_folder(home))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise InputError(f"port {port} is in use; type --port {port + 1 if port < 65535 else 5000}")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracker.uri, "--port", str(port)]
     typer.echo(f"results of {tracker.uri} at http://127.0.0.1:{port} (Ctrl-C ends)")
     os.execv(sys.executable, command)
@@ -255,17 +271,14 @@ def _prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str
 
 def _evaluate(trained: "Trained", prepared: "Prepared", parent: Any = None) -> dict[str, Any]:
     """Print the final table; return everything for --json."""
-    from rich.console import Console
-
     from raybrain.evaluate import run as evaluating
     from raybrain.report.tables import accuracy_table
 
     evaluation = evaluating.run(trained)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(accuracy_table(evaluation.studies, evaluation.subjects))
+    _console().print(accuracy_table(evaluation.studies, evaluation.subjects))
     job = trained.job
     typer.echo(f"signature {job.experiment.signature}, MLflow run {trained.tracking.id} in {trained.tracking.uri}")
-    typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {job.cluster.home}`")
+    typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
     if parent is not None:
         parent.table("best_test_studies", evaluation.studies.to_dict("records"))
     return _prepared_result(job.experiment, prepared) | {
@@ -277,6 +290,13 @@ def _evaluate(trained: "Trained", prepared: "Prepared", parent: Any = None) -> d
         "test": evaluation.studies.to_dict("records"),
         "subjects": evaluation.subjects.to_dict("records"),
     }
+
+
+def _console() -> "Console":
+    """Standard output, wide enough for a table: a narrow terminal breaks lines, which is better than numbers cut off."""
+    from rich.console import Console
+
+    return Console(width=max(shutil.get_terminal_size((140, 0)).columns, 120))
 
 
 def _exit_for_failed(prepared: "Prepared", accepted: bool) -> None:
@@ -300,21 +320,33 @@ def main() -> None:
     """The entry point: what a person asked for and cannot be done is one line and exit code 2."""
     from raybrain.config import InputError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()
     except InputError as error:
         _fail(str(getattr(error, "cause", error)))  # a Ray task wraps what it raises
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
-    except KeyboardInterrupt:
-        typer.echo("stopped; the same command goes on where it was", err=True)
-        sys.exit(130)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            typer.echo("stopped; the same command goes on where it was", err=True)
+        raise
     except Exception as error:
-        if not type(error).__module__.startswith("mlflow."):
+        said = _said(error)
+        if said is None:
             raise
+        _fail(said)
+
+
+def _said(error: Exception) -> str | None:
+    """One line about what is wrong outside of raybrain; None if it may well be raybrain."""
+    module, name = type(error).__module__, type(error).__name__
+    if module.startswith("mlflow."):
         where = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
-        _fail(f"MLflow at {where}: {error}; when it answers again, the same command goes on where it was")
+        return f"MLflow at {where}: {error}; when it answers again, the same command goes on where it was"
+    if module == "ray.exceptions" and not name.startswith("RayTaskError"):
+        return f"Ray failed ({name}); is the cluster still there? The same command goes on where it was"
+    if isinstance(error, OSError) and not module.startswith("ray."):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
 
 
 def _fail(message: str) -> None:

@@ -16,6 +16,7 @@ from raybrain.config import Config, InputError
 
 # Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
+DRIVER_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}  # Tune would take Ctrl-C for the end of a sweep
 
 PROBE_S = 5.0
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
@@ -91,7 +92,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         yield
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    os.environ.update(WORKER_ENVIRONMENT)
+    os.environ.update(WORKER_ENVIRONMENT | DRIVER_ENVIRONMENT)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     theirs = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
@@ -109,7 +110,8 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
             raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
         temporary = None
     else:
-        temporary = tempfile.mkdtemp(prefix="rb-")  # short: it becomes part of socket names
+        _remove_orphans()
+        temporary = tempfile.mkdtemp(prefix=f"rb-{os.getpid()}-")  # short: it becomes part of socket names
         # without its dashboard, Ray Train cannot tell whether a run is alive, and a stopped trial keeps its machines
         ray.init("local", _temp_dir=temporary, include_dashboard=True, resources={"trial": 64}, **common)
     try:
@@ -118,6 +120,14 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_orphans() -> None:
+    """Remove what sessions left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("rb-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _probe(address: str) -> None:

@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import os
 import pkgutil
 import types
 from collections.abc import Iterable, Mapping
@@ -93,6 +94,11 @@ class Choice(Config):
     def parse(cls, text: str) -> Self:
         """``name`` or ``name:value``, where value goes into the kind's shorthand field."""
         name, colon, value = text.strip().partition(":")
+        if os.sep in name:
+            kinds = [kind.name for kind in cls.kinds().values() if kind.shorthand == "path"]
+            raise InputError(
+                f"{text!r} looks like a path; type {' or '.join(f'{kind}:{text.strip()}' for kind in kinds) or 'a name'}"
+            )
         kind = cls.kind(name)
         if not colon:
             return kind()
@@ -172,6 +178,10 @@ def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any],
 def _checked(config: Config, field: str, value: Any, prefix: str) -> Any:
     """``value`` as the field's type, so that an error names this setting and no other."""
     info = type(config).model_fields[field]
+    here = getattr(config, field, None)
+    if isinstance(here, Config) and not isinstance(here, Choice) and not isinstance(value, Config | dict):
+        fields = ", ".join(type(here).model_fields)
+        raise InputError(f"{prefix}{field} is a group of settings; type {prefix}{field}.FIELD=VALUE. Allowed: {fields}")
     if isinstance(value, str):
         value = _from_text(info.annotation, value)
     try:

@@ -25,6 +25,14 @@ class SignalConfig(Config):
     rate_hz: PositiveFloat = 120.0
     highpass_hz: PositiveFloat | None = None
 
+    @model_validator(mode="after")
+    def _leaves_signal(self) -> Self:
+        if self.highpass_hz is not None and self.highpass_hz >= self.rate_hz / 2:
+            raise InputError(
+                f"highpass_hz={self.highpass_hz:g} leaves nothing at rate_hz={self.rate_hz:g}; type less than half of it"
+            )
+        return self
+
 
 class SegmentConfig(Config):
     """Windows around anchors: word onsets in the test split, a regular grid elsewhere.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from raybrain.features.base import Feature
 
 CHUNK_S = 10.0
+MANIFEST = {"data", "sources", "sounds", "failed", "counts", "plan", "features"}
 TABLES = ("brain", "events", "segments")
 SEGMENTS = pa.schema(
     [
@@ -125,7 +126,9 @@ class Store:
         try:
             found: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
-            raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first") from None
+            found = {}
+        if not set(found) >= MANIFEST:
+            raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
         return found
 
     def table_path(self, table: str, uid: str) -> Path:

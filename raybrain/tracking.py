@@ -110,16 +110,22 @@ class Tracker:
 
     def resume(self, run_id: str) -> "Run | None":
         """The run with this id, running again; None if it is gone."""
-        try:
-            found = _client(self.uri).get_run(run_id)
-        except _mlflow().exceptions.MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
-        if found.info.lifecycle_stage != "active":
+        if not self.has(run_id):
             return None
         _client(self.uri).update_run(run_id, status="RUNNING")
         return Run(self.uri, run_id)
+
+    def has(self, run_id: str) -> bool:
+        """Whether there is a run with this id."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = _client(self.uri).get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return False
+            raise
+        return bool(found.info.lifecycle_stage == "active")
 
     def find(self, tags: Mapping[str, Any]) -> str | None:
         """The id of the newest run that has all of ``tags``, or None."""

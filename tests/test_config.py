@@ -108,7 +108,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "none": ({"data.features": ""}, ("data.features", "at least 1")),
     "not a group": ({"encoder.depth.x": "1"}, ("'encoder.depth'", "no field 'x'", "type encoder.depth=VALUE")),
     "not a value": ({"data.features.mel": "1"}, ("'data.features.mel'", "type data.features.mel.FIELD=VALUE")),
-    "group": ({"optim": "adam"}, ("optim=adam",)),
+    "group": ({"optim": "adam"}, ("optim is a group", "type optim.FIELD=VALUE", "lr")),
     "ambiguous": ({"data.studies": "synthetic,synthetic:eeg", "data.studies.synthetic.seed": 1}, ("2 parts",)),
     "order": ({"data.segments.tmin_s": "3"}, ("data.segments.tmin_s=3", "below tmax_s=2.5")),
     "together": ({"encoder.conv.groups": "7"}, ("encoder.conv.groups=7", "must divide")),

@@ -14,7 +14,7 @@ import torch
 from raybrain.batch import step_draws
 from raybrain.config import override
 from raybrain.experiment import WindowConfig
-from raybrain.store import EVENTS, SEGMENTS, Part, Store, chunk_table, frames_table, write_json, write_table
+from raybrain.store import EVENTS, MANIFEST, SEGMENTS, Part, Store, chunk_table, frames_table, write_json, write_table
 from raybrain.train.tables import Tables, open_tables
 
 RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 61
@@ -71,7 +71,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         mean, deviation = rng.random(size).tolist(), (rng.random(size) + 1).tolist()
         told[name] = {"rate_hz": rate, "size": size, "silence": -5.0, "mean": mean, "deviation": deviation}
     data = {"signal": {"rate_hz": RATE}, "segments": {"tmin_s": -0.5, "tmax_s": 2.5, "stride_s": 0.5}}
-    write_json(store.root / "manifest.json", {"data": data, "features": told})
+    others = {key: {} for key in MANIFEST}
+    write_json(store.root / "manifest.json", others | {"data": data, "features": told})
     return store
 
 

@@ -1,6 +1,7 @@
 """Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,9 @@ from rich.console import Console
 from rich.progress import track
 
 from raybrain.cluster import ray_session, worker_resources
+from raybrain.config import InputError
 from raybrain.metrics import chance
+from raybrain.store import aside
 from raybrain.train.order import Contrast
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.run import Trained
@@ -39,19 +42,28 @@ def run(trained: Trained) -> Evaluation:
     """Evaluate what is not evaluated yet; keep ranks and tables in the run folder and in MLflow."""
     job = trained.job
     path = job.folder.path / f"{SPLIT}_ranks.parquet"
-    done = path.exists()
-    ranks = pd.read_parquet(path) if done else _rank(job)
+    ranks = _kept(path)
+    if ranks is None:
+        ranks = _rank(job)
+        with aside(path) as temporary:
+            ranks.to_parquet(temporary)
     evaluation = Evaluation(ranks, summary(ranks, ["study", "subject"]), summary(ranks, ["study"]))
-    if done:
+    if job.folder.read("evaluated") == trained.tracking.id:
         return evaluation
     trained.tracking.table(f"{SPLIT}_subjects", _records(evaluation.subjects))
     trained.tracking.table(f"{SPLIT}_studies", _records(evaluation.studies))
     trained.tracking.metrics(_flat_metrics(evaluation.studies), step=int(trained.best["epoch"]))
     trained.tracking.end("FINISHED")
-    temporary = path.with_suffix(".partial")
-    ranks.to_parquet(temporary)
-    temporary.replace(path)  # last, so that what was cut off before is logged again
+    job.folder.write("evaluated", trained.tracking.id)  # last, so that what was cut off before is logged again
     return evaluation
+
+
+def _kept(path: Path) -> pd.DataFrame | None:
+    """The ranks of an earlier evaluation, if they are there and whole."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # not there, or damaged: then they are made again
+        return None
 
 
 def summary(ranks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -125,7 +137,8 @@ def load_learner(job: TrainJob, place: Any) -> Learner:
     unused = Contrast(1, 1, 1, 1, 0, 1)
     learner = Learner(networks, experiment.optim, job.tables(place.device), unused, experiment.train.seed, place)
     saved = job.folder.load("best", place.device)
-    assert saved, f"{job.folder.path} has no best.pt"
+    if saved is None:
+        raise InputError(f"{job.folder.path} has no best.pt; delete that folder and run `raybrain train` again")
     learner.restore({"model": saved["model"]})
     return learner
 

@@ -85,6 +85,12 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
         for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
     }
     plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
+    longest = _block_sizes(plan)["longest_block_s"]
+    if longest < _window_s(data):
+        raise InputError(
+            f"a window of {_window_s(data):g} s must lie inside one block, and the longest block is {longest:.1f} s; "
+            f"type data.splits.min_block_s={2 * _window_s(data):g} or shorter data.segments"
+        )
     stamps = {source.recording.uid: source.stamps() for source in sources}
     by_uid = {source.recording.uid: source for source in sources}
     jobs = [
@@ -111,6 +117,7 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
         "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
         "stimuli": len(plan.stimuli),
         "plan": key,
+        **_block_sizes(plan),
         "sentences_in_two_splits": plan.leaks,
         "features": features,
     }
@@ -123,8 +130,9 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     for split, count in manifest["counts"].items():
         if count == 0:
             raise InputError(
-                f"no {split} segments in {len(recordings)} recordings: blocks of {data.splits.min_block_s} s are too few or "
-                "too short; change data.splits.min_block_s, data.splits.seed or data.segments"
+                f"no {split} segments in {len(recordings)} recordings: a window of {_window_s(data):g} s must lie inside one "
+                f"block, and there are {manifest['blocks']} blocks, the longest of {manifest['longest_block_s']:.1f} s; "
+                "change data.splits.min_block_s, data.splits.seed or data.segments"
             )
     content: list[Any] = []
     for uid in recordings:
@@ -137,6 +145,15 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
         content.append([name, manifest["features"][name]["mean"], manifest["features"][name]["deviation"]])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return Prepared(store, recordings, manifest["failed"], digest)
+
+
+def _window_s(data: "DataConfig") -> float:
+    return data.segments.tmax_s - data.segments.tmin_s
+
+
+def _block_sizes(plan: Plan) -> dict[str, Any]:
+    durations = [planned.block.duration for blocks in plan.blocks.values() for planned in blocks]
+    return {"blocks": len(durations), "longest_block_s": max(durations, default=0.0)}
 
 
 def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from raybrain.config import Choice
+from raybrain.config import Choice, InputError
 from raybrain.encoders.base import Encoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
@@ -28,7 +28,13 @@ def _recipes() -> dict[str, str]:
 
 
 def _spaces() -> dict[str, str]:
-    return {path.stem: load_space(str(path)).question.splitlines()[0] for path in space_files()}
+    found = {}
+    for path in space_files():
+        try:
+            found[path.stem] = load_space(str(path)).question.splitlines()[0]
+        except InputError as error:
+            found[path.stem] = f"cannot be used: {error}"
+    return found
 
 
 def _first_line(documented: Any) -> str:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ import torch
 
 from raybrain.config import InputError
 from raybrain.store import aside, write_json
+
+
+class Damaged(InputError):
+    """A file of a run cannot be read."""
+
+
+def _cure(path: Path, what: str) -> str:
+    return f"{what} {path}; type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"
 
 
 @dataclass(frozen=True)
@@ -41,11 +50,18 @@ class RunFolder:
             ) from None
 
     def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """A checkpoint, or None."""
-        try:
-            found: dict[str, Any] = torch.load(self.path / f"{name}.pt", map_location=device, weights_only=True)
-        except FileNotFoundError:
+        """A checkpoint, or None.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        path = self.path / f"{name}.pt"
+        if not path.exists():
             return None
+        try:
+            found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # torch raises whatever the damage leads to
+            raise Damaged(_cure(path, f"damaged checkpoint ({type(error).__name__})")) from None
         return found
 
     def write(self, name: str, value: Any) -> None:
@@ -53,11 +69,18 @@ class RunFolder:
         write_json(self.path / f"{name}.json", value)
 
     def read(self, name: str) -> Any:
-        """The content of a JSON file, or None."""
+        """The content of a JSON file, or None.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        path = self.path / f"{name}.json"
         try:
-            return json.loads((self.path / f"{name}.json").read_text())
+            return json.loads(path.read_text())
         except FileNotFoundError:
             return None
+        except ValueError:
+            raise Damaged(_cure(path, "damaged file")) from None
 
 
 def _free(path: Path) -> int:

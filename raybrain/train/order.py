@@ -5,6 +5,7 @@ indices, and these it can compute.
 """
 
 import math
+import sys
 from dataclasses import dataclass, field
 
 import torch
@@ -52,8 +53,8 @@ def resolve(config: TrainConfig, workers: int) -> TrainConfig:
     return config.model_copy(update={"batch_size": config.batch_size_per_worker * workers, "batch_size_per_worker": None})
 
 
-def contrast(config: TrainConfig, workers: int, segments: int) -> Contrast:
-    """The sizes of a step over ``workers``, with ``segments`` in the train split.
+def contrast(config: TrainConfig, workers: int, segments: int = sys.maxsize) -> Contrast:
+    """The sizes of a step over ``workers``, with ``segments`` in the train split (without a number, however many it takes).
 
     Raises:
         InputError: if the batch does not divide; the message names the nearest sizes that do.

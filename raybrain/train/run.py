@@ -1,7 +1,9 @@
 """Run: an experiment and prepared data -> a trained encoder, with Ray Train; again with the same command, it goes on."""
 
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat, tree
-from raybrain.experiment import Experiment
+from raybrain.experiment import Experiment, TrainConfig
 from raybrain.store import Prepared, feature_name
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
@@ -50,15 +52,16 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
     )
 
 
-def check(job: TrainJob) -> None:
-    """Refuse what cannot be trained, before anything is started.
+def check(train: TrainConfig, cluster: Cluster, prepared: Prepared | None = None) -> None:
+    """Refuse what cannot be trained, before data are prepared as far as possible, and before anything is started.
 
     Raises:
         InputError: if the batch does not divide among the workers, whatever number of them there may be.
     """
-    segments = job.store.manifest["counts"]["train"]
-    for workers in range(job.cluster.min_workers or job.cluster.workers, job.cluster.workers + 1):
-        contrast(job.experiment.train, workers, segments)
+    train = resolve(train, cluster.workers)
+    segments = sys.maxsize if prepared is None else prepared.store.manifest["counts"]["train"]
+    for workers in range(cluster.min_workers or cluster.workers, cluster.workers + 1):
+        contrast(train, workers, segments)
 
 
 def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None = None) -> TrainJob:
@@ -89,8 +92,8 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
     job = make_job(experiment, prepared, cluster)
     finished = load(job)
     if finished:
-        return finished
-    check(job)
+        return kept(finished)
+    check(experiment.train, cluster, prepared)
     job = tracked(job, Tracker.open(cluster.home))
     assert job.tracking
     try:
@@ -110,6 +113,18 @@ def load(job: TrainJob) -> Trained | None:
     if result is None or known is None:
         return None
     return Trained(job, result["history"], Run(known["uri"], known["id"]))
+
+
+def kept(trained: Trained) -> Trained:
+    """A finished run, told anew to MLflow if that does not know it: another server, or a database that was deleted."""
+    job, tracker = trained.job, Tracker.open(trained.job.cluster.home)
+    if trained.tracking.uri == tracker.uri and tracker.has(trained.tracking.id):
+        return trained
+    job = tracked(job, tracker)
+    assert job.tracking
+    for row in trained.history:
+        job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
+    return finish(job)
 
 
 def finish(job: TrainJob) -> Trained:
@@ -159,9 +174,23 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
         ),
     )
     try:
-        trainer.fit()
+        _interruptible(trainer.fit)
     except ray.train.TrainingFailedError as error:
         raise told(error) from error
+
+
+def _interruptible(call: Callable[[], object]) -> None:
+    """Call in another thread, so that Ctrl-C stays ours: on the main thread Ray Train takes it, and never gives it back."""
+    done: Future[object] = Future()
+
+    def run_it() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:  # handed to whoever waits
+            done.set_exception(error)
+
+    threading.Thread(target=run_it, name="train", daemon=True).start()
+    done.result()
 
 
 def told(error: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.tracking import Run
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train.checkpoint import Damaged, RunFolder
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
 from raybrain.train.step import Place
@@ -119,16 +119,16 @@ def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) ->
 
 
 def work(job: TrainJob, place: Place, report: Reporter) -> None:
-    """Train to the end. A loss that diverges is written to the run folder rather than raised: a restart would not help."""
+    """Train to the end. What a restart would not help is written to the run folder rather than raised."""
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
-    training = Training(job.experiment, tables, sizes, place, job.folder)
     if place.rank == 0:
         (job.folder.path / "error.json").unlink(missing_ok=True)
         job.folder.write("sizes", vars(sizes) | {"candidates": sizes.candidates, "data": tables.where})
     try:
+        training = Training(job.experiment, tables, sizes, place, job.folder)
         training.run(Progress(job, place, report), job.cluster.checkpoint_s)
-    except Diverged as error:
+    except (Diverged, Damaged) as error:
         if place.rank == 0:
             job.folder.write("error", str(error))
 

@@ -102,11 +102,11 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> Swept:
     folder = cluster.home / "sweeps" / sweep.name(prepared)
     folder.mkdir(parents=True, exist_ok=True)
     tracker = Tracker.open(cluster.home)
-    tracking = _tracked(sweep, tracker, folder)
     data = dict(zip([part.data for part in sweep.data_parts()], prepared, strict=True))
     study = _study(sweep, folder)
-    remaining = sweep.trials - _reopen(study, sweep)
+    tracking = _tracked(sweep, tracker, folder)
     try:
+        remaining = sweep.trials - _reopen(study, sweep)
         if remaining > 0:
             _search(sweep, study, remaining, Trial(sweep, data, cluster, tracker, tracking.id), folder)
     except BaseException as error:
@@ -142,7 +142,7 @@ class Trial:
             for epochs in range(1, len(finished.history) + 1):
                 tune.report(with_kept(finished.history[:epochs]))
             return
-        check(job)
+        check(experiment.train, self.cluster, self.data[experiment.data])
         job = tracked(job, self.tracker, name=settings_line(settings), parent=self.parent)
         if self.cluster.workers == 1:
             work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), tune.report)
@@ -225,17 +225,19 @@ def _scheduler(sweep: Sweep) -> Any:
 def _study(sweep: Sweep, folder: Path) -> Any:
     import optuna
 
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=f"sqlite:///{folder / 'optuna.db'}",
         study_name=folder.name,
         direction="minimize" if sweep.mode == "min" else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=sweep.space.sampler_seed),
         load_if_exists=True,
     )
+    # a sampler that began again with the same seed would draw the same points again
+    study.sampler = optuna.samplers.TPESampler(seed=sweep.space.sampler_seed + len(study.get_trials(deepcopy=False)))
+    return study
 
 
 def _reopen(study: Any, sweep: Sweep) -> int:
-    """Put back in the queue what was running when an earlier run was killed; return how many trials are over."""
+    """Put back in the queue what was running when an earlier run was killed; return how many different trials are over."""
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
@@ -247,7 +249,7 @@ def _reopen(study: Any, sweep: Sweep) -> int:
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
-    return sum(trial.state == TrialState.COMPLETE for trial in trials)
+    return len({json.dumps(trial.params, sort_keys=True) for trial in trials if trial.state == TrialState.COMPLETE})
 
 
 def _jobs(sweep: Sweep, study: Any, data: Mapping[Any, Prepared], cluster: Cluster) -> list[tuple[Any, Any]]:

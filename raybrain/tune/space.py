@@ -22,11 +22,12 @@ import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from raybrain.config import InputError, flat, hint, override
 from raybrain.experiment import Experiment, recipe
 
+Scheduler = Literal["asha", "none"]
 METRICS = ("valid_loss", "valid_top1", "valid_top5", "valid_top10")
 
 
@@ -49,7 +50,7 @@ class SearchSpace:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "valid_top10"
     trials: int = 12
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Scheduler = "asha"
     grace: int = 3
     sampler_seed: int = 0
     question: str = ""
@@ -68,9 +69,19 @@ class SearchSpace:
         """
         if self.metric not in METRICS:
             raise InputError(f"metric={self.metric!r}: trials are chosen by the valid split only{hint(self.metric, METRICS)}")
-        if self.trials < 1:
-            raise InputError(f"trials={self.trials}: a sweep has at least one")
+        if self.scheduler not in get_args(Scheduler):
+            raise InputError(f"no scheduler {self.scheduler!r}{hint(self.scheduler, get_args(Scheduler))}")
+        for name, value in (("trials", self.trials), ("grace", self.grace)):
+            if value < 1:
+                raise InputError(f"{name}={value}: at least 1")
+        if not isinstance(self.parameters, Mapping) or not self.parameters:
+            raise InputError('parameters must name settings, as in {"encoder.depth": CategoricalDistribution([2, 4])}')
+        from optuna.distributions import BaseDistribution
+
         for key, distribution in self.parameters.items():
+            if not isinstance(distribution, BaseDistribution):
+                cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
+                raise InputError(f"{key}: {distribution!r} is no distribution; write something like {cure}")
             values = getattr(distribution, "choices", None) or (distribution.low, distribution.high)
             for value in values:
                 override(experiment, {key: value})
@@ -122,8 +133,9 @@ def load_space(name: str) -> SearchSpace:
         content = runpy.run_path(str(path))
     except InputError:
         raise
-    except Exception as error:  # whatever a person's file does wrong
-        raise InputError(f"{path}: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+        line = (str(error).splitlines() or ["no message"])[0]
+        raise InputError(f"{path}: {type(error).__name__}: {line}") from error
     space = content.get("SPACE")
     if not isinstance(space, SearchSpace):
         raise InputError(f"{path} defines no SPACE; write SPACE = SearchSpace(...)")
