@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import traceback
@@ -320,7 +319,6 @@ def main() -> None:
     """The entry point: what a person asked for and cannot be done is one line and exit code 2."""
     from raybrain.config import InputError
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()
     except InputError as error:

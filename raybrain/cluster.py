@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +116,8 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         temporary = tempfile.mkdtemp(prefix=f"rb-{os.getpid()}-")  # short: it becomes part of socket names
         # without its dashboard, Ray Train cannot tell whether a run is alive, and a stopped trial keeps its machines
         ray.init("local", _temp_dir=temporary, include_dashboard=True, resources={"trial": 64}, **common)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
     try:
         yield
     finally:

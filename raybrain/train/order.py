@@ -67,13 +67,15 @@ def contrast(config: TrainConfig, workers: int, segments: int = sys.maxsize) -> 
         step = math.lcm(workers, group) if group < batch else workers
         below = batch // step * step
         near = [str(size) for size in (below, below + step) if 0 < size <= segments]
-        raise InputError(f"train.batch_size={batch} does not divide among {workers} workers; nearest: {' or '.join(near)}")
+        also = " (and train.contrast_size with it)" if group == batch and config.contrast_size else ""
+        nearest = " or ".join(near) or f"a multiple of {workers}"
+        raise InputError(f"train.batch_size={batch} does not divide among {workers} workers; nearest: {nearest}{also}")
     if batch % group:
         sizes = [size for size in range(1, batch + 1) if batch % size == 0]
-        nearest = sorted(sorted(sizes, key=lambda size: abs(size - group))[:2])
+        divisors = sorted(sorted(sizes, key=lambda size: abs(size - group))[:2])
         raise InputError(
             f"train.contrast_size={group} does not divide train.batch_size={batch}; "
-            f"nearest: {' or '.join(str(size) for size in nearest)}"
+            f"nearest: {' or '.join(str(size) for size in divisors)}"
         )
     if config.extra_negatives > segments:
         raise InputError(f"train.extra_negatives={config.extra_negatives}, but there are {segments} train segments")
