@@ -54,6 +54,7 @@ INTERRUPTED = 130
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="studies, features, encoders, losses, recipes, spaces or all")] = "all",
+    home: Home = None,  # every command takes it, so that a script can say it everywhere
     as_json: Json = False,
 ) -> None:
     """List what there is to choose from."""
@@ -72,8 +73,9 @@ def list_(
 
 
 @app.command()
-def show(recipe: Recipe, settings: Settings = None, as_json: Json = False) -> None:
-    """Show all settings of an experiment, what differs from the defaults, and its signature."""
+def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: Json = False) -> None:
+    """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
+    from raybrain.cluster import home_folder
     from raybrain.config import differences, flat, tree
     from raybrain.report.tables import settings_table
 
@@ -83,8 +85,16 @@ def show(recipe: Recipe, settings: Settings = None, as_json: Json = False) -> No
     typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
     for key, value in changed.items():
         typer.echo(f"  {key}={value}")
+    folder = home_folder(home)
+    store = folder / "stores" / experiment.data.brain_signature
+    runs = [
+        str(path) for path in sorted((folder / "runs").glob(f"{experiment.signature}-*")) if (path / "result.json").exists()
+    ]
     typer.echo(f"signature {experiment.signature}")
-    _json(as_json, {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)})
+    typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
+    typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
+    found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
+    _json(as_json, found | {"store": str(store), "runs": runs})
 
 
 @app.command()
