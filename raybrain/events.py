@@ -18,7 +18,6 @@ from pydantic import Field, model_validator
 from raybrain.config import Config, InputError
 
 Split = Literal["train", "valid", "test", "removed"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 EDGE_S = 1e-6  # two times closer than this are the same time
 
 

@@ -55,6 +55,15 @@ class SegmentConfig(Config):
             )
         return self
 
+    @property
+    def length_s(self) -> float:
+        """Seconds of a window."""
+        return self.tmax_s - self.tmin_s
+
+    def samples(self, rate_hz: float) -> int:
+        """Samples of a window, both ends included: 361 for -0.5 to 2.5 s at 120 Hz."""
+        return round(self.length_s * rate_hz) + 1
+
     def baseline_samples(self, rate_hz: float) -> int:
         """Samples from the start of a window to its anchor, both included; 0 for no baseline."""
         return round(-self.tmin_s * rate_hz) + 1 if self.baseline else 0
@@ -132,7 +141,7 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _something_left(self) -> Self:
-        length = self.data.segments.tmax_s - self.data.segments.tmin_s
+        length = self.data.segments.length_s
         if self.window.offset_s >= length:
             raise InputError(f"window.offset_s={self.window.offset_s:g} leaves nothing of a window of {length:g} s; type less")
         return self

@@ -7,6 +7,8 @@ last and not first.
 import torch
 from torch import Tensor
 
+TOP = (1, 5, 10)  # the k of all top-k accuracies that are reported
+
 
 def ranks(scores: Tensor, targets: Tensor) -> Tensor:
     """The place of the true candidate, 1 for the best: one more than the other candidates that score as high or higher.

@@ -17,7 +17,7 @@ from raybrain.experiment import DataConfig, Experiment, SegmentConfig, SignalCon
 from raybrain.features.base import Stimulus
 from raybrain.features.mel import Mel
 from raybrain.prepare import run as preparing
-from raybrain.prepare.segments import make_segments, robust_scaler, window_samples
+from raybrain.prepare.segments import make_segments, robust_scaler
 from raybrain.prepare.signal import read_signal, sensor_positions
 from raybrain.prepare.stimuli import Heard, Plan, PlannedBlock, make_plan
 from raybrain.prepare.tasks import Job, Source, frame_statistics, make_part
@@ -113,7 +113,7 @@ def test_windows_by_hand() -> None:
     onsets = [1.0, 10.2, 12.0, 13.5, 13.51, 16.4, 16.5, 18.004, 19.49, 19.5]
     words = [Word(start=t, duration=0.1, word=f"w{t}", word_index=i, sequence="s") for i, t in enumerate(onsets)]
     config = SegmentConfig()
-    assert window_samples(config, 120.0) == 361
+    assert config.samples(120.0) == 361
     rows = make_segments(words, blocks, config, 120.0, samples=22 * 120).to_pylist()
 
     def starts(split: str, anchor: str) -> list[int]:

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from raybrain.cluster import ray_session, worker_resources
 from raybrain.config import InputError
-from raybrain.metrics import chance
+from raybrain.metrics import TOP, chance
 from raybrain.store import aside
 from raybrain.train.order import Contrast
 from raybrain.train.retrieval import pools, rank_rows
@@ -19,7 +19,6 @@ from raybrain.train.step import Learner, Networks
 from raybrain.train.worker import TrainJob, make_place, trial_device
 
 SPLIT = "test"
-TOP = (1, 5, 10)
 console = Console(stderr=True)
 
 

@@ -86,10 +86,10 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
     }
     plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
     longest = _block_sizes(plan)["longest_block_s"]
-    if longest < _window_s(data):
+    if longest < data.segments.length_s:
         raise InputError(
-            f"a window of {_window_s(data):g} s must lie inside one block, and the longest block is {longest:.1f} s; "
-            f"type data.splits.min_block_s={2 * _window_s(data):g} or shorter data.segments"
+            f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
+            f"type data.splits.min_block_s={2 * data.segments.length_s:g} or shorter data.segments"
         )
     stamps = {source.recording.uid: source.stamps() for source in sources}
     by_uid = {source.recording.uid: source for source in sources}
@@ -130,9 +130,9 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     for split, count in manifest["counts"].items():
         if count == 0:
             raise InputError(
-                f"no {split} segments in {len(recordings)} recordings: a window of {_window_s(data):g} s must lie inside one "
-                f"block, and there are {manifest['blocks']} blocks, the longest of {manifest['longest_block_s']:.1f} s; "
-                "change data.splits.min_block_s, data.splits.seed or data.segments"
+                f"no {split} segments in {len(recordings)} recordings: a window of {data.segments.length_s:g} s must lie "
+                f"inside one block, and there are {manifest['blocks']} blocks, the longest of "
+                f"{manifest['longest_block_s']:.1f} s; change data.splits.min_block_s, data.splits.seed or data.segments"
             )
     content: list[Any] = []
     for uid in recordings:
@@ -145,10 +145,6 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
         content.append([name, manifest["features"][name]["mean"], manifest["features"][name]["deviation"]])
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     return Prepared(store, recordings, manifest["failed"], digest)
-
-
-def _window_s(data: "DataConfig") -> float:
-    return data.segments.tmax_s - data.segments.tmin_s
 
 
 def _block_sizes(plan: Plan) -> dict[str, Any]:

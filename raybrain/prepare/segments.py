@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from raybrain.experiment import SegmentConfig
 
 
-def window_samples(config: "SegmentConfig", rate_hz: float) -> int:
-    """Samples of a window, both ends included: 361 for -0.5 to 2.5 s at 120 Hz."""
-    return round((config.tmax_s - config.tmin_s) * rate_hz) + 1
-
-
 def make_segments(
     events: Sequence[Event], blocks: Sequence[PlannedBlock], config: "SegmentConfig", rate_hz: float, samples: int
 ) -> pa.Table:
@@ -43,7 +38,7 @@ def make_segments(
         last = planned.block.stop - config.tmax_s + EDGE_S
         for anchor, word in anchors:
             start = round((anchor + config.tmin_s) * rate_hz)
-            if first <= anchor <= last and 0 <= start <= samples - window_samples(config, rate_hz):
+            if first <= anchor <= last and 0 <= start <= samples - config.samples(rate_hz):
                 rows.append(_segment(start, word, planned, rate_hz))
     return pa.Table.from_pylist(rows, schema=SEGMENTS)
 

@@ -13,7 +13,7 @@ import numpy as np
 from raybrain.config import InputError, tree
 from raybrain.events import Event
 from raybrain.features.base import Feature, Stimulus
-from raybrain.prepare.segments import events_table, make_segments, robust_scaler, window_samples
+from raybrain.prepare.segments import events_table, make_segments, robust_scaler
 from raybrain.prepare.signal import Signal, read_signal
 from raybrain.prepare.stimuli import PlannedBlock
 from raybrain.recording import Recording
@@ -116,7 +116,7 @@ def make_part(job: Job) -> dict[str, Any]:
 
 def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The robust scaler, fitted on some train windows; on windows of the whole signal where a recording has none."""
-    length = window_samples(job.data.segments, job.data.signal.rate_hz)
+    length = job.data.segments.samples(job.data.signal.rate_hz)
     if len(starts) == 0:
         starts = np.arange(0, max(1, len(signal.values) - length), length)
     rng = np.random.default_rng(job.data.splits.seed)

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-TOP = (1, 5, 10)
+from raybrain.metrics import TOP
 
 
 def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:

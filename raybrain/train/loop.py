@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.metrics import chance
+from raybrain.metrics import TOP, chance
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
@@ -21,7 +21,6 @@ from raybrain.train.tables import Tables
 
 CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
 EXPLODED = 1e4  # times the first loss
-TOP = (1, 5, 10)
 
 
 class Listener(Protocol):

@@ -188,7 +188,8 @@ def _build(store: Store, uids: list[str], features: list[str], folder: Path) -> 
     manifest = store.manifest
     parts = [part for uid in uids if (part := store.part(uid))]
     assert len(parts) == len(uids), "a part vanished while it was used"
-    rate, segments = manifest["data"]["signal"]["rate_hz"], manifest["data"]["segments"]
+    rate = manifest["data"]["signal"]["rate_hz"]
+    segments = SegmentConfig.model_validate(manifest["data"]["segments"])
     begins = _write_signal(store, parts, folder)
     columns = _segment_columns(store, parts, begins)
     described = [_write_frames(store, manifest["features"][name], name, i, columns, folder) for i, name in enumerate(features)]
@@ -201,9 +202,9 @@ def _build(store: Store, uids: list[str], features: list[str], folder: Path) -> 
         np.save(folder / f"{name}.npy", array)
     meta = {
         "rate_hz": rate,
-        "tmin_s": segments["tmin_s"],
-        "baseline_samples": SegmentConfig.model_validate(segments).baseline_samples(rate),
-        "samples": round((segments["tmax_s"] - segments["tmin_s"]) * rate) + 1,
+        "tmin_s": segments.tmin_s,
+        "baseline_samples": segments.baseline_samples(rate),
+        "samples": segments.samples(rate),
         "recordings": uids,
         "subjects": [list(subject) for subject in subjects],
         "candidates": columns["candidates"],

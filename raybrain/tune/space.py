@@ -26,9 +26,10 @@ from typing import Any, Literal, get_args
 
 from raybrain.config import InputError, flat, hint, override
 from raybrain.experiment import Experiment, recipe
+from raybrain.metrics import TOP
 
 Scheduler = Literal["asha", "none"]
-METRICS = ("valid_loss", "valid_top1", "valid_top5", "valid_top10")
+METRICS = ("valid_loss", *(f"valid_top{k}" for k in TOP))
 
 
 @dataclass(frozen=True)
