@@ -58,6 +58,7 @@ NEVER = [
     ("losses.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("metrics.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("batch.py", ["*"]),
+    ("download/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "events", "recording"]),
     ("recording.py", ["*"]),
     ("tracking.py", ["studies", "features", "encoders", "prepare", "train", "experiment"]),
     ("experiment.py", ["prepare", "train", "evaluate", "tune", "report", "cluster", "cli"]),
@@ -87,7 +88,7 @@ ONLY = {
         *("evaluate/run.py", "tune/run.py", "tune/watch.py"),
     ],
     "optuna": ["tune/run.py", "tune/space.py"],
-    "typer": ["cli.py"],
+    "typer": ["cli/*"],
 }
 
 

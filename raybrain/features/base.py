@@ -15,14 +15,16 @@ A feature is computed once per stimulus, whoever heard it. The smallest complete
 array([0., 5., 5., 0., 0., 0.], dtype=float32)
 """
 
+import importlib.util
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from raybrain.config import Choice
+from raybrain.config import Choice, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
 
 
@@ -44,6 +46,9 @@ class Feature(Choice):
 
     unit: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ("words",)
+    packages: ClassVar[tuple[str, ...]] = ()  # that it imports and raybrain does not bring along
+    extra: ClassVar[str] = ""  # of raybrain's, that brings them
+    model: ClassVar[bool] = False  # runs a large model, which wants a GPU and is loaded once a process
     rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
 
@@ -57,9 +62,38 @@ class Feature(Choice):
         """The value of a frame in which nothing is heard."""
         return 0.0
 
+    @property
+    def categories(self) -> int:
+        """How many classes the frames' one dimension holds, numbered from 0; 0 for a feature of quantities."""
+        return 0
+
+    def identity(self) -> dict[str, str]:
+        """What else the frames depend on besides settings and stimulus: the revision of a model, say.
+
+        Raises:
+            InputError: if that is not there.
+        """
+        return {}
+
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The frames of a whole stimulus, [frames size] float32; frame i describes the time i / rate_hz."""
         raise NotImplementedError
+
+    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
+        """The frames of some stimuli; a feature with a model computes them on ``device``, in batches."""
+        return [self.extract(stimulus) for stimulus in stimuli]
+
+    def check(self) -> None:
+        """See to it that all packages are there.
+
+        Raises:
+            InputError: with the pip line that brings them.
+        """
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise InputError(
+                f"feature {self.name} needs {' and '.join(missing)}, not installed; type pip install 'raybrain[{self.extra}]'"
+            )
 
     def frames(self, stimulus: Stimulus) -> np.ndarray:
         """Frames of silence for a whole stimulus, [frames size]."""

@@ -20,11 +20,13 @@ The smallest complete study:
 [2]
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from raybrain.config import Choice
+from raybrain.download.base import Host
 from raybrain.events import Event, Sound, Word  # noqa: F401  (the doctest above)
 from raybrain.recording import Recording
 
@@ -34,13 +36,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a study before a byte of it is read. ``recordings`` 0 means: depends on the settings."""
+    """What is known of a study before a byte of it is read; 0 means: depends on the settings.
+
+    Attributes:
+        licence: of the recordings.
+        language: of the speech, as "en".
+        device: what recorded.
+        doi: of the paper or the dataset.
+        recordings: how many ``Study.recordings`` should find.
+        channels: of brain signal in each.
+        hertz: samples a second.
+        hours: of all recordings together.
+        excluded: recordings or subjects left out, and why.
+    """
 
     licence: str
     language: str
     device: str
     doi: str = ""
     recordings: int = 0
+    channels: int = 0
+    hertz: float = 0.0
+    hours: float = 0.0
+    excluded: Mapping[str, str] = field(default_factory=dict)
 
 
 class Study(Choice):
@@ -48,10 +66,15 @@ class Study(Choice):
 
     facts: ClassVar[Facts]
     blocks_by: ClassVar[Literal["sentence", "sound"]] = "sentence"
+    hosts: ClassVar[tuple[Host, ...]] = ()  # where the study can be downloaded from, the best place first
 
     def fetch(self, cache: Path) -> Path:
         """Have the study on disk (download it, make it) and return its root folder. Cheap when it is there already."""
         return cache
+
+    def wanted(self, path: str) -> bool:
+        """Whether the file at ``path``, relative to the study's folder, is needed; of those its hosts offer."""
+        return True
 
     def recordings(self, root: Path) -> list[Recording]:
         """All recordings, sorted.

@@ -1,0 +1,51 @@
+"""raybrain: the command line. One module for each group of commands; importing it here is what adds them."""
+
+import os
+import sys
+import traceback
+
+import typer
+
+from raybrain.cli import experiments, machine, sweeps  # noqa: F401
+from raybrain.cli.common import app
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """The entry point: what a person asked for and cannot be done is one line and exit code 2."""
+    from raybrain.config import InputError
+
+    try:
+        app()
+    except InputError as error:
+        _fail(str(getattr(error, "cause", error)))  # a Ray task wraps what it raises
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            typer.echo("stopped; the same command goes on where it was", err=True)
+        raise
+    except Exception as error:
+        said = _said(error)
+        if said is None:
+            raise
+        _fail(said)
+
+
+def _said(error: Exception) -> str | None:
+    """One line about what is wrong outside of raybrain; None if it may well be raybrain."""
+    module, name = type(error).__module__, type(error).__name__
+    if module.startswith("mlflow."):
+        where = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
+        return f"MLflow at {where}: {error}; when it answers again, the same command goes on where it was"
+    if module == "ray.exceptions" and not name.startswith("RayTaskError"):
+        return f"Ray failed ({name}); is the cluster still there? The same command goes on where it was"
+    if isinstance(error, OSError) and not module.startswith("ray."):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
+
+
+def _fail(message: str) -> None:
+    if os.environ.get("RAYBRAIN_DEBUG"):
+        traceback.print_exc()
+    typer.echo(f"raybrain: {' '.join(message.split())}", err=True)
+    sys.exit(2)

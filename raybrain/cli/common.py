@@ -1,0 +1,155 @@
+"""Common: the options, steps and output that commands share. Heavy libraries load inside, so that help is quick."""
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from raybrain.cluster import Cluster
+    from raybrain.experiment import Experiment
+    from raybrain.store import Prepared
+    from raybrain.train.run import Trained
+
+app = typer.Typer(
+    name="raybrain",
+    help="Find out which model, features and training decode speech best from MEG and EEG.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Recipe = Annotated[str, typer.Argument(help="a recipe, see `raybrain list recipes`")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="changed settings, like encoder.depth=6", show_default=False),
+]
+Home = Annotated[Path | None, typer.Option(help="folder for all that is written; else $RAYBRAIN_HOME, else ~/.raybrain")]
+Json = Annotated[bool, typer.Option("--json", help="make the last line of output one JSON object")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="a running Ray cluster, `auto` for one on this machine; else $RAY_ADDRESS, else starts its own"),
+]
+Workers = Annotated[int, typer.Option(min=1, help="training processes, one GPU each where there are GPUs")]
+Accept = Annotated[bool, typer.Option("--accept-failed", help="exit 0 though some recordings could not be prepared")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", metavar="KEY=VALUE", help="how it runs: precision, compile, gpus, failures, checkpoint_s, ..."),
+]
+
+
+def changes_of(settings: list[str] | None) -> dict[str, str]:
+    """KEY=VALUE words as changes of settings."""
+    from raybrain.config import InputError
+
+    changes: dict[str, str] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise InputError(f"{setting!r} is no setting; type KEY=VALUE, like encoder.depth=6")
+        changes[key] = value
+    return changes
+
+
+def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment":
+    """The experiment of a recipe with changed settings."""
+    from raybrain.config import override
+    from raybrain.experiment import recipe
+
+    return override(recipe(recipe_name), changes_of(settings))
+
+
+def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
+    """Where a command runs: what was said with ``--cluster``, and ``named`` options."""
+    from raybrain.cluster import Cluster, home_folder
+    from raybrain.config import override
+
+    return override(Cluster(home=home_folder(home)), named | changes_of(where))
+
+
+def prepare_data(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
+    """Prepare, and say how much there is."""
+    from raybrain.prepare import run as preparing
+
+    prepared = preparing.run(experiment.data, cluster)
+    counts = prepared.store.manifest["counts"]
+    leaks = prepared.store.manifest["sentences_in_two_splits"]
+    typer.echo(
+        f"data ready: {len(prepared.recordings)} recordings, "
+        + ", ".join(f"{count} {split}" for split, count in counts.items())
+        + f" segments in {prepared.store.root}",
+        err=True,
+    )
+    if leaks:
+        some = "; ".join(leaks[:3])
+        typer.echo(
+            f"warning: {len(leaks)} sentences stand in two splits ({some}); data.splits.mode=clean keeps them apart", err=True
+        )
+    return prepared
+
+
+def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str, Any]:
+    """For --json: what was prepared."""
+    return {
+        "signature": experiment.signature,
+        "store": str(prepared.store.root),
+        "recordings": list(prepared.recordings),
+        "failed_recordings": prepared.failed,
+        "counts": prepared.store.manifest["counts"],
+    }
+
+
+def show_evaluation(trained: "Trained", prepared: "Prepared", parent: Any = None) -> dict[str, Any]:
+    """Print the final table; return everything for --json."""
+    from raybrain.evaluate import run as evaluating
+    from raybrain.report.tables import accuracy_table
+
+    evaluation = evaluating.run(trained)
+    console().print(accuracy_table(evaluation.studies, evaluation.subjects))
+    job = trained.job
+    typer.echo(f"signature {job.experiment.signature}, MLflow run {trained.tracking.id} in {trained.tracking.uri}")
+    typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
+    if parent is not None:
+        parent.table("best_test_studies", evaluation.studies.to_dict("records"))
+    return prepared_result(job.experiment, prepared) | {
+        "mlflow_run_id": trained.tracking.id,
+        "tracking_uri": trained.tracking.uri,
+        "run": str(job.folder.path),
+        "best": trained.best,
+        "history": trained.history,
+        "test": evaluation.studies.to_dict("records"),
+        "subjects": evaluation.subjects.to_dict("records"),
+    }
+
+
+def console() -> "Console":
+    """Standard output, wide enough for a table: a narrow terminal breaks lines, which is better than numbers cut off."""
+    from rich.console import Console
+
+    return Console(width=max(shutil.get_terminal_size((140, 0)).columns, 120))
+
+
+def exit_for_failed(prepared: "Prepared", accepted: bool) -> None:
+    """End with exit code 1 if recordings failed and nobody accepted that."""
+    if not prepared.failed or accepted:
+        return
+    total = len(prepared.failed) + len(prepared.recordings)
+    names = ", ".join(sorted(prepared.failed))
+    typer.echo(
+        f"{len(prepared.failed)} of {total} recordings failed ({names}); add --accept-failed to go without them", err=True
+    )
+    raise typer.Exit(1)
+
+
+def print_json(wanted: bool, value: Any) -> None:
+    """Print ``value`` as the last line, if that was asked for."""
+    if wanted:
+        sys.stderr.flush()
+        print(json.dumps(value), flush=True)

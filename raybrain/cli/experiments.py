@@ -1,0 +1,144 @@
+"""Commands for one experiment: list, show, prepare, train, evaluate."""
+
+from typing import Annotated
+
+import typer
+
+from raybrain.cli.common import (
+    Accept,
+    Address,
+    Home,
+    Json,
+    Recipe,
+    Settings,
+    Where,
+    Workers,
+    app,
+    console,
+    exit_for_failed,
+    make_cluster,
+    make_experiment,
+    prepare_data,
+    prepared_result,
+    print_json,
+    show_evaluation,
+)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="studies, features, encoders, losses, recipes, spaces or all")] = "all",
+    home: Home = None,  # every command takes it, so that a script can say it everywhere
+    as_json: Json = False,
+) -> None:
+    """List what there is to choose from."""
+    from raybrain.config import InputError, hint
+    from raybrain.report.catalogue import KINDS, catalogue
+
+    if what != "all" and what not in KINDS:
+        raise InputError(f"nothing called {what!r} to list{hint(what, [*KINDS, 'all'])}")
+    found = catalogue(list(KINDS) if what == "all" else [what])
+    for title, entries in found.items():
+        typer.echo(f"{title}")
+        width = max(map(len, entries), default=0)
+        for name, line in entries.items():
+            typer.echo(f"  {name:{width}}  {line}")
+    print_json(as_json, found)
+
+
+@app.command()
+def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: Json = False) -> None:
+    """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
+    from raybrain.cluster import home_folder
+    from raybrain.config import differences, flat, tree
+    from raybrain.report.tables import settings_table
+
+    experiment = make_experiment(recipe, settings)
+    changed = differences(experiment)
+    console().print(settings_table(flat(experiment), changed))
+    typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
+    for key, value in changed.items():
+        typer.echo(f"  {key}={value}")
+    folder = home_folder(home)
+    store = folder / "stores" / experiment.data.brain_signature
+    runs = [
+        str(path) for path in sorted((folder / "runs").glob(f"{experiment.signature}-*")) if (path / "result.json").exists()
+    ]
+    typer.echo(f"signature {experiment.signature}")
+    typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
+    typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
+    found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
+    print_json(as_json, found | {"store": str(store), "runs": runs})
+
+
+@app.command()
+def prepare(
+    recipe: Recipe,
+    settings: Settings = None,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    accept_failed: Accept = False,
+    as_json: Json = False,
+) -> None:
+    """Turn recordings into prepared data, one task a recording."""
+    experiment = make_experiment(recipe, settings)
+    prepared = prepare_data(experiment, make_cluster(home, where, address=address))
+    print_json(as_json, prepared_result(experiment, prepared))
+    exit_for_failed(prepared, accept_failed)
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    settings: Settings = None,
+    workers: Workers = 1,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    accept_failed: Accept = False,
+    as_json: Json = False,
+) -> None:
+    """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
+    from raybrain.cluster import ray_session
+    from raybrain.tracking import Tracker
+    from raybrain.train import run as training
+
+    experiment = make_experiment(recipe, settings)
+    cluster = make_cluster(home, where, address=address, workers=workers)
+    training.check(experiment.train, cluster)
+    Tracker.open(cluster.home)  # does it answer?
+    prepared = prepare_data(experiment, cluster)
+    job = training.make_job(experiment, prepared, cluster)
+    finished = training.load(job)
+    if finished:
+        result = show_evaluation(training.kept(finished), prepared)
+    else:
+        with ray_session(cluster):  # one session for both
+            result = show_evaluation(training.run(experiment, prepared, cluster), prepared)
+    print_json(as_json, result)
+    exit_for_failed(prepared, accept_failed)
+
+
+@app.command()
+def evaluate(
+    recipe: Recipe,
+    settings: Settings = None,
+    workers: Workers = 1,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Show how well a trained experiment finds the right test segments."""
+    from raybrain.config import InputError
+    from raybrain.train import run as training
+
+    experiment = make_experiment(recipe, settings)
+    cluster = make_cluster(home, where, address=address, workers=workers)
+    prepared = prepare_data(experiment, cluster)
+    trained = training.load(training.make_job(experiment, prepared, cluster))
+    if trained is None:
+        typed = " ".join([recipe, *(settings or [])])
+        raise InputError(f"this experiment is not trained yet; run `raybrain train {typed}`")
+    print_json(as_json, show_evaluation(training.kept(trained), prepared))
