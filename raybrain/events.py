@@ -10,7 +10,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -42,10 +42,29 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Sound(Event):
-    """A stretch of an audio file; ``offset`` seconds of the file lie before it."""
+    """A stretch of an audio file; ``offset`` seconds of the file lie before it.
+
+    ``speed`` is how many seconds of the file pass in a second of the recording: 1, but for the drift between the clocks of
+    the player and the recorder. Start, offset and speed are the affine map from the file to the recording.
+    """
 
     filepath: str
     offset: float = 0.0
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.speed <= 0:
+            raise InputError(f"the sound {self.filepath} at {self.start:.3f} s has speed {self.speed:g}: not above zero")
+
+    @property
+    def offset_stop(self) -> float:
+        """The second of the file at which the stretch ends."""
+        return self.offset + self.duration * self.speed
+
+    def heard(self, file_s: float) -> float:
+        """When second ``file_s`` of the file is heard, in seconds of the recording."""
+        return self.start + (file_s - self.offset) / self.speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +107,7 @@ class SplitConfig(Config):
     """How blocks are formed and split.
 
     ``mode`` "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
-    recording and study, that share a sentence.
+    recording and study, that share a sentence or a stretch of audio.
     """
 
     mode: Literal["clean", "paper"] = "clean"
@@ -176,12 +195,21 @@ def uid_split(uid: str, config: SplitConfig) -> Split:
     return "train"
 
 
-def assign_splits(stories: Iterable[Sequence[Block]], config: SplitConfig) -> dict[str, Split]:
-    """The split of every merged block's uid, over all recordings of all studies at once."""
+def assign_splits(
+    stories: Iterable[Sequence[Block]], config: SplitConfig, same_audio: Iterable[tuple[str, str]] = ()
+) -> dict[str, Split]:
+    """The split of every merged block's uid, over all recordings of all studies at once.
+
+    Args:
+        stories: the blocks of each recording.
+        config: how to split.
+        same_audio: pairs of uids of blocks in which the same stretch of audio is heard; "clean" keeps them together.
+    """
     blocks = {block.uid: block for story in stories for block in story}
     if config.mode == "paper":
         return {uid: uid_split(uid, config) for uid in blocks}
-    together = _shared(sorted(block.sentences for block in blocks.values()))
+    ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
+    together = _shared(sorted([*(block.sentences for block in blocks.values()), *ties]))
     return {uid: uid_split(together[_text(block.sentences[0])], config) for uid, block in blocks.items()}
 
 
@@ -229,14 +257,6 @@ def cut_sounds(events: Iterable[Event], blocks: Sequence[Block], margin_s: float
         inside = [time for time in borders if sound.start + margin_s < time < sound.stop - margin_s]
         edges = [sound.start, *(b for a, b in zip([-1.0, *inside], inside, strict=False) if b - a > EDGE_S), sound.stop]
         for start, stop in itertools.pairwise(edges):
-            pieces.append(
-                Sound(
-                    start=start,
-                    duration=stop - start,
-                    modality=sound.modality,
-                    language=sound.language,
-                    filepath=sound.filepath,
-                    offset=sound.offset + start - sound.start,
-                )
-            )
+            offset = sound.offset + (start - sound.start) * sound.speed
+            pieces.append(replace(sound, start=start, duration=stop - start, offset=offset))
     return pieces

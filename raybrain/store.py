@@ -57,7 +57,8 @@ EVENTS = pa.schema(
         ("text", pa.string()),
         ("sentence", pa.string()),
         ("word_index", pa.int32()),
-        ("offset_s", pa.float64()),
+        ("offset_s", pa.float64()),  # of a sound: seconds of the file before it
+        ("speed", pa.float64()),  # of a sound: seconds of the file in a second of the recording
     ]
 )
 

@@ -316,7 +316,7 @@ def test_prepare(tiny: Callable[[], tuple[Ended, Store]], home: Path) -> None:
     rows = {uid: store.segments(uid).to_pylist() for uid in result["recordings"]}
     for split, count in result["counts"].items():
         assert count == sum(row["split"] == split for uid in rows for row in rows[uid]) > 0
-    assert manifest["sentences_in_two_splits"] == []
+    assert manifest["sentences_in_two_splits"] == manifest["audio_in_two_splits"] == []
     for uid in rows:
         part = store.part(uid)
         assert part is not None

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +45,8 @@ Where = Annotated[
     typer.Option("--cluster", metavar="KEY=VALUE", help="how it runs: precision, compile, gpus, failures, checkpoint_s, ..."),
 ]
 
+AUDITED = {"sentences": "sentences", "audio": "stretches of audio"}
+
 
 def changes_of(settings: list[str] | None) -> dict[str, str]:
     """KEY=VALUE words as changes of settings."""
@@ -80,19 +83,21 @@ def prepare_data(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
 
     prepared = preparing.run(experiment.data, cluster)
     counts = prepared.store.manifest["counts"]
-    leaks = prepared.store.manifest["sentences_in_two_splits"]
     typer.echo(
         f"data ready: {len(prepared.recordings)} recordings, "
         + ", ".join(f"{count} {split}" for split, count in counts.items())
         + f" segments in {prepared.store.root}",
         err=True,
     )
-    if leaks:
-        some = "; ".join(leaks[:3])
-        typer.echo(
-            f"warning: {len(leaks)} sentences stand in two splits ({some}); data.splits.mode=clean keeps them apart", err=True
-        )
+    for leak in split_leaks(prepared.store.manifest):
+        typer.echo(f"warning: {leak}; data.splits.mode=clean keeps them apart", err=True)
     return prepared
+
+
+def split_leaks(manifest: Mapping[str, Any]) -> list[str]:
+    """What the audit of the splits found, a line for sentences and one for audio; hopefully nothing."""
+    found = {what: manifest[f"{key}_in_two_splits"] for key, what in AUDITED.items()}
+    return [f"{len(some)} {what} stand in two splits ({'; '.join(some[:3])})" for what, some in found.items() if some]
 
 
 def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str, Any]:
@@ -103,6 +108,7 @@ def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str,
         "recordings": list(prepared.recordings),
         "failed_recordings": prepared.failed,
         "counts": prepared.store.manifest["counts"],
+        **{f"{key}_in_two_splits": prepared.store.manifest[f"{key}_in_two_splits"] for key in AUDITED},
     }
 
 

@@ -1,5 +1,6 @@
 """Commands for one experiment: list, show, prepare, train, evaluate."""
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from raybrain.cli.common import (
     prepared_result,
     print_json,
     show_evaluation,
+    split_leaks,
 )
 
 
@@ -50,8 +52,9 @@ def list_(
 def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: Json = False) -> None:
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
     from raybrain.cluster import home_folder
-    from raybrain.config import differences, flat, tree
+    from raybrain.config import InputError, differences, flat, tree
     from raybrain.report.tables import settings_table
+    from raybrain.store import Store
 
     experiment = make_experiment(recipe, settings)
     changed = differences(experiment)
@@ -66,6 +69,9 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     ]
     typer.echo(f"signature {experiment.signature}")
     typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
+    with suppress(InputError):
+        leaks = split_leaks(Store(store).manifest)
+        typer.echo(f"splits {'; '.join(leaks) or 'share no sentence and no stretch of audio'}")
     typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
     found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
     print_json(as_json, found | {"store": str(store), "runs": runs})

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
-    """The stretch of the file that ``sound`` is, mono and resampled: [samples] float32.
+    """The stretch of the file that ``sound`` is, mono, resampled, and in the time of the recording: [samples] float32.
+
+    A sound whose speed is not 1 is stretched, so that sample i is heard i / ``rate_hz`` after the sound starts.
 
     Raises:
         InputError: if the file cannot be read, or ends before the stretch begins.
@@ -28,12 +30,24 @@ def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
                 length = file.frames / file.samplerate
                 raise InputError(f"{sound.filepath} lasts {length:.3f} s, but a sound starts {sound.offset:.3f} s into it")
             file.seek(first)
-            wave = file.read(round(sound.duration * file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+            count = round(sound.duration * sound.speed * file.samplerate)
+            wave = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
             native_hz = file.samplerate
     except soundfile.LibsndfileError as error:
         raise InputError(f"cannot read the sound {sound.filepath!r}: {error.error_string}") from None
     resampled: torch.Tensor = torchaudio.functional.resample(torch.from_numpy(wave), native_hz, rate_hz)
-    return resampled
+    return _stretched(resampled, sound.speed)
+
+
+def _stretched(wave: "torch.Tensor", speed: float) -> "torch.Tensor":
+    """``wave`` played at another speed; band-limited, by the Fourier transform, since no ratio of whole numbers is near."""
+    length = round(len(wave) / speed)
+    if length == len(wave):
+        return wave
+    import torch
+    from scipy.signal import resample
+
+    return torch.from_numpy(resample(wave.numpy(), length))
 
 
 def place(frames: np.ndarray, piece: np.ndarray, first: int) -> None:

@@ -118,7 +118,8 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
         "stimuli": len(plan.stimuli),
         "plan": key,
         **_block_sizes(plan),
-        "sentences_in_two_splits": plan.leaks,
+        "sentences_in_two_splits": plan.sentences_in_two_splits,
+        "audio_in_two_splits": plan.audio_in_two_splits,
         "features": features,
     }
     write_json(store.root / "manifest.json", manifest)

@@ -79,7 +79,7 @@ def events_table(events: Sequence[Event]) -> pa.Table:
     for event in sorted(events, key=lambda event: event.start):
         row: dict[str, Any] = {"kind": type(event).__name__.lower(), "start_s": event.start, "duration_s": event.duration}
         if isinstance(event, Sound):
-            row |= {"text": event.filepath, "offset_s": event.offset}
+            row |= {"text": event.filepath, "offset_s": event.offset, "speed": event.speed}
         elif isinstance(event, Word):
             row |= {"text": event.word, "sentence": event.sequence, "word_index": event.word_index}
         elif isinstance(event, Phoneme):

@@ -3,7 +3,7 @@
 import bisect
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,9 +22,10 @@ from raybrain.events import (
     sentence_blocks,
 )
 from raybrain.features.base import Stimulus
+from raybrain.prepare.audit import Stretch, audit_audio, same_audio
 from raybrain.recording import Recording
 
-SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (rounding to samples)
+SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ class PlannedBlock:
 
 @dataclass(frozen=True)
 class Plan:
-    """All blocks of all recordings, all unique stimuli, and the sentences that stand in two splits (hopefully none)."""
+    """All blocks of all recordings, all unique stimuli, and what stands in two splits: sentences and stretches of audio."""
 
     blocks: dict[str, tuple[PlannedBlock, ...]]
     stimuli: dict[str, Stimulus]
-    leaks: list[str]
+    sentences_in_two_splits: list[str]
+    audio_in_two_splits: list[str]
 
 
 def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig) -> Plan:
@@ -70,13 +72,15 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
         )
         for item in heard
     }
-    splits = assign_splits(stories.values(), config)
+    inside = {item.recording.uid: _by_block(item.events, stories[item.recording.uid]) for item in heard}
+    stretches = _stretches(inside.values(), digests)
+    splits = assign_splits(stories.values(), config, same_audio(stretches))
     planned: dict[str, tuple[PlannedBlock, ...]] = {}
     stimuli: dict[str, Stimulus] = {}
     known: dict[str, list[tuple[str, list[float]]]] = {}
-    for item in sorted(heard, key=lambda item: item.recording):
+    for recording in sorted(item.recording for item in heard):
         blocks = []
-        for block, events in _by_block(item.events, stories[item.recording.uid]):
+        for block, events in inside[recording.uid]:
             if not events:
                 continue
             origin = min(event.start for event in events)
@@ -84,8 +88,20 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
             key = _key(stimulus, digests, known)
             stimuli.setdefault(key, stimulus)
             blocks.append(PlannedBlock(block, splits[block.uid], key, origin))
-        planned[item.recording.uid] = tuple(blocks)
-    return Plan(planned, stimuli, audit_splits(stories.values(), splits))
+        planned[recording.uid] = tuple(blocks)
+    names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
+    return Plan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
+
+
+def _stretches(stories: Iterable[list[tuple[Block, list[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
+    """What is heard of which file in each block, to the millisecond."""
+    return {
+        Stretch(digests[event.filepath], round(event.offset, 3), round(event.offset_stop, 3), block.uid)
+        for story in stories
+        for block, events in story
+        for event in events
+        if isinstance(event, Sound)
+    }
 
 
 def _by_block(events: Sequence[Event], blocks: Sequence[Block]) -> list[tuple[Block, list[Event]]]:
@@ -117,16 +133,17 @@ def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
 def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[tuple[str, list[float]]]]) -> str:
     """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate.
 
-    A stimulus in which all times are within SAME_S of those of a ``known`` one is that one.
+    A stimulus in which all times are within SAME_S of those of a ``known`` one is that one: so people whose clocks drift
+    apart share it while the drift of one block stays below that, 20 s at 485 ppm. Upper and lower case are the same word.
     """
     sounds, words, phonemes = stimulus.sounds, stimulus.words, stimulus.phonemes
     what = [
         [digests[s.filepath] for s in sounds],
-        [(w.word, w.word_index, w.language) for w in words],
+        [(w.word.casefold(), w.word_index, w.language) for w in words],
         [p.phoneme for p in phonemes],
     ]
     when = [time for event in (*sounds, *words, *phonemes) for time in (event.start, event.duration)]
-    when += [sound.offset for sound in sounds]
+    when += [second for sound in sounds for second in (sound.offset, sound.offset_stop)]
     alike = known.setdefault(json.dumps(what), [])
     for key, times in alike:
         if all(abs(here - there) < SAME_S for here, there in zip(when, times, strict=True)):
