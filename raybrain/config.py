@@ -9,9 +9,11 @@ shell and from a sweep alike::
 and :func:`signature` names an experiment by what differs from the defaults, so the same question has the same name.
 """
 
+import csv
 import difflib
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -210,7 +212,8 @@ def _from_text(annotation: Any, text: str) -> Any:
             return next(allowed for allowed in get_args(option) if str(allowed) == text)
     if any(get_origin(option) is tuple for option in options):
         inside = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
-        return [item for item in (part.strip() for part in inside.split(",")) if item]
+        parts = itertools.chain.from_iterable(csv.reader(inside.splitlines(), skipinitialspace=True))
+        return [item for item in (part.strip() for part in parts) if item]  # "a,b" in double quotes is one item
     return text
 
 

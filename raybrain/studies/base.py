@@ -92,6 +92,10 @@ class Study(Choice):
         """Sounds, words and phonemes, in seconds from the first sample. Sounds name existing files."""
         raise NotImplementedError
 
+    def problems(self, root: Path, recording: Recording) -> list[str]:
+        """What is odd about this recording, a line each, for ``raybrain studies check``; what makes it useless is raised."""
+        return []
+
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The files this recording is read from; a change of any of them makes it anew."""
         return []

@@ -1,15 +1,26 @@
 """BIDS folders of people who listen to speech: ``bids:PATH``.
 
-What was heard is read from ``*_events.tsv``, whose onsets count from the first sample of the recording, as BIDS says; the
-times of a raw object start there too, so nothing is added for ``first_samp``. Rows that matter:
+What was heard is read from ``*_events.tsv``. Onsets count from the first sample of the recording, as BIDS says, and so do
+the times of a raw object, whatever its ``first_samp``; ``onsets=acquisition`` is for datasets whose onsets count from the
+start of the acquisition instead: ``first_samp`` is then taken off. Rows that matter:
 
-- sounds: ``trial_type`` "sound", or a ``stim_file`` in a row that is neither a word nor a phoneme. ``stim_file`` lies in
-  ``stimuli/`` or is relative to the dataset. A sound lasts to the end of its file at most, and if its
-  duration is n/a.
-- words: a ``word``, or ``trial_type`` "word" with the word in ``value``. ``sequence_id`` names the sentence and ``word_index``
-  the place in it, from 0. Without ``sequence_id`` a sentence starts where ``word_index`` falls; without both, the words
-  that start in a sound file are one sentence. ``sequence_uid`` and ``sequence`` (the sentence's text) are used if there.
+- sounds: ``trial_type`` "sound", or a sound file in a row that is neither a word nor a phoneme. The file is named by
+  ``stim_file`` (``sounds.column``) and lies in ``stimuli/`` or is relative to the dataset. A sound lasts to the end of its
+  file at most, and if its duration is n/a or 0.
+- words: a ``word``, or ``trial_type`` "word" with the word in ``value``. ``sequence_id`` (``words.sentence_column``) names
+  the sentence and ``word_index`` the place in it, from 0. ``sequence_uid`` and ``sequence`` (the sentence's text) are used
+  if there.
 - phonemes: ``trial_type`` "phoneme", with the phoneme in ``phoneme`` or ``value``.
+
+``trial_type`` may hold a dict of plain values, whose keys then count as columns and whose ``kind`` as the trial_type.
+
+Words and phonemes that the table lacks are taken from TextGrids beside the sounds. Sentences are those of the sentence
+column; else of a TextGrid's sentence tier; else one ends where ``word_index`` falls; else with the sound, and at a pause of
+``words.pause_s``.
+
+A player's clock drifts against that of the recorder. Where rows give seconds of the sound (``sounds.time_column``), or come
+at a beat (``sounds.tick``), offset and drift of each sound are fitted, and words that give seconds of their sound are placed
+by that map.
 """
 
 import contextlib
@@ -18,7 +29,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -26,24 +37,33 @@ from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
+from raybrain.studies.bids_events import Heard, SoundRows, WordRows, read_events
 
 if TYPE_CHECKING:
     import mne
 
 DATATYPES = ("eeg", "meg")
-EXTENSIONS = (".vhdr", ".edf", ".bdf", ".set", ".fif", ".ds", ".con", ".sqd")
+EXTENSIONS = (".vhdr", ".edf", ".EDF", ".bdf", ".set", ".fif", ".ds", ".con", ".sqd", ".pdf")
 SIDECARS = (*DATATYPES, "events", "channels", "electrodes", "coordsystem", "headshape", "markers")
 NOT_SPEECH = ("crosstalk", "calibration")  # acq- entities of MEG files that hold no signal
 
 
 class Bids(Study, name="bids", shorthand="path"):
-    """The EEG and MEG recordings of a BIDS folder, of one task or of some subjects if asked."""
+    """The EEG and MEG recordings of a BIDS folder, of one task or of some subjects if asked.
+
+    ``onsets`` says from where the onsets of events.tsv count; ``start_s`` is added to them, for a sound that came later than
+    its trigger.
+    """
 
     facts: ClassVar[Facts] = Facts(licence="see the dataset", language="", device="MEG or EEG")
 
     path: str = ""
     task: str | None = None
     subjects: tuple[str, ...] = ()
+    onsets: Literal["first_sample", "acquisition"] = "first_sample"
+    start_s: float = 0.0
+    sounds: SoundRows = SoundRows()
+    words: WordRows = WordRows()
 
     @field_validator("path")
     @classmethod
@@ -97,41 +117,60 @@ class Bids(Study, name="bids", shorthand="path"):
         Raises:
             InputError: the file cannot be read, or holds less than its header, sidecar or events promise.
         """
-        import mne_bids
-
         from raybrain.studies import bids_checks
 
-        path = _path(root, recording)
-        file = Path(path.fpath)
-        bids_checks.check_brainvision(file)
-        try:
-            with _quietly():
-                raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
-                raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
-        except Exception as error:  # readers of a dozen formats raise all sorts of things at a damaged file
-            raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raw, file = _opened(root, recording)
         sidecars = self.sources(root, recording)
         bids_checks.check_length(raw, file, [path for path in sidecars if path.name.endswith(f"_{file.parent.name}.json")])
-        bids_checks.check_covers_events(raw, file, _events_file(root, recording))
+        bids_checks.check_covers_events(raw, file, _events_file(root, recording), self._shift_s(raw))
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
-        """The sounds, words and phonemes of events.tsv, sorted."""
-        from raybrain.studies.bids_events import read_events
+        """The sounds, words and phonemes of events.tsv and of TextGrids, sorted."""
+        return self._heard(root, recording).events
 
+    def problems(self, root: Path, recording: Recording) -> list[str]:
+        """Marks that do not fit the clock of their sound."""
+        return self._heard(root, recording).remarks
+
+    def _heard(self, root: Path, recording: Recording) -> Heard:
         file = _events_file(root, recording)
         if file is None:
             wanted = _path(root, recording).copy().update(suffix="events", extension=".tsv", split=None).fpath
             raise InputError(f"no {wanted}; it should list the sounds and words heard in this recording")
-        return read_events(root, file)
+        raw = _opened(root, recording)[0] if self.onsets == "acquisition" else None
+        return read_events(root, file, self.sounds, self.words, self._shift_s(raw))
+
+    def _shift_s(self, raw: "mne.io.BaseRaw | None") -> float:
+        """What is added to onsets: to count from the first sample, and to be heard when they say."""
+        late = raw.first_samp / raw.info["sfreq"] if raw is not None and self.onsets == "acquisition" else 0.0
+        return float(self.start_s - late)
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The data and every sidecar that applies to it, those of folders above included; not the sounds."""
+        """The data and every sidecar that applies to it, those of folders above included, and TextGrids; not the sounds."""
         path = _path(root, recording)
         found = [file for file in _applicable(root, path) if file.is_file()]
         if Path(path.fpath).is_dir():
             found += [file for file in Path(path.fpath).rglob("*") if file.is_file()]
-        return sorted(found)
+        return sorted([*found, *(root / "stimuli").rglob("*.[Tt]ext[Gg]rid")])
+
+
+def _opened(root: Path, recording: Recording) -> tuple["mne.io.BaseRaw", Path]:
+    """The signal, and the file or folder it lies in; InputError if it cannot be read to its end."""
+    import mne_bids
+
+    from raybrain.studies import bids_checks
+
+    path = _path(root, recording)
+    file = Path(path.fpath)
+    bids_checks.check_brainvision(file)
+    try:
+        with _quietly():
+            raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
+            raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
+    except Exception as error:  # readers of a dozen formats raise all sorts of things at a damaged file
+        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+    return raw, file
 
 
 def _recordings(root: Path, subject: str | None = None) -> dict[Recording, Any]:
@@ -149,6 +188,7 @@ def _recordings(root: Path, subject: str | None = None) -> dict[Recording, Any]:
             ignore_json=True,
             ignore_nosub=True,
         )
+        paths = [path for path in paths if path.extension != ".pdf"] + list(_bti_folders(root, subject))
     found: dict[Recording, Any] = {}
     for path in paths:
         if path.subject == "emptyroom" or path.acquisition in NOT_SPEECH or path.split not in (None, "1", "01"):
@@ -161,6 +201,16 @@ def _recordings(root: Path, subject: str | None = None) -> dict[Recording, Any]:
             )
         found[recording] = path
     return found
+
+
+def _bti_folders(root: Path, subject: str | None) -> Iterator[Any]:
+    """Recordings of BTi and 4D machines: folders that hold a ``config``, which mne-bids reads but does not find."""
+    import mne_bids
+
+    for config in sorted(root.glob(f"sub-{subject or '*'}/**/meg/*_meg*/config")):
+        if config.parent.suffix in ("", ".pdf"):
+            named = config.parent.with_suffix("").name
+            yield mne_bids.get_bids_path_from_fname(config.parent.with_name(f"{named}.pdf"), check=False).update(root=root)
 
 
 def _path(root: Path, recording: Recording) -> Any:

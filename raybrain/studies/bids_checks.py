@@ -63,21 +63,22 @@ def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) ->
         )
 
 
-def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None) -> None:
-    """A recording must go on until its last event starts.
+def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, shift_s: float) -> None:
+    """A recording must go on until its last event starts; ``shift_s`` is added to the onsets.
 
     Raises:
         InputError: it does not.
     """
-    from raybrain.studies.bids_events import last_onset
+    from raybrain.studies.bids_table import last_onset
 
-    last = last_onset(events) if events else 0.0
+    last = last_onset(events) + shift_s if events else 0.0
     lasts = raw.n_times / float(raw.info["sfreq"])
+    late = raw.first_samp / float(raw.info["sfreq"])
     if lasts < last - EVENTS_SLACK_S:
-        raise InputError(
-            f"{_data_file(raw, file)} lasts {lasts:.1f} s, but {events} goes on to {last:.1f} s: "
-            "the file is truncated, or onsets do not count from its first sample"
-        )
+        reason = "the file is truncated, or onsets do not count from its first sample"
+        if late > 0 and last - late <= lasts + EVENTS_SLACK_S:
+            reason = f"onsets seem to include the {late:.1f} s of first_samp; then type onsets=acquisition"
+        raise InputError(f"{_data_file(raw, file)} lasts {lasts:.1f} s, but {events} goes on to {last:.1f} s: {reason}")
 
 
 def _recording_duration(sidecars: Sequence[Path]) -> Decimal | None:

@@ -1,166 +1,216 @@
-"""Sounds, words and phonemes of a BIDS ``*_events.tsv``; ``bids.py`` says which columns and rows count."""
+"""Sounds, words and phonemes of a BIDS recording; ``bids.py`` says which columns, rows and tiers count."""
 
-import csv
-import math
+import bisect
+import itertools
 import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from raybrain.config import InputError
+from pydantic import Field, PositiveFloat
+
+from raybrain.config import Config, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
+from raybrain.studies.bids_table import WANTED, Row, read_rows
+from raybrain.studies.sound_clock import fit_clock, tick_times
+from raybrain.studies.textgrids import Interval, find_textgrid, find_tier, read_tiers, spoken
 
-MISSING = ("", "n/a", "N/A", "nan", "NaN")
-WANTED = "wanted: rows with trial_type 'sound' and a stim_file, rows with a word, best with word_index and sequence_id"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table; what is n/a is the empty string."""
-
-    file: Path
-    line: int
-    values: dict[str, str]
-
-    def text(self, column: str) -> str:
-        """The value of a column, or the empty string."""
-        return self.values.get(column, "")
-
-    @property
-    def kind(self) -> str:
-        """What the row is about: sound, word, phoneme or, if nothing of these, its trial_type."""
-        named = self.text("trial_type").lower()
-        if named in ("sound", "word", "phoneme"):
-            return named
-        if self.text("word"):
-            return "word"
-        return "sound" if self.text("stim_file") else named
-
-    def number(self, column: str) -> float | None:
-        """A finite number, None if n/a.
-
-        Raises:
-            InputError: it is something else.
-        """
-        text = self.text(column)
-        if not text:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise self.error(f"{column} is {text!r}, not a number")
-        return value
-
-    @property
-    def start(self) -> float:
-        """The onset in seconds."""
-        value = self.number("onset")
-        if value is None:
-            raise self.error("onset is n/a; sounds, words and phonemes need one, in seconds")
-        return value
-
-    @property
-    def duration(self) -> float | None:
-        """The duration in seconds, None if n/a."""
-        value = self.number("duration")
-        if value is not None and value < 0:
-            raise self.error(f"duration is {value:g} s, below zero")
-        return value
-
-    def error(self, problem: str) -> InputError:
-        """An error that names this row."""
-        return InputError(f"{self.file}, line {self.line}: {problem}")
+AUDIO = (".wav", ".flac", ".mp3", ".ogg")
+CLOSE_S = 0.1  # a word's own onset may come this much before that of its sound
+WORD_S = 0.5  # how long a word counts that has no duration, when pauses are looked for
 
 
-def read_events(root: Path, file: Path) -> list[Event]:
-    """The events of ``file``, sorted by start.
+class SoundRows(Config):
+    """Which rows are sounds, and which moments of a sound they mark.
+
+    ``column`` names the file; without an ending it is looked for with those of audio. ``time_column`` holds seconds of the
+    sound, ``tick`` is the trial_type or value of rows that come every ``tick_s`` of it.
+    """
+
+    column: str = Field("stim_file", min_length=1)
+    time_column: str = ""
+    tick: str = ""
+    tick_s: PositiveFloat = 1.0
+
+
+class WordRows(Config):
+    """Where words, phonemes and sentences are found; empty tiers stand for those with a common name.
+
+    ``start_s`` is added to the times of words and phonemes. Without a sentence column, tier or word_index, a sentence ends
+    at a pause of ``pause_s`` (None: never) and with its sound.
+    """
+
+    sentence_column: str = "sequence_id"
+    word_tier: str = ""
+    phoneme_tier: str = ""
+    sentence_tier: str = ""
+    pause_s: PositiveFloat | None = 0.5
+    start_s: float = 0.0
+
+
+@dataclass
+class Heard:
+    """The events of a recording, sorted by start, and what is odd about them."""
+
+    events: list[Event]
+    remarks: list[str]
+
+
+@dataclass
+class _Playback:
+    """A sound as the table has it: the row that names it, and the marks of its moments (seconds of file, of recording)."""
+
+    row: Row
+    path: Path
+    first_s: float
+    marks: list[tuple[float, float]]
+    ticks: list[float] = field(default_factory=list)
+    words: list[tuple[float, float]] = field(default_factory=list)
+    rows: int = 1
+
+
+@dataclass
+class _Said:
+    """A word as it was found."""
+
+    start: float
+    duration: float
+    word: str
+    sentence: str = ""
+    index: int | None = None
+    sequence: str = ""
+    uid: str = ""
+
+
+def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Heard:
+    """The events of ``file``, with ``shift_s`` added to all onsets.
 
     Raises:
         InputError: no sounds, no words, a value that cannot be, a sound that is not there.
     """
-    rows = _rows(file)
-    kinds = Counter(row.kind or "n/a" for row in rows)
-    sounds = _sounds(root, [row for row in rows if row.kind == "sound"])
-    words = _words([row for row in rows if row.kind == "word"], sounds)
-    if not (sounds and words):
-        missing = " and no ".join(what for what, found in (("sounds", sounds), ("words", words)) if not found)
-        columns = ", ".join(rows[0].values) if rows else "no rows"
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "none"
-        raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {told}); {WANTED}")
+    rows = read_rows(file)
+    kinds = [_kind(row, sounds) for row in rows]
+    remarks: list[str] = []
+    playbacks, times = _playbacks(root, rows, kinds, sounds, shift_s)
+    heard = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
+    timed = [(_time(row, at, heard, sounds) + words.start_s, row, kind) for (row, at), kind in zip(times, kinds, strict=True)]
+    said = [_said(row, start, words) for start, row, kind in timed if kind == "word" and _word(row)]
     phonemes = [
-        Phoneme(start=row.start, duration=row.duration or 0.0, phoneme=row.text("phoneme") or row.text("value"))
-        for row in rows
-        if row.kind == "phoneme"
+        Phoneme(start=start, duration=row.duration or 0.0, phoneme=row.text("phoneme") or row.text("value"))
+        for start, row, kind in timed
+        if kind == "phoneme"
     ]
-    return sorted([*sounds, *words, *phonemes], key=lambda event: event.start)
+    if heard and not (said and phonemes):
+        more_said, more_phonemes = _from_textgrids(heard, words, needed=not said)
+        said, phonemes = said or more_said, phonemes or more_phonemes
+    if not (heard and said):
+        missing = " and no ".join(what for what, found in (("sounds", heard), ("words", said)) if not found)
+        columns = ", ".join(rows[0].values) if rows else "no rows"
+        told = ", ".join(f"{count} {kind}" for kind, count in Counter(kind or "n/a" for kind in kinds).most_common(5)) or "none"
+        raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {told}); {WANTED}")
+    events = [*heard, *_words(said, heard, words.pause_s), *phonemes]
+    return Heard(sorted(events, key=lambda event: event.start), remarks)
 
 
-def last_onset(file: Path) -> float:
-    """When the last row of ``file`` starts; 0 if there is none that can be read."""
-    starts = [0.0]
-    for row in _rows(file):
-        try:
-            starts.append(row.number("onset") or 0.0)
-        except InputError:  # reading the events says so
-            continue
-    return max(starts)
+def _kind(row: Row, sounds: SoundRows) -> str:
+    """What the row is about: sound, word, phoneme, tick or, if nothing of these, its trial_type."""
+    named = row.text("trial_type").lower()
+    if sounds.tick and sounds.tick in (row.text("trial_type"), row.text("value")):
+        return "tick"
+    if named in ("sound", "word", "phoneme"):
+        return named
+    if row.text("word"):
+        return "word"
+    return "sound" if row.text(sounds.column) else named
 
 
-def _rows(file: Path) -> list[Row]:
-    """The lines of the table. Quotes count only around a whole field: a word may hold one."""
+def _playbacks(
+    root: Path, rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float
+) -> tuple[list[_Playback], list[tuple[Row, float]]]:
+    """The sounds with their marks, and each row with its onset; a row without one has that of the row above.
+
+    A sound row goes on with the sound before it if it names the same file at a later second.
+    """
+    found: list[_Playback] = []
+    onsets: list[float] = []
+    for row, kind in zip(rows, kinds, strict=True):
+        onset = row.number("onset")
+        second = row.number(sounds.time_column) if sounds.time_column else None
+        needed = kind == "sound" or (kind in ("word", "phoneme") and second is None)
+        if onset is None and needed:
+            raise row.error("onset is n/a; sounds, words and phonemes need one, in seconds")
+        onsets.append(onset + shift_s if onset is not None else onsets[-1] if onsets else 0.0)
+    for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
+        row, kind, onset = rows[number], kinds[number], onsets[number]
+        second = row.number(sounds.time_column) if sounds.time_column and kind in ("sound", "word", "phoneme") else None
+        if kind == "sound":
+            path = _stimulus(root, row, sounds.column)
+            if found and second is not None and found[-1].path == path and second > found[-1].marks[-1][0]:
+                found[-1].marks.append((second, onset))
+                found[-1].rows += 1
+            else:
+                found.append(_Playback(row, path, second or 0.0, [(second or 0.0, onset)]))
+        elif kind == "tick" and found:
+            found[-1].ticks.append(onset)
+        elif second is not None and found and row.text("onset"):
+            found[-1].words.append((second, onset))
+    return found, list(zip(rows, onsets, strict=True))
+
+
+def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Sound:
+    """The stretch that was heard, by the clock that fits its marks. Words mark moments where nothing else does."""
+    row, path, first = playback.row, playback.path, playback.first_s
+    length = _length(path, row)
+    if not 0 <= first < length:
+        raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
+    start = playback.marks[0][1]
+    marks = playback.marks + [(first + at, onset) for at, onset in tick_times(start, playback.ticks, settings.tick_s)]
+    if len(marks) == 1:
+        marks = marks + playback.words
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
-    table = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not table or "onset" not in table[0]:
-        found = ", ".join(table[0]) if table else "nothing"
-        raise InputError(f"{file} has no column 'onset' (found {found}); BIDS tables are separated by tabs; {WANTED}")
-    columns = [_field(name) for name in table[0]]
-    rows = []
-    for number, values in enumerate(table[1:], start=2):
-        if not any(values):
-            continue
-        if len(values) != len(columns):
-            raise InputError(f"{file}, line {number}: {len(values)} values for {len(columns)} columns")
-        rows.append(Row(file, number, dict(zip(columns, map(_field, values), strict=True))))
-    return rows
+        clock = fit_clock(*zip(*marks, strict=True))
+    except InputError as error:
+        raise row.error(f"{path.name}: {error}") from None
+    if clock.off:
+        remarks.append(f"{clock.off} of {clock.marks} marks of {path.name} at {start:.1f} s are off and were left out")
+    begins = clock.heard(first)
+    if begins < 0:  # it began before the recording did
+        first, begins = first - begins * clock.speed, 0.0
+    left = (length - first) / clock.speed
+    if left <= 0:
+        raise row.error(f"{path} ends before the recording begins")
+    given = row.duration if playback.rows == 1 else None
+    duration = min(given, left) if given else left
+    return Sound(start=begins, duration=duration, filepath=str(path), offset=first, speed=clock.speed)
 
 
-def _field(text: str) -> str:
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        text = text[1:-1].replace('""', '"')
-    return "" if text in MISSING else text
+def _time(row: Row, onset: float, heard: Sequence[Sound], sounds: SoundRows) -> float:
+    """When a row's event starts: by the clock of its sound if it gives the second of the sound, else at its onset."""
+    second = row.number(sounds.time_column) if sounds.time_column else None
+    around = {_playing(heard, onset), _playing(heard, onset + CLOSE_S)} - {-1}
+    if second is None or not around:
+        return onset
+    return min((heard[number].heard(second) for number in around), key=lambda time: abs(time - onset))
 
 
-def _sounds(root: Path, rows: list[Row]) -> list[Sound]:
-    lengths: dict[Path, float] = {}
-    sounds = []
-    for row in rows:
-        path = _stimulus(root, row)
-        if path not in lengths:
-            lengths[path] = _length(path, row)
-        given = row.duration
-        duration = lengths[path] if given is None else min(given, lengths[path])
-        sounds.append(Sound(start=row.start, duration=duration, filepath=str(path)))
-    return sorted(sounds, key=lambda sound: sound.start)
+def _playing(heard: Sequence[Sound], time: float) -> int:
+    """The number of the last sound that started by ``time``, -1 before the first."""
+    return bisect.bisect_right(heard, time + 1e-9, key=lambda sound: sound.start) - 1
 
 
-def _stimulus(root: Path, row: Row) -> Path:
+def _stimulus(root: Path, row: Row, column: str) -> Path:
     """The sound file of a row: in stimuli/, else relative to the dataset; never outside of it."""
-    named = row.text("stim_file")
+    named = row.text(column)
     if not named:
-        raise row.error("a sound without a stim_file")
+        raise row.error(f"a sound without a {column}")
     top = os.path.abspath(root)
     paths = [os.path.normpath(os.path.join(top, *folder, named)) for folder in (["stimuli"], [])]
     if not all(path.startswith(top + os.sep) for path in paths):
-        raise row.error(f"stim_file {named!r} lies outside of the dataset; put the file into {Path(top) / 'stimuli'}")
-    for path in paths:
-        if os.path.isfile(path):
-            return Path(path)
+        raise row.error(f"{column} {named!r} lies outside of the dataset; put the file into {Path(top) / 'stimuli'}")
+    for path, ending in itertools.product(paths, ("", *AUDIO)):
+        if os.path.isfile(path + ending):
+            return Path(path + ending)
     raise row.error(f"no sound file {named!r} in {Path(top) / 'stimuli'} or {top}")
 
 
@@ -176,42 +226,79 @@ def _length(path: Path, row: Row) -> float:
     return float(info.frames / info.samplerate)
 
 
-def _words(rows: list[Row], sounds: list[Sound]) -> list[Word]:
-    """The words with their sentences. A sentence ends where the next one is named, or its word_index falls."""
-    sentences: list[list[tuple[Row, int]]] = []
-    before: tuple[object, int] | None = None
-    for row in sorted(rows, key=lambda row: row.start):
-        if not _word(row):
-            continue
-        index = _word_index(row)
-        key: object = row.text("sequence_id")
-        if not key and index is None:
-            key = sum(sound.start <= row.start for sound in sounds)
-        if before is None or key != before[0] or (index is not None and index <= before[1]):
-            sentences.append([])
-        index = len(sentences[-1]) if index is None else index
-        sentences[-1].append((row, index))
-        before = key, index
-    return [
-        Word(
-            start=row.start,
-            duration=row.duration or 0.0,
-            word=_word(row),
-            word_index=index,
-            sequence=row.text("sequence") or " ".join(_word(other) for other, _ in sentence),
-            sequence_uid=row.text("sequence_uid"),
-        )
-        for sentence in sentences
-        for row, index in sentence
-    ]
-
-
 def _word(row: Row) -> str:
     return row.text("word") or (row.text("value") if row.text("trial_type").lower() == "word" else "")
 
 
-def _word_index(row: Row) -> int | None:
-    value = row.number("word_index")
-    if value is not None and (value < 0 or value != int(value)):
-        raise row.error(f"word_index is {value:g}, not a whole number from 0")
-    return None if value is None else int(value)
+def _said(row: Row, start: float, words: WordRows) -> _Said:
+    index = row.number("word_index")
+    if index is not None and (index < 0 or index != int(index)):
+        raise row.error(f"word_index is {index:g}, not a whole number from 0")
+    return _Said(
+        start=start,
+        duration=row.duration or 0.0,
+        word=_word(row),
+        sentence=row.text(words.sentence_column) if words.sentence_column else "",
+        index=None if index is None else int(index),
+        sequence=row.text("sequence"),
+        uid=row.text("sequence_uid"),
+    )
+
+
+def _from_textgrids(heard: Sequence[Sound], words: WordRows, needed: bool) -> tuple[list[_Said], list[Phoneme]]:
+    """What the TextGrids beside the sounds say was heard; a sound that has none must not ``need`` it."""
+    said: list[_Said] = []
+    phonemes: list[Phoneme] = []
+    for number, sound in enumerate(heard):
+        path = find_textgrid(Path(sound.filepath))
+        if path is None:
+            if needed and said:
+                raise InputError(f"no TextGrid beside {sound.filepath}, as there is beside other sounds")
+            continue
+        tiers = read_tiers(path)
+        sentences = find_tier(tiers, "sentence", words.sentence_tier, path)
+        for start, duration, label in _inside(sound, find_tier(tiers, "word", words.word_tier, path, needed), words.start_s):
+            middle = sound.offset + (start + duration / 2 - words.start_s - sound.start) * sound.speed
+            place = next((at for at, s in enumerate(sentences) if s.label and s.start <= middle < s.stop), None)
+            said.append(_Said(start, duration, label, "" if place is None else f"{number}:{place}"))
+        found = _inside(sound, find_tier(tiers, "phoneme", words.phoneme_tier, path), words.start_s)
+        phonemes += [Phoneme(start=start, duration=duration, phoneme=label) for start, duration, label in found]
+    return said, phonemes
+
+
+def _inside(sound: Sound, tier: Iterable[Interval], shift_s: float) -> Iterator[tuple[float, float, str]]:
+    """What is said in the stretch of a file that was heard: start and duration in the recording, and the label."""
+    for interval in tier:
+        if spoken(interval.label) and sound.offset <= interval.start < sound.offset_stop:
+            yield sound.heard(interval.start) + shift_s, (interval.stop - interval.start) / sound.speed, interval.label
+
+
+def _words(said: Sequence[_Said], heard: Sequence[Sound], pause_s: float | None) -> list[Word]:
+    """The words with their sentences.
+
+    A sentence ends where the next one is named or word_index falls; where there is neither name nor index, with its sound
+    and at a pause.
+    """
+    sentences: list[list[tuple[_Said, int]]] = []
+    before: tuple[object, int, float] | None = None
+    for one in sorted(said, key=lambda one: one.start):
+        bare = not one.sentence and one.index is None
+        key: object = _playing(heard, one.start) if bare else one.sentence
+        paused = bare and pause_s is not None and before is not None and one.start - before[2] >= pause_s
+        if before is None or paused or key != before[0] or (one.index is not None and one.index <= before[1]):
+            sentences.append([])
+        index = len(sentences[-1]) if one.index is None else one.index
+        sentences[-1].append((one, index))
+        before = key, index, one.start + (one.duration or WORD_S)
+    return [
+        Word(
+            start=one.start,
+            duration=one.duration,
+            word=one.word,
+            word_index=index,
+            sequence=one.sequence or " ".join(other.word for other, _ in sentence),
+            sequence_uid=one.uid,
+        )
+        for sentence in sentences
+        for one, index in sentence
+    ]
