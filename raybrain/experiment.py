@@ -16,7 +16,7 @@ from raybrain.features.base import Feature
 from raybrain.losses import Loss
 from raybrain.studies.base import Study
 
-PREPARE_VERSION = 3  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 4  # raise it when the code that prepares data gives other numbers
 
 
 class SignalConfig(Config):
