@@ -9,10 +9,26 @@ DRAWS = 8  # random numbers a step may use
 
 
 @dataclass(frozen=True)
+class FeatureSlice:
+    """Which of the dimensions are one feature's. One of classes has a dimension a class, and ``weights`` of them for a loss."""
+
+    name: str
+    start: int
+    stop: int
+    weights: tuple[float, ...] = ()
+
+    @property
+    def slice(self) -> slice:
+        """The dimensions."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
 class Shapes:
     """The sizes an encoder is built for: they come from the data, not from a choice.
 
-    ``features`` is what the encoder must estimate; ``tmin_s`` is the time of the first sample relative to the anchor.
+    ``features`` is what the encoder must estimate; ``tmin_s`` is the time of the first sample relative to the anchor;
+    ``slices`` says which features these are, in order, and is empty where they are learned.
     """
 
     channels: int
@@ -21,6 +37,7 @@ class Shapes:
     times: int
     rate_hz: float
     tmin_s: float = -0.5
+    slices: tuple[FeatureSlice, ...] = ()
 
 
 @dataclass

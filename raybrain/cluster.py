@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -33,6 +34,7 @@ class Cluster(Config):
         workers: training processes; one GPU each where there are GPUs.
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
         gpus: "auto" uses them where Ray sees them, "off" never.
+        gpus_per_model: share of a GPU that each process takes which extracts a feature with a model.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
         failures: how many times a crashed worker group is restarted.
@@ -45,6 +47,7 @@ class Cluster(Config):
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = None
     gpus: Literal["auto", "off"] = "auto"
+    gpus_per_model: float = Field(default=1.0, gt=0, le=1)
     cpus_per_worker: PositiveInt = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
@@ -152,6 +155,37 @@ def worker_resources(cluster: Cluster) -> dict[str, float]:
 
     gpu = cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1
     return {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpu else {})}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Processes that stay: how many there may be, and what Ray is to give each."""
+
+    size: int
+    resources: dict[str, float]
+
+
+def model_pool(cluster: Cluster) -> Pool:
+    """The processes that may hold a model at once: shares of GPUs where the cluster has GPUs and may use them, else CPUs.
+
+    One CPU stays free, since a pool that holds all of them leaves none to feed it. Needs a running Ray.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    gpus = int(there.get("GPU", 0)) if cluster.gpus == "auto" else 0
+    if gpus:
+        return Pool(gpus * int(1 / cluster.gpus_per_model + 1e-9), {"num_gpus": cluster.gpus_per_model})
+    free = int(there.get("CPU", 1)) - 1
+    cpus = min(cluster.cpus_per_worker, free)
+    return Pool(free // cpus if cpus else 1, {"num_cpus": cpus})
+
+
+def given_device(cluster: Cluster) -> str:
+    """What a Ray task or actor computes on: "cuda" only if Ray gave it a GPU and it may be used, else "cpu"."""
+    import ray
+
+    return "cuda" if cluster.gpus == "auto" and ray.get_gpu_ids() else "cpu"
 
 
 def room_for(cluster: Cluster, workers: int) -> int:

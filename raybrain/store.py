@@ -3,14 +3,19 @@
 ::
 
     stores/SIGNATURE/
-      manifest.json                       the data settings, counts, split audit, versions
+      manifest.json                       the data settings, counts, split audit, versions; each feature's scale and folder
       recordings.parquet                  a row a recording: subject, channels, duration, status
       brain/recording=UID/data.parquet    rows of CHUNK_S seconds of signal, time-major float32, a row group each
       events/recording=UID/data.parquet   what was heard when
       segments/recording=UID/data.parquet split, first sample, stimulus and place in it, word, sentence
       parts/UID.json                      says that all three are whole: sizes, checksums, scaler, sensor positions
       stimuli.parquet                     a row a unique stimulus
-      features/NAME-SIGNATURE/*.parquet   frames at their native rate, once per stimulus
+    features/NAME-SIGNATURE/
+      STIMULUS.parquet                    its frames at their native rate; all stores share them
+
+A stimulus is named by its content (audio bytes, words, times) and a feature's folder by settings, version and model, so two
+stores whose subjects heard the same have the same frames, and these are extracted once.
+
 
 A file is written aside and renamed, and a part counts only once its JSON is there: whatever is killed, what is seen is whole.
 """
@@ -19,7 +24,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -136,10 +141,6 @@ class Store:
         """The Parquet file of one recording."""
         return self.root / table / f"recording={uid}" / "data.parquet"
 
-    def feature_folder(self, name: str) -> Path:
-        """The folder of one feature; ``name`` holds its signature."""
-        return self.root / "features" / name
-
     def part(self, uid: str) -> Part | None:
         """The part of a recording, if it is whole. A damaged one is set aside and counts as missing."""
         try:
@@ -189,43 +190,111 @@ class Store:
         with _damage_told(path):
             return pq.read_table(path, schema=SEGMENTS, page_checksum_verification=True)
 
-    def frames(self, feature: str) -> Iterator[tuple[str, np.ndarray]]:
-        """Each stimulus and its frames, [frames size] float32.
+    def frames(self, feature: str) -> "Frames":
+        """The frames of a feature the manifest tells of."""
+        return Frames((self.root / self.manifest["features"][feature]["folder"]).resolve())
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The frames of one feature: a folder with a file a stimulus. Whoever writes a stimulus anew writes the same."""
+
+    folder: Path
+
+    def path(self, stimulus: str) -> Path:
+        """The Parquet file of a stimulus."""
+        return self.folder / f"{stimulus}.parquet"
+
+    def write(self, stimulus: str, frames: np.ndarray) -> None:
+        """Write the frames of a stimulus, [frames size], in the type they have: float32 or float16."""
+        write_table(self.path(stimulus), frames_table(stimulus, frames), use_dictionary=False)
+
+    def read(self, stimulus: str) -> np.ndarray:
+        """The frames of a stimulus, [frames size] float32.
 
         Raises:
-            InputError: if a file is damaged.
+            InputError: if the file is damaged or not there.
         """
-        for path in sorted(self.feature_folder(feature).glob("*.parquet")):
-            with _damage_told(path):
-                table = pq.read_table(path, page_checksum_verification=True)
-            for stimulus, size, frames in zip(*(table[c] for c in ("stimulus", "size", "frames")), strict=True):
-                yield stimulus.as_py(), frames.values.to_numpy().reshape(-1, size.as_py())
+        path = self.path(stimulus)
+        with _damage_told(path):
+            row = pq.read_table(path, page_checksum_verification=True)
+        frames: np.ndarray = row["frames"][0].values.to_numpy().reshape(-1, row["size"][0].as_py())
+        return frames.astype(np.float32, copy=False)
 
-    def featured(self, feature: str) -> set[str]:
-        """The stimuli that have frames of a feature. A file that cannot be read is set aside and counts as missing."""
-        found: set[str] = set()
-        for path in sorted(self.feature_folder(feature).glob("*.parquet")):
+    def length(self, stimulus: str) -> int:
+        """How many frames a stimulus has, without reading them; InputError as for ``read``."""
+        path = self.path(stimulus)
+        with _damage_told(path):
+            row = pq.read_table(path, columns=["count"])
+        return int(row["count"][0].as_py())
+
+    def missing(self, stimuli: Iterable[str]) -> list[str]:
+        """Which of these stimuli have no frames, in order of name. A file that cannot be opened is set aside and counts."""
+        absent = []
+        for stimulus in sorted(stimuli):
+            path = self.path(stimulus)
             try:
-                found.update(pq.read_table(path, columns=["stimulus"])["stimulus"].to_pylist())
+                pq.read_metadata(path)
+            except FileNotFoundError:
+                absent.append(stimulus)
             except (OSError, pa.ArrowInvalid):
-                (self.root / "damaged").mkdir(exist_ok=True)
-                os.replace(path, self.root / "damaged" / f"{feature}.{path.name}")
-        return found
+                absent.append(stimulus)
+                (self.folder / "damaged").mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):  # another process may see the same
+                    os.replace(path, self.folder / "damaged" / path.name)
+        return absent
+
+    def sizes(self, stimuli: Iterable[str]) -> dict[str, int]:
+        """Bytes of each stimulus's file; 0 where it is not there."""
+        paths = {stimulus: self.path(stimulus) for stimulus in sorted(stimuli)}
+        return {stimulus: path.stat().st_size if path.exists() else 0 for stimulus, path in paths.items()}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A store that is ready: its recordings, those that failed and why, and a digest of everything training reads."""
+    """A store that is ready.
+
+    Attributes:
+        store: where.
+        recordings: those that can be used.
+        failed: those that cannot, and why.
+        digest: names the content of all that training reads.
+        brain: names the content of its brain side: signals and segments.
+        features: the features asked for, in order; the name of each in the manifest, and a digest of its content.
+    """
 
     store: Store
     recordings: tuple[str, ...]
     failed: dict[str, str]
     digest: str
+    brain: str
+    features: dict[str, str]
 
 
 def feature_name(feature: "Feature") -> str:
-    """The name of a feature's folder: its kind and signature."""
-    return f"{feature.name}-{signature(feature)}"
+    """The name of a feature in a manifest: its kind and a hash of all that its frames and their scale depend on."""
+    return f"{feature.name}-{signature(feature, version=feature.version, identity=feature.identity())}"
+
+
+def frames_folder(home: Path, feature: "Feature") -> Frames:
+    """Where the frames of a feature lie, however they are to be scaled."""
+    unscaled = feature.model_copy(update={"scale": type(feature).model_fields["scale"].default})
+    return Frames(home / "features" / feature_name(unscaled))
+
+
+def feature_digest(name: str, told: dict[str, Any]) -> str:
+    """Names what training reads of a feature: the stimuli, and how their frames are scaled.
+
+    Args:
+        name: of the feature in the manifest.
+        told: what the manifest says of it.
+    """
+    return content_digest([name, told["mean"], told["deviation"], told["weights"], sorted(told["files"])])
+
+
+def content_digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that name a plain value."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:
@@ -241,15 +310,11 @@ def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:
     )
 
 
-def frames_table(frames: dict[str, np.ndarray]) -> pa.Table:
-    """Frames [frames size] of some stimuli as rows."""
-    return pa.table(
-        {
-            "stimulus": list(frames),
-            "size": pa.array([array.shape[1] for array in frames.values()], pa.int32()),
-            "frames": pa.array([array.ravel() for array in frames.values()], pa.list_(pa.float32())),
-        }
-    )
+def frames_table(stimulus: str, frames: np.ndarray) -> pa.Table:
+    """The frames of a stimulus, [frames size], as one row."""
+    values = pa.array([frames.ravel()], pa.list_(pa.from_numpy_dtype(frames.dtype)))
+    count, size = (pa.array([number], pa.int32()) for number in frames.shape)
+    return pa.table({"stimulus": [stimulus], "count": count, "size": size, "frames": values})
 
 
 def file_digest(path: Path) -> str:

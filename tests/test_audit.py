@@ -84,7 +84,7 @@ def test_people_whose_clocks_drift_apart_share_stimuli() -> None:
 
 
 def test_copies_in_two_studies_are_one_stimulus(tmp_path: Path) -> None:
-    """The same bytes under another path, and the same words in another case."""
+    """The same bytes under another path. Words in another case are another stimulus to features, in the same split."""
     noise = np.random.default_rng(0).standard_normal(8000) * 0.1
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -92,10 +92,12 @@ def test_copies_in_two_studies_are_one_stimulus(tmp_path: Path) -> None:
     paths = [str(tmp_path / folder / f"{folder}.wav") for folder in ("one", "two")]
     digests = {path: file_digest(Path(path)) for path in paths}
     upper = [f"WORD{number}" for number in range(80)]
-    plan = planned(story(paths[0], 1.0), story(paths[1], 4.0, words=upper), digests=digests)
+    copies = story(paths[0], 1.0), story(paths[1], 4.0), story(paths[1], 4.0, words=upper)
+    plan = planned(*copies, digests=digests)
     assert keys(plan, 0) == keys(plan, 1)
-    splits = [[block.split for block in plan.blocks[f"study-{number}_sub-01"]] for number in (0, 1)]
-    assert splits[0] == splits[1]
+    assert not set(keys(plan, 0)) & set(keys(plan, 2))
+    splits = [[block.split for block in plan.blocks[f"study-{number}_sub-01"]] for number in (0, 1, 2)]
+    assert splits[0] == splits[1] == splits[2]
 
 
 @pytest.mark.parametrize("seed", range(4))

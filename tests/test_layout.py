@@ -84,7 +84,7 @@ ONLY = {
     "mne_bids": ["studies/*", "prepare/*"],
     "mlflow": ["tracking.py"],
     "ray": [
-        *("cluster.py", "prepare/run.py", "train/worker.py", "train/run.py"),
+        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/run.py"),
         *("evaluate/run.py", "tune/run.py", "tune/watch.py"),
     ],
     "optuna": ["tune/run.py", "tune/space.py"],

@@ -14,15 +14,14 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.events import Block, Event, Sound, SplitConfig, Word
 from raybrain.experiment import DataConfig, Experiment, SegmentConfig, SignalConfig, recipe
-from raybrain.features.base import Stimulus
 from raybrain.features.mel import Mel
 from raybrain.prepare import run as preparing
 from raybrain.prepare.segments import make_segments, robust_scaler
 from raybrain.prepare.signal import read_signal, sensor_positions
 from raybrain.prepare.stimuli import Heard, Plan, PlannedBlock, make_plan
-from raybrain.prepare.tasks import Job, Source, frame_statistics, make_part
+from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
-from raybrain.store import Store, feature_name, frames_table, write_table
+from raybrain.store import Store, frames_folder
 from tests.conftest import TINY, Ended
 
 Prepare = Callable[..., Ended]
@@ -197,30 +196,6 @@ def test_signal_that_cannot_be_used() -> None:
         read_signal(eeg().set_channel_types(dict.fromkeys(NAMES, "misc"), on_unit_change="ignore"), SignalConfig())
 
 
-# features
-
-
-@pytest.mark.parametrize(
-    ("scale", "mean", "deviation"),
-    [("dimension", [2.0, 20.0], [1.0, 10.0]), ("all", [11.0, 11.0], [np.sqrt(0.25 * (1 + 9 + 100 + 900) - 121)] * 2)],
-)
-def test_frame_statistics_by_hand(tmp_path: Path, scale: str, mean: list[float], deviation: list[float]) -> None:
-    """Over the two frames in which a word of the train split is said: [1, 10] and [3, 30]."""
-    store, feature = Store(tmp_path), override(Mel(rate_hz=100.0, bands=2), {"scale": scale})
-    frames = np.array([[9, 9], [1, 10], [3, 30], [9, 9]], np.float32)
-    words = (Word(start=0.01, duration=0.02, word="a"),)
-    path = store.feature_folder(feature_name(feature)) / "some.parquet"
-    write_table(path, frames_table({"trained": frames, "tested": frames * 5}))
-    found = frame_statistics(feature, store, {"trained": Stimulus(duration=0.03, words=words)})
-    np.testing.assert_allclose(found[0], mean)
-    np.testing.assert_allclose(found[1], deviation)
-
-
-def test_features_that_are_not_scaled(tmp_path: Path) -> None:
-    none = frame_statistics(Mel(bands=2, scale="none"), Store(tmp_path), {})
-    assert [values.tolist() for values in none] == [[0.0, 0.0], [1.0, 1.0]]
-
-
 # one recording's part
 
 
@@ -324,9 +299,9 @@ def test_prepare(tiny: Callable[[], tuple[Ended, Store]], home: Path) -> None:
 
     heard = [{row["stimulus"] for row in rows[uid]} for uid in rows]
     assert manifest["stimuli"] < sum(map(len, heard)), "both heard one story, yet nothing is shared"
-    computed = [key for key, _ in store.frames(feature_name(Mel(bands=20)))]
-    assert len(computed) == len(set(computed)) == manifest["stimuli"]
-    assert heard[0] | heard[1] <= set(computed)
+    computed = {path.stem for path in frames_folder(home, Mel(bands=20)).folder.glob("*.parquet")}
+    assert len(computed) == manifest["stimuli"]
+    assert heard[0] | heard[1] <= computed
 
     before = mtimes(store.root)
     again, _ = tiny()

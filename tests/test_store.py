@@ -5,21 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raybrain.config import InputError
+from raybrain.features.base import Feature
 from raybrain.features.mel import Mel
 from raybrain.store import (
     EVENTS,
     SEGMENTS,
+    Frames,
     Part,
     Store,
     aside,
     chunk_table,
     feature_name,
-    frames_table,
+    frames_folder,
     write_json,
-    write_table,
 )
 
 RNG = np.random.default_rng(0)
@@ -52,23 +54,46 @@ def test_part_round_trip(tmp_path: Path) -> None:
     assert segments["start_sample"].to_pylist() == [60]
 
 
-def test_frames_round_trip(tmp_path: Path) -> None:
-    store, name = Store(tmp_path), feature_name(Mel(bands=3))
-    assert store.featured(name) == set()
-    frames = {"A": np.arange(12, dtype=np.float32).reshape(4, 3), "B": np.zeros((0, 3), np.float32)}
-    more = {"C": np.ones((2, 3), np.float32)}
-    for number, some in enumerate((frames, more)):
-        write_table(store.feature_folder(name) / f"{number}.parquet", frames_table(some))
-    found = dict(store.frames(name))
-    assert store.featured(name) == set(found) == {"A", "B", "C"}
-    for key, array in (frames | more).items():
-        np.testing.assert_array_equal(found[key], array)
-        assert found[key].shape == array.shape
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_frames_round_trip(tmp_path: Path, kind: str) -> None:
+    """Halves are kept as halves, to the last bit, and read as float32."""
+    frames = Frames(tmp_path / "mel-x")
+    assert frames.missing("BA") == ["A", "B"]
+    some = {"A": RNG.standard_normal((4, 3)).astype(kind), "B": np.zeros((0, 3), kind)}
+    for key, array in some.items():
+        frames.write(key, array)
+    assert frames.missing("ABC") == ["C"]
+    for key, array in some.items():
+        found = frames.read(key)
+        assert found.dtype == np.float32 and found.shape == array.shape
+        np.testing.assert_array_equal(found, array)
+        assert frames.length(key) == len(array)
+        assert pq.read_schema(frames.path(key)).field("frames").type.value_type == pa.from_numpy_dtype(kind)
+    assert frames.sizes("CA") == {"A": frames.path("A").stat().st_size, "C": 0}
 
 
-def test_feature_name() -> None:
+class Modelled(Feature):
+    """A feature of a model that may change."""
+
+    revision: str = "1"
+
+    def identity(self) -> dict[str, str]:
+        return {"weights": f"digest of {self.revision}"}
+
+
+def test_feature_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames have a name of all they depend on; how they are scaled is told by the manifest, not by their folder."""
     assert feature_name(Mel()).startswith("mel-")
     assert feature_name(Mel()) == feature_name(Mel(bands=120)) != feature_name(Mel(bands=40))
+    assert feature_name(Mel()) != feature_name(Mel(scale="dimension"))
+    home = Path("home")
+    assert frames_folder(home, Mel()) == frames_folder(home, Mel(scale="dimension")) != frames_folder(home, Mel(bands=40))
+    assert frames_folder(home, Mel()).folder == home / "features" / feature_name(Mel())
+    assert frames_folder(home, Mel()) != frames_folder(home, Mel(stored_as="float16"))
+    before = feature_name(Mel()), feature_name(Modelled())
+    monkeypatch.setattr(Modelled, "identity", lambda self: {"weights": "others"})
+    monkeypatch.setattr(Mel, "version", Mel.version + 1)
+    assert feature_name(Mel()) != before[0] and feature_name(Modelled()) != before[1]
 
 
 def test_no_store(tmp_path: Path) -> None:
@@ -189,21 +214,20 @@ def test_segments_that_are_damaged_are_named(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_of_frames_is_set_aside(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    paths = [store.feature_folder("mel-x") / f"{name}.parquet" for name in "AB"]
-    for path in paths:
-        write_table(path, frames_table({path.stem: np.ones((4, 3), np.float32)}))
-    paths[0].write_bytes(paths[0].read_bytes()[:-50])
-    assert store.featured("mel-x") == {"B"}
-    assert (tmp_path / "damaged" / "mel-x.A.parquet").exists()
-    assert not paths[0].exists()
+    frames = Frames(tmp_path / "mel-x")
+    for key in "AB":
+        frames.write(key, np.ones((4, 3), np.float32))
+    bad = frames.path("A").read_bytes()[:-50]
+    frames.path("A").write_bytes(bad)
+    assert frames.missing("AB") == ["A"]
+    assert (frames.folder / "damaged" / "A.parquet").read_bytes() == bad
+    assert not frames.path("A").exists()
 
 
 def test_damaged_frames_are_named(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    path = store.feature_folder("mel-x") / "0.parquet"
-    write_table(path, frames_table({"A": RNG.standard_normal((400, 30)).astype(np.float32)}))
-    flip(path, 0.5)
+    frames = Frames(tmp_path / "mel-x")
+    frames.write("A", RNG.standard_normal((400, 30)).astype(np.float32))
+    flip(frames.path("A"), 0.5)
     with pytest.raises(InputError, match="damaged data in") as error:
-        list(store.frames("mel-x"))
-    assert str(path) in str(error.value)
+        frames.read("A")
+    assert str(frames.path("A")) in str(error.value)

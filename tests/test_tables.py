@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ import pytest
 import torch
 
 from raybrain.batch import step_draws
-from raybrain.config import override
+from raybrain.config import InputError, override
 from raybrain.experiment import WindowConfig
-from raybrain.store import EVENTS, MANIFEST, SEGMENTS, Part, Store, chunk_table, frames_table, write_json, write_table
+from raybrain.store import EVENTS, MANIFEST, SEGMENTS, Frames, Part, Store, chunk_table, feature_digest, write_json
 from raybrain.train.tables import Tables, open_tables
 
 RATE, WINDOW, OFFSET, BASELINE = 120.0, 361, 18, 61
@@ -67,9 +69,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     told = {}
     for name, (rate, size) in FEATURES.items():
         frames = {key: rng.random((int(3 * rate) + 1, size)).astype(np.float32) for key in ("A", "B", "not used")}
-        write_table(store.feature_folder(name) / "0.parquet", frames_table(frames))
+        for key, values in frames.items():
+            Frames(store.root / "features" / name).write(key, values)
         mean, deviation = rng.random(size).tolist(), (rng.random(size) + 1).tolist()
-        told[name] = {"rate_hz": rate, "size": size, "silence": -5.0, "mean": mean, "deviation": deviation}
+        told[name] = {
+            **{"rate_hz": rate, "size": size, "silence": -5.0, "mean": mean, "deviation": deviation, "weights": []},
+            **{"feature": {"name": name[:-2]}, "folder": f"features/{name}", "files": dict.fromkeys(frames, 1)},
+        }
     data = {"signal": {"rate_hz": RATE}, "segments": {"tmin_s": -0.5, "tmax_s": 2.5, "stride_s": 0.5}}
     others = {key: {} for key in MANIFEST}
     write_json(store.root / "manifest.json", others | {"data": data, "features": told})
@@ -82,7 +88,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(store: Store, folder: Path, window: WindowConfig | None = None) -> Tables:
-    return open_tables(store, CHANNELS, "digest", list(FEATURES), folder, window or WindowConfig())
+    return open_tables(store, CHANNELS, "digest", digests(store, FEATURES), folder, window or WindowConfig())
+
+
+def digests(store: Store, names: Iterable[str]) -> dict[str, str]:
+    return {name: feature_digest(name, store.manifest["features"][name]) for name in names}
 
 
 def brain(store: Store, row: int, window: WindowConfig, baseline: int = BASELINE) -> np.ndarray:
@@ -162,7 +172,7 @@ def test_speech(store: Store, folder: Path) -> None:
     for values, row in zip(found, rows.tolist(), strict=True):
         first = 0
         for name, (rate, size) in FEATURES.items():
-            frames = dict(store.frames(name))[SEGMENT["stimulus"][row]]
+            frames = store.frames(name).read(SEGMENT["stimulus"][row])
             told = manifest["features"][name]
             for sample in range(0, 343, 3):
                 nearest = round((SEGMENT["stimulus_s"][row] + sample / RATE) * rate)
@@ -211,24 +221,103 @@ print(float(tables.signal.double().sum()), tables.speech(torch.arange(6)).double
     assert [process.returncode for process in running] == [0, 0]
     assert told[0] == told[1] != ""
     assert sorted((tmp_path / "log").read_text().split()) == sorted(CHANNELS)
-    assert sorted(os.listdir(tmp_path / "maps")) == ["digest", "digest.lock"]
+    names = ["brain-digest", *(f"{name}-{digest}" for name, digest in digests(store, FEATURES).items())]
+    assert sorted(os.listdir(tmp_path / "maps")) == sorted([*names, *(f"{name}.lock" for name in names)])
 
 
 def test_a_build_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        open_tables(store, CHANNELS, "digest", ["no such feature"], tmp_path, WindowConfig())
-    assert os.listdir(tmp_path) == ["digest.lock"]
+        open_tables(store, CHANNELS, "digest", {"no such feature": "x"}, tmp_path, WindowConfig())
+    assert os.listdir(tmp_path) == ["no such feature-x.lock"]
+    with pytest.raises(InputError, match="prepared anew while they were used"):
+        open_tables(store, CHANNELS, "digest", {"mel-b": "of other data"}, tmp_path, WindowConfig())
     assert opened(store, tmp_path).where == "memory map"
+
+
+def test_other_features_share_the_signal(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep over features copies the signal once, and each feature once."""
+
+    def paths() -> dict[str, int]:
+        return {str(path.relative_to(tmp_path)): path.stat().st_ino for path in tmp_path.rglob("*.npy")}
+
+    def asked(*names: str) -> Tables:
+        return open_tables(store, CHANNELS, "digest", digests(store, names), tmp_path, WindowConfig())
+
+    both = asked("words-a", "mel-b")
+    before = paths()
+    assert sum(path.endswith("signal.npy") for path in before) == 1
+    assert sum(path.endswith("frames.npy") for path in before) == 2
+    monkeypatch.setattr(Store, "brain", None)
+    monkeypatch.setattr(Frames, "read", None)
+    rows, turned, alone = torch.arange(len(ROWS)), asked("mel-b", "words-a"), asked("mel-b")
+    assert paths() == before
+    torch.testing.assert_close(turned.speech(rows), both.speech(rows)[:, [1, 2, 3, 0]])
+    torch.testing.assert_close(alone.speech(rows), both.speech(rows)[:, 1:])
+
+
+def test_what_a_killed_build_left_is_removed(store: Store, tmp_path: Path) -> None:
+    """By the next one to write the same, who holds the lock; what others are writing is left alone."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from tests.test_tables import Store, opened
+Store.brain = lambda self, uid: os.kill(os.getpid(), signal.SIGKILL)
+opened(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    assert killed.returncode == -signal.SIGKILL
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".brain-digest-")]) == 1
+    (tmp_path / ".brain-another-x").mkdir()
+    opened(store, tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".brain-another-x"]
+
+
+def test_slices_are_named(store: Store, folder: Path) -> None:
+    shapes = opened(store, folder).shapes
+    assert [(part.name, part.start, part.stop, part.weights) for part in shapes.slices] == [
+        ("words", 0, 1, ()),
+        ("mel", 1, 4, ()),
+    ]
+    assert shapes.features == 4
+
+
+def test_classes_become_dimensions(tmp_path: Path, store: Store) -> None:
+    """Of three classes stored as numbers, each a dimension; where nothing is heard, the class of silence."""
+    manifest = store.manifest
+    frames = np.array([[0], [2], [2], [1]], np.float32)
+    for key in "AB":
+        Frames(tmp_path / "ids-c").write(key, frames)
+    told = {
+        **{"rate_hz": 1.0, "size": 1, "silence": 1.0, "mean": [0.0], "deviation": [1.0], "weights": [0.5, 2.0, 1.0]},
+        **{"feature": {"name": "ids"}, "folder": str(tmp_path / "ids-c"), "files": dict.fromkeys("AB", 1)},
+    }
+    try:
+        write_json(store.root / "manifest.json", manifest | {"features": manifest["features"] | {"ids-c": told}})
+        tables = open_tables(store, CHANNELS, "digest", digests(store, ["ids-c", "words-a"]), tmp_path, WindowConfig())
+    finally:
+        write_json(store.root / "manifest.json", manifest)
+    assert [(part.name, part.start, part.stop, part.weights) for part in tables.shapes.slices] == [
+        ("ids", 0, 3, (0.5, 2.0, 1.0)),
+        ("words", 3, 4, ()),
+    ]
+    assert tables.shapes.features == 4
+    speech = tables.speech(torch.tensor([0]))[0]
+    assert speech.dtype == torch.float32
+    times = -0.5133 + np.arange(343) / RATE
+    expected = [int(frames[round(time), 0]) if round(time) >= 0 else 1 for time in times]
+    assert speech[:3].argmax(dim=0).tolist() == expected
+    assert set(expected) == {0, 1, 2}
+    assert (speech[:3].sum(dim=0) == 1).all()
 
 
 MEMORY = """
 import sys, pathlib, torch
-from raybrain.train.tables import _load
+from raybrain.train.tables import load_tables
 from raybrain.experiment import WindowConfig
 def private():
     lines = open('/proc/self/smaps_rollup').read().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(('Private_Clean', 'Private_Dirty')))
-tables = _load(pathlib.Path(sys.argv[1]), WindowConfig())
+tables = load_tables(pathlib.Path(sys.argv[1]), [], WindowConfig())
 before = private()
 rows = torch.arange(len(tables.start))
 total = 0.0
@@ -260,9 +349,11 @@ def test_four_readers_hold_one_copy(tmp_path: Path) -> None:
         "start": starts,
         "candidate": zeros,
         "split": zeros,
+        "stimulus": zeros,
+        "stimulus_s": zeros,
     }.items():
         np.save(tmp_path / f"{name}.npy", array)
-    (tmp_path / "meta.json").write_text(json.dumps({"features": []}))
+    (tmp_path / "meta.json").write_text(json.dumps({"stimuli": []}))
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for reader in readers:

@@ -17,7 +17,7 @@ array([0., 5., 5., 0., 0., 0.], dtype=float32)
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -41,7 +41,10 @@ class Stimulus:
 class Feature(Choice):
     """A description of a stimulus at a fixed frame rate. Its settings are the fields of a kind.
 
-    ``scale`` says how frames are z-scored on the train split: with one mean and deviation, one for each dimension, or not.
+    Attributes:
+        scale: how frames are z-scored on the train split: with one mean and deviation, one for each dimension, or not.
+            Classes never are.
+        stored_as: the type of frames on disk. Half precision keeps three digits, at half the room; training reads float32.
     """
 
     unit: ClassVar[str] = ""
@@ -49,8 +52,10 @@ class Feature(Choice):
     packages: ClassVar[tuple[str, ...]] = ()  # that it imports and raybrain does not bring along
     extra: ClassVar[str] = ""  # of raybrain's, that brings them
     model: ClassVar[bool] = False  # runs a large model, which wants a GPU and is loaded once a process
+    version: ClassVar[int] = 1  # raise it when the code gives other frames, so that they are extracted anew
     rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
+    stored_as: Literal["float32", "float16"] = "float32"
 
     @property
     def size(self) -> int:
@@ -64,11 +69,14 @@ class Feature(Choice):
 
     @property
     def categories(self) -> int:
-        """How many classes the frames' one dimension holds, numbered from 0; 0 for a feature of quantities."""
+        """How many classes the frames' one dimension numbers, from 0 on; 0 for a feature of quantities.
+
+        Training sees a class as that many dimensions, one of which is 1.
+        """
         return 0
 
     def identity(self) -> dict[str, str]:
-        """What else the frames depend on besides settings and stimulus: the revision of a model, say.
+        """What else the frames depend on besides settings and stimulus: the revision of a model, say. Asked often: be quick.
 
         Raises:
             InputError: if that is not there.
@@ -79,9 +87,12 @@ class Feature(Choice):
         """The frames of a whole stimulus, [frames size] float32; frame i describes the time i / rate_hz."""
         raise NotImplementedError
 
-    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
-        """The frames of some stimuli; a feature with a model computes them on ``device``, in batches."""
-        return [self.extract(stimulus) for stimulus in stimuli]
+    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> Iterable[np.ndarray]:
+        """The frames of some stimuli, in order; a feature with a model computes them on ``device``, in batches.
+
+        What is handed over is written at once, so that a generator loses least when it is killed.
+        """
+        return (self.extract(stimulus) for stimulus in stimuli)
 
     def check(self) -> None:
         """See to it that all packages are there.
@@ -89,11 +100,19 @@ class Feature(Choice):
         Raises:
             InputError: with the pip line that brings them.
         """
-        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        missing = self.missing_packages()
         if missing:
-            raise InputError(
-                f"feature {self.name} needs {' and '.join(missing)}, not installed; type pip install 'raybrain[{self.extra}]'"
-            )
+            raise InputError(f"feature {self.name} needs {' and '.join(missing)}, not installed; type {self.install()}")
+
+    @classmethod
+    def missing_packages(cls) -> list[str]:
+        """Those of ``packages`` that are not installed."""
+        return [name for name in cls.packages if importlib.util.find_spec(name) is None]
+
+    @classmethod
+    def install(cls) -> str:
+        """The pip line that brings all packages."""
+        return f"pip install 'raybrain[{cls.extra}]'" if cls.extra else f"pip install {' '.join(cls.packages)}"
 
     def frames(self, stimulus: Stimulus) -> np.ndarray:
         """Frames of silence for a whole stimulus, [frames size]."""

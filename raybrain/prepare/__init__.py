@@ -1,1 +1,1 @@
-"""Prepare: from recordings to a store. Ray Data only in run.py, mne only in signal.py."""
+"""Prepare: from recordings to a store. Ray Data only in parallel.py, mne only in signal.py."""

@@ -1,41 +1,46 @@
-"""Run: recordings -> store, with Ray Data; one task a recording, each feature once a stimulus."""
+"""Run: recordings -> store; one task a recording, each feature once a stimulus."""
 
-import hashlib
-import json
-import logging
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from raybrain import __version__
 from raybrain.cluster import Cluster, ray_session
-from raybrain.config import InputError, signature, tree
-from raybrain.events import Event, Sound, Split, sentence_blocks
-from raybrain.features.base import Feature, Stimulus
+from raybrain.config import InputError, tree
+from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.prepare import features
+from raybrain.prepare.parallel import console, each
 from raybrain.prepare.stimuli import Heard, Plan, make_plan
-from raybrain.prepare.tasks import Job, Source, frame_statistics, guarded, make_frames, make_part, stamp
-from raybrain.store import Part, Prepared, Store, feature_name, file_digest, write_json, write_table
+from raybrain.prepare.tasks import Job, Source, guarded, make_part, stamp
+from raybrain.store import (
+    Part,
+    Prepared,
+    Store,
+    content_digest,
+    feature_digest,
+    feature_name,
+    file_digest,
+    write_json,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
-
-STIMULI_PER_TASK = 32
-console = Console(stderr=True)
 
 
 def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     """Prepare what is not prepared yet.
 
     Raises:
-        InputError: if no recording could be prepared, or a split is empty.
+        InputError: if a package is missing, no recording could be prepared, or a split is empty.
     """
+    for feature in data.features:
+        feature.check()
     store = Store(cluster.home / "stores" / data.brain_signature)
     sources = [
         Source(study, root, recording)
@@ -50,7 +55,7 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     if found:
         return found
     with ray_session(cluster):
-        return _prepare(data, store, sources)
+        return _prepare(data, store, sources, cluster)
 
 
 def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared | None:
@@ -63,11 +68,11 @@ def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pr
         return None
     if any(stamp(Path(path)) != sound["stamp"] for path, sound in manifest["sounds"].items()):
         return None
-    features = [manifest["features"].get(feature_name(feature)) for feature in data.features]
-    if any(feature is None or feature["plan"] != manifest["plan"] for feature in features):
+    names = [feature_name(feature) for feature in data.features]
+    known = manifest["features"]
+    if any(name not in known or known[name]["plan"] != manifest["plan"] for name in names):
         return None
-    files = [file for feature in features for file in feature["files"].items()]
-    if any(stamp(store.root / path)[0] != size for path, size in files):
+    if not all(features.unchanged(known[name], store.frames(name)) for name in names):
         return None
     parts = {uid: store.part(uid) for uid in manifest["sources"]}
     if not all(parts.values()):
@@ -75,7 +80,7 @@ def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pr
     return _prepared(data, store, manifest)
 
 
-def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared:
+def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source], cluster: Cluster) -> Prepared:
     logs = store.root / "failed"
     failed: dict[str, str] = {}
     heard = list(_read_events(sources, logs, failed))
@@ -101,11 +106,11 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
     _make_parts(jobs, logs, failed)
     _refuse_nothing(sources, failed)
     parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
-    used = {block.stimulus: block.split for uid in parts for block in plan.blocks[uid]}
-    key = hashlib.sha256(json.dumps(sorted(used.items())).encode()).hexdigest()[:16]
-    features = {feature_name(f): {**_make_feature(f, store, plan, used), "plan": key} for f in data.features}
+    used = features.Corpus.of(plan, parts)
+    key = content_digest(sorted(used.splits.items()))
+    told = {feature_name(f): features.make_feature(f, used, store, cluster) | {"plan": key} for f in data.features}
     with suppress(InputError):  # there is no manifest the first time
-        features = store.manifest["features"] | features
+        told = store.manifest["features"] | told
     write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
     write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
     manifest = {
@@ -120,7 +125,7 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pre
         **_block_sizes(plan),
         "sentences_in_two_splits": plan.sentences_in_two_splits,
         "audio_in_two_splits": plan.audio_in_two_splits,
-        "features": features,
+        "features": told,
     }
     write_json(store.root / "manifest.json", manifest)
     return _prepared(data, store, manifest)
@@ -141,11 +146,10 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
         assert part is not None, "a part vanished while it was used"
         sensors = [part.channels, part.positions, part.valid, part.centre, part.scale]
         content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
-    for feature in data.features:
-        name = feature_name(feature)
-        content.append([name, manifest["features"][name]["mean"], manifest["features"][name]["deviation"]])
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    return Prepared(store, recordings, manifest["failed"], digest)
+    brain = content_digest(content)
+    names = [feature_name(feature) for feature in data.features]
+    digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
+    return Prepared(store, recordings, manifest["failed"], content_digest([brain, *digests.items()]), brain, digests)
 
 
 def _block_sizes(plan: Plan) -> dict[str, Any]:
@@ -173,7 +177,7 @@ def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) 
         return {"result": b""} | guarded(task, source.recording.uid, logs)
 
     by_uid = {source.recording.uid: source for source in sources}
-    for row in _each(list(sources), read, "events"):
+    for row in each(list(sources), read, "events"):
         if row["error"]:
             _say_failed(row, failed)
             continue
@@ -189,7 +193,7 @@ def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None
         job: Job = pickle.loads(row["task"])
         return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
-    for row in _each(missing, make, "signals"):
+    for row in each(missing, make, "signals"):
         if row["error"]:
             _say_failed(row, failed)
 
@@ -197,58 +201,6 @@ def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None
 def _say_failed(row: dict[str, Any], failed: dict[str, str]) -> None:
     failed[row["uid"]] = row["error"]
     console.print(f"failed {row['uid']}: {row['error']}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
-def _make_feature(feature: Feature, store: Store, plan: Plan, used: dict[str, Split]) -> dict[str, Any]:
-    folder = store.feature_folder(feature_name(feature))
-    missing = sorted(set(used) - store.featured(feature_name(feature)))
-    batches = [missing[at : at + STIMULI_PER_TASK] for at in range(0, len(missing), STIMULI_PER_TASK)]
-    tasks = [{key: plan.stimuli[key] for key in batch} for batch in batches]
-
-    def make(row: dict[str, Any]) -> dict[str, Any]:
-        stimuli: dict[str, Stimulus] = pickle.loads(row["task"])
-
-        def task() -> dict[str, Any]:
-            make_frames(feature, store, stimuli)
-            return {}
-
-        return guarded(task, f"{feature.name} of {', '.join(stimuli)}"[:60], store.root / "failed")
-
-    for row in _each(tasks, make, f"{feature.name} of {len(missing)} stimuli"):
-        if row["error"]:
-            raise InputError(f"feature {feature.name}: {row['error']}")
-    train = {key: plan.stimuli[key] for key, split in used.items() if split == "train"}
-    mean, deviation = frame_statistics(feature, store, train)
-    return {
-        "feature": tree(feature),
-        "signature": signature(feature),
-        "stimuli": len(used),
-        "computed": len(missing),
-        "size": feature.size,
-        "rate_hz": feature.rate_hz,
-        "silence": feature.silence,
-        "mean": mean.tolist(),
-        "deviation": deviation.tolist(),
-        "files": {str(path.relative_to(store.root)): path.stat().st_size for path in sorted(folder.glob("*.parquet"))},
-    }
-
-
-def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
-    """Run ``function`` on every task with Ray Data, one block each; rows come as they finish."""
-    if not tasks:
-        return
-    import ray
-    import ray.data
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # after the import, which sets it
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    items = [{"task": pickle.dumps(task)} for task in tasks]
-    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(function)
-    columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield from progress.track(dataset.iter_rows(), total=len(items), description=title)
 
 
 def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:

@@ -26,6 +26,7 @@ from raybrain.prepare.audit import Stretch, audit_audio, same_audio
 from raybrain.recording import Recording
 
 SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
+DIGITS = 6  # of a second, that name a stimulus and are all that features see of it
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _by_block(events: Sequence[Event], blocks: Sequence[Block]) -> list[tuple[Bl
 
 
 def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
-    moved = [replace(event, start=event.start - origin) for event in events]
+    moved = [_named(replace(event, start=event.start - origin)) for event in events]
     return Stimulus(
         duration=max(event.stop for event in moved),
         sounds=tuple(event for event in moved if isinstance(event, Sound)),
@@ -130,17 +131,25 @@ def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
     )
 
 
+def _named(event: Event) -> Event:
+    """What a stimulus's name stands for, and no more: two of one name are the same to every feature, in any store."""
+    event = replace(event, start=round(event.start, DIGITS), duration=round(event.duration, DIGITS))
+    if isinstance(event, Sound):
+        return replace(event, offset=round(event.offset, DIGITS))
+    return replace(event, sequence_uid="") if isinstance(event, Word) else event
+
+
 def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[tuple[str, list[float]]]]) -> str:
     """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate.
 
     A stimulus in which all times are within SAME_S of those of a ``known`` one is that one: so people whose clocks drift
-    apart share it while the drift of one block stays below that, 20 s at 485 ppm. Upper and lower case are the same word.
+    apart share it while the drift of one block stays below that, 20 s at 485 ppm.
     """
     sounds, words, phonemes = stimulus.sounds, stimulus.words, stimulus.phonemes
     what = [
-        [digests[s.filepath] for s in sounds],
-        [(w.word.casefold(), w.word_index, w.language) for w in words],
-        [p.phoneme for p in phonemes],
+        [(digests[s.filepath], s.modality, s.language) for s in sounds],
+        [(w.word, w.word_index, w.sequence, w.modality, w.language) for w in words],
+        [(p.phoneme, p.modality, p.language) for p in phonemes],
     ]
     when = [time for event in (*sounds, *words, *phonemes) for time in (event.start, event.duration)]
     when += [second for sound in sounds for second in (sound.offset, sound.offset_stop)]
@@ -148,7 +157,6 @@ def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[t
     for key, times in alike:
         if all(abs(here - there) < SAME_S for here, there in zip(when, times, strict=True)):
             return key
-    content = [what, [round(time, 3) for time in when]]
-    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([what, when]).encode()).hexdigest()[:16]
     alike.append((key, when))
     return key

@@ -1,4 +1,4 @@
-"""Tasks: what a Ray Data worker does with one recording, or with a handful of stimuli. Plain functions, no Ray."""
+"""Tasks: what a Ray Data worker does with one recording. Plain functions, no Ray."""
 
 import hashlib
 import json
@@ -12,12 +12,11 @@ import numpy as np
 
 from raybrain.config import InputError, tree
 from raybrain.events import Event
-from raybrain.features.base import Feature, Stimulus
 from raybrain.prepare.segments import events_table, make_segments, robust_scaler
 from raybrain.prepare.signal import Signal, read_signal
 from raybrain.prepare.stimuli import PlannedBlock
 from raybrain.recording import Recording
-from raybrain.store import Part, Store, chunk_table, feature_name, frames_table, write_table
+from raybrain.store import Part, Store, chunk_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
@@ -123,36 +122,3 @@ def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, n
     chosen = np.sort(rng.permutation(starts)[:SCALER_WINDOWS])
     baseline = job.data.segments.baseline_samples(job.data.signal.rate_hz)
     return robust_scaler(np.stack([signal.values[start : start + length] for start in chosen]), baseline)
-
-
-def make_frames(feature: Feature, store: Store, stimuli: dict[str, Stimulus]) -> None:
-    """Extract a feature from some stimuli and write their frames to one file."""
-    frames = {key: feature.extract(stimulus) for key, stimulus in stimuli.items()}
-    name = hashlib.sha256("".join(sorted(stimuli)).encode()).hexdigest()[:16]
-    write_table(store.feature_folder(feature_name(feature)) / f"{name}.parquet", frames_table(frames))
-
-
-def frame_statistics(feature: Feature, store: Store, train: dict[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the frames of ``train`` stimuli in which a word is being said.
-
-    Returns:
-        Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension.
-    """
-    moments: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
-    for key, frames in store.frames(feature_name(feature)):
-        if key in train and key not in moments:
-            spoken = np.zeros(len(frames), dtype=bool)
-            for word in train[key].words:
-                spoken[feature.span(word, len(frames))] = True
-            values = frames[spoken].astype(np.float64)
-            moments[key] = len(values), values.sum(axis=0), (values**2).sum(axis=0)
-    in_order = [moments[key] for key in sorted(moments)]  # so that sums do not depend on who computed what when
-    count = sum(number for number, _, _ in in_order)
-    if feature.scale == "none" or count == 0:
-        return np.zeros(feature.size), np.ones(feature.size)
-    mean = np.sum([total for _, total, _ in in_order], axis=0) / count
-    square = np.sum([squares for _, _, squares in in_order], axis=0) / count
-    if feature.scale == "all":
-        mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
-    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return mean, np.where(deviation > 1e-12, deviation, 1.0)

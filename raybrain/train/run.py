@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat, tree
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.store import Prepared, feature_name
+from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.loop import describe
@@ -47,7 +47,8 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
         store=prepared.store,
         recordings=prepared.recordings,
         digest=prepared.digest,
-        features=tuple(feature_name(feature) for feature in experiment.data.features),
+        brain=prepared.brain,
+        features=prepared.features,
         folder=RunFolder(cluster.home / "runs" / f"{experiment.signature}-{prepared.digest[:8]}"),
     )
 

@@ -8,7 +8,7 @@ averages, and rearranges its buckets after the first step, so that a resumed run
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -57,11 +57,12 @@ class Model(nn.Module):
 
     def __init__(self, networks: Networks, tables: Tables) -> None:
         super().__init__()
-        shapes = tables.shapes
-        size = networks.speech.size(shapes.features)
-        shapes = type(shapes)(**{**vars(shapes), "features": size})
+        stored = tables.shapes
+        shapes = replace(stored, features=networks.speech.size(stored.features))
         self.encoder = networks.encoder.build(shapes)
-        self.speech = networks.speech.build(tables.shapes.features)
+        self.speech = networks.speech.build(stored.features)
+        if self.speech is not None:
+            shapes = replace(shapes, slices=())
         self.loss: LossModule = networks.loss.build(shapes)
 
 

@@ -4,38 +4,56 @@ Batches are formed by index: a step names rows, and the windows are cut, scaled 
 Dimension letters: B segments, C channels, T samples, D feature dimensions, L layouts, R recordings.
 """
 
+import itertools
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from raybrain.batch import Batch, Shapes
-from raybrain.experiment import SegmentConfig, WindowConfig
-from raybrain.store import Part, Store
+from raybrain.batch import Batch, FeatureSlice, Shapes
+from raybrain.experiment import WindowConfig
+from raybrain.store import Store
+from raybrain.train.maps import SPLITS, brain_map, feature_map
 
-SPLITS = ("train", "valid", "valid_words", "test")
 DEVICE_SHARE = 0.6  # of a GPU's free memory that tables may take
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One feature of all stimuli. Row 0 of ``frames`` is silence."""
+    """One feature of all stimuli. Row 0 of ``frames`` is silence. A feature of classes has their numbers for frames."""
 
     name: str
     rate_hz: float
-    frames: Tensor  # [frames D], z-scored
+    frames: Tensor  # [frames D], z-scored; [frames 1] for classes
     first: Tensor  # [segments] float64: frame of the window's first sample, counted from the stimulus's first frame
     begin: Tensor  # [segments]: row of the stimulus's first frame
     count: Tensor  # [segments]: frames of the stimulus
+    weights: tuple[float, ...] = ()  # of each class, for a loss
+
+    @property
+    def size(self) -> int:
+        """Dimensions training sees: one for each class where there are classes."""
+        return len(self.weights) or self.frames.shape[1]
+
+    def to(self, device: torch.device) -> "FeatureTable":
+        """This table on a device."""
+        frames, first, begin, count = (x.to(device) for x in (self.frames, self.first, self.begin, self.count))
+        return replace(self, frames=frames, first=first, begin=begin, count=count)
+
+    def of(self, rows: Tensor, times: Tensor) -> Tensor:
+        """The frames nearest to these times after the start of some segments, [B T D]."""
+        frame = torch.round(self.first[rows, None] + times * self.rate_hz).long()  # [B T]
+        heard = (frame >= 0) & (frame < self.count[rows, None])
+        found = self.frames[torch.where(heard, self.begin[rows, None] + frame, 0)]
+        if not self.weights:
+            return found
+        return F.one_hot(found[..., 0].long(), len(self.weights)).to(found.dtype)
 
 
 @dataclass
@@ -67,10 +85,14 @@ class Tables:
         return Shapes(
             channels=self.signal.shape[1],
             subjects=len(self.meta["subjects"]),
-            features=sum(table.frames.shape[1] for table in self.features),
+            features=sum(table.size for table in self.features),
             times=self.meta["samples"] - self.offset,
             rate_hz=self.meta["rate_hz"],
             tmin_s=self.meta["tmin_s"],
+            slices=tuple(
+                FeatureSlice(table.name, stop - table.size, stop, table.weights)
+                for table, stop in zip(self.features, itertools.accumulate(t.size for t in self.features), strict=True)
+            ),
         )
 
     @property
@@ -106,11 +128,7 @@ class Tables:
     def speech(self, rows: Tensor) -> Tensor:
         """The speech side of some segments: nearest frames at the brain's rate, [B D T]."""
         times = torch.arange(self.shapes.times, device=self.device, dtype=torch.float64) / self.meta["rate_hz"]
-        parts = []
-        for table in self.features:
-            frame = torch.round(table.first[rows, None] + times * table.rate_hz).long()  # [B T]
-            heard = (frame >= 0) & (frame < table.count[rows, None])
-            parts.append(table.frames[torch.where(heard, table.begin[rows, None] + frame, 0)])
+        parts = [table.of(rows, times) for table in self.features]
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
 
     def place(self, device: torch.device, limit_bytes: int | None = None) -> "Tables":
@@ -124,10 +142,7 @@ class Tables:
         if needed > limit:
             return self
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        features = [
-            FeatureTable(t.name, t.rate_hz, *(x.to(device) for x in (t.frames, t.first, t.begin, t.count)))
-            for t in self.features
-        ]
+        features = [table.to(device) for table in self.features]
         rows = {split: tensor.to(device) for split, tensor in self.rows.items()}
         return Tables(**moved, features=features, rows=rows, meta=self.meta, window=self.window, where="GPU memory")
 
@@ -137,166 +152,60 @@ class Tables:
         return sorted({uids[int(self.recording[row])] for row in rows})
 
 
-def open_tables(store: Store, uids: Iterable[str], digest: str, features: list[str], folder: Path, window: Any) -> Tables:
+def open_tables(
+    store: Store, uids: Iterable[str], brain: str, features: Mapping[str, str], folder: Path, window: WindowConfig
+) -> Tables:
     """The tables of a store on this node; the first process to ask makes them, the others wait.
 
     Args:
         store: prepared data.
         uids: the recordings to use.
-        digest: names the content of what is read (Prepared.digest).
-        features: folder names of the features, in order.
+        brain: names the content of their signals and segments (Prepared.brain).
+        features: names of the features, in order, each with a digest of its content (Prepared.features).
         folder: where memory maps lie; best on a disk of this node.
-        window: a WindowConfig.
+        window: how a segment is cut.
     """
-    path = folder / digest
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / f"{digest}.lock"):
-        if not (path / "meta.json").exists():
-            temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{digest}-"))
-            try:
-                _build(store, sorted(uids), features, temporary)
-                shutil.rmtree(path, ignore_errors=True)
-                os.replace(temporary, path)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-    return _load(path, window)
+    maps = [feature_map(store, name, digest, folder) for name, digest in features.items()]
+    return load_tables(brain_map(store, list(uids), brain, folder), maps, window)
 
 
-def _load(path: Path, window: Any) -> Tables:
-    meta = json.loads((path / "meta.json").read_text())
+def load_tables(brain: Path, features: Iterable[Path], window: WindowConfig) -> Tables:
+    """The tables in these folders, as memory maps."""
+    meta = json.loads((brain / "meta.json").read_text())
 
     def tensor(name: str) -> Tensor:
-        return torch.from_numpy(np.load(path / f"{name}.npy"))
+        return torch.from_numpy(np.load(brain / f"{name}.npy"))
 
-    def mapped(name: str) -> Tensor:
-        array = np.load(path / f"{name}.npy", mmap_mode="c")  # copy on write: torch wants a writable array
-        return torch.from_numpy(array)
-
-    features = [
-        FeatureTable(f["name"], f["rate_hz"], mapped(f"frames{i}"), *(tensor(f"{k}{i}") for k in ("first", "begin", "count")))
-        for i, f in enumerate(meta["features"])
-    ]
     small = ("centre", "layout", "positions", "valid", "subject", "recording", "start", "candidate")
-    split = tensor("split")
     tensors: dict[str, Any] = {name: tensor(name) for name in small}
-    rows = {name: torch.nonzero(split == code)[:, 0] for code, name in enumerate(SPLITS)}
-    return Tables(mapped("signal"), **tensors, features=features, rows=rows, meta=meta, window=window)
+    stimulus, stimulus_s, split = (tensor(name) for name in ("stimulus", "stimulus_s", "split"))
+    return Tables(
+        _mapped(brain / "signal.npy"),
+        **tensors,
+        features=[_feature_table(path, meta["stimuli"], stimulus, stimulus_s) for path in features],
+        rows={name: torch.nonzero(split == code)[:, 0] for code, name in enumerate(SPLITS)},
+        meta=meta,
+        window=window,
+    )
 
 
-def _build(store: Store, uids: list[str], features: list[str], folder: Path) -> None:
-    """Write all arrays of a store to ``folder``."""
-    manifest = store.manifest
-    parts = [part for uid in uids if (part := store.part(uid))]
-    assert len(parts) == len(uids), "a part vanished while it was used"
-    rate = manifest["data"]["signal"]["rate_hz"]
-    segments = SegmentConfig.model_validate(manifest["data"]["segments"])
-    begins = _write_signal(store, parts, folder)
-    columns = _segment_columns(store, parts, begins)
-    described = [_write_frames(store, manifest["features"][name], name, i, columns, folder) for i, name in enumerate(features)]
-    subjects = sorted({(part.study, part.subject) for part in parts})
-    for name, array in {
-        **_layout_arrays(parts),
-        "subject": np.array([subjects.index((part.study, part.subject)) for part in parts]),
-        **{key: columns[key] for key in ("recording", "start", "split", "candidate")},
-    }.items():
-        np.save(folder / f"{name}.npy", array)
-    meta = {
-        "rate_hz": rate,
-        "tmin_s": segments.tmin_s,
-        "baseline_samples": segments.baseline_samples(rate),
-        "samples": segments.samples(rate),
-        "recordings": uids,
-        "subjects": [list(subject) for subject in subjects],
-        "candidates": columns["candidates"],
-        "features": described,
-    }
-    (folder / "meta.json").write_text(json.dumps(meta))
+def _feature_table(path: Path, stimuli: list[str], stimulus: Tensor, stimulus_s: Tensor) -> FeatureTable:
+    """A feature, with its place in each segment; segments say which of ``stimuli`` they are cut from, and when."""
+    meta = json.loads((path / "meta.json").read_text())
+    missing = set(stimuli) - set(meta["stimuli"])
+    assert not missing, f"{len(missing)} stimuli have no {meta['name']}"
+    begin, count = torch.tensor([meta["stimuli"][key] for key in stimuli]).reshape(-1, 2).T
+    return FeatureTable(
+        name=meta["name"],
+        rate_hz=meta["rate_hz"],
+        frames=_mapped(path / "frames.npy"),
+        first=stimulus_s * meta["rate_hz"],
+        begin=begin[stimulus],
+        count=count[stimulus],
+        weights=tuple(meta["weights"]),
+    )
 
 
-def _write_signal(store: Store, parts: list[Part], folder: Path) -> np.ndarray:
-    """Write the signal of all recordings, padded to the widest; return the row at which each begins."""
-    begins = np.cumsum([0] + [part.samples for part in parts])
-    width = max(len(part.channels) for part in parts)
-    out = np.lib.format.open_memmap(folder / "signal.npy", mode="w+", dtype=np.float32, shape=(int(begins[-1]), width))
-    for part, begin in zip(parts, begins, strict=False):
-        at, scale = int(begin), np.array(part.scale)
-        for chunk in store.brain(part.uid):
-            out[at : at + len(chunk), : chunk.shape[1]] = chunk / scale
-            at += len(chunk)
-        assert at == begin + part.samples, f"{part.uid} has {at - begin} samples, not {part.samples}"
-    out.flush()
-    return begins
-
-
-def _layout_arrays(parts: list[Part]) -> dict[str, np.ndarray]:
-    width = max(len(part.channels) for part in parts)
-    centre = np.zeros((len(parts), width), np.float32)
-    layouts: dict[bytes, int] = {}
-    places, valid, layout = [], [], []
-    for row, part in enumerate(parts):
-        count = len(part.channels)
-        centre[row, :count] = np.array(part.centre) / np.array(part.scale)
-        place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
-        place[:count], known[:count] = part.positions, part.valid
-        key = place.tobytes() + known.tobytes()
-        if key not in layouts:
-            layouts[key] = len(layouts)
-            places.append(place)
-            valid.append(known)
-        layout.append(layouts[key])
-    return {"centre": centre, "layout": np.array(layout), "positions": np.stack(places), "valid": np.stack(valid)}
-
-
-def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> dict[str, Any]:
-    """All segments of all recordings, column by column. Candidates are numbered in order of (study, sentence, word_index)."""
-    rows = [
-        (number, part.study, int(begins[number]), row)
-        for number, part in enumerate(parts)
-        for row in store.segments(part.uid).to_pylist()
-    ]
-    named = {
-        (study, row["split"], row["sentence"], row["word_index"]): row["word"]
-        for _, study, _, row in rows
-        if row["anchor"] == "word"
-    }
-    candidates = sorted(named)
-    number_of = {key: number for number, key in enumerate(candidates)}
-    split = [f"{r['split']}_words" if r["split"] == "valid" and r["anchor"] == "word" else r["split"] for *_, r in rows]
-    return {
-        "recording": np.array([number for number, *_ in rows]),
-        "start": np.array([begin + row["start_sample"] for _, _, begin, row in rows]),
-        "split": np.array([SPLITS.index(name) for name in split]),
-        "candidate": np.array(
-            [number_of.get((study, r["split"], r["sentence"], r["word_index"]), -1) for _, study, _, r in rows]
-        ),
-        "stimulus": [row["stimulus"] for *_, row in rows],
-        "stimulus_s": np.array([row["stimulus_s"] for *_, row in rows], dtype=np.float64),
-        "candidates": [
-            {"study": study, "split": split, "sentence": sentence, "word_index": index, "word": named[key]}
-            for key in candidates
-            for study, split, sentence, index in [key]
-        ],
-    }
-
-
-def _write_frames(
-    store: Store, feature: dict[str, Any], name: str, number: int, columns: dict[str, Any], folder: Path
-) -> dict[str, Any]:
-    """Write one feature of all used stimuli, z-scored, and where each segment starts in it."""
-    used = set(columns["stimulus"])
-    lengths = {key: len(frames) for key, frames in store.frames(name) if key in used}
-    missing = used - set(lengths)
-    assert not missing, f"{len(missing)} stimuli have no {name}"
-    begins = dict(zip(lengths, np.cumsum([1, *lengths.values()])[:-1], strict=True))
-    mean, deviation = np.array(feature["mean"]), np.array(feature["deviation"])
-    shape = (1 + sum(lengths.values()), feature["size"])
-    out = np.lib.format.open_memmap(folder / f"frames{number}.npy", mode="w+", dtype=np.float32, shape=shape)
-    out[0] = (feature["silence"] - mean) / deviation
-    for key, frames in store.frames(name):
-        if key in used:
-            out[begins[key] : begins[key] + len(frames)] = (frames - mean) / deviation
-    out.flush()
-    np.save(folder / f"first{number}.npy", columns["stimulus_s"] * feature["rate_hz"])
-    np.save(folder / f"begin{number}.npy", np.array([begins[key] for key in columns["stimulus"]]))
-    np.save(folder / f"count{number}.npy", np.array([lengths[key] for key in columns["stimulus"]]))
-    return {"name": name, "rate_hz": feature["rate_hz"], "size": feature["size"]}
+def _mapped(path: Path) -> Tensor:
+    array = np.load(path, mmap_mode="c")  # copy on write: torch wants a writable array
+    return torch.from_numpy(array)

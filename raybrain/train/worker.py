@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from raybrain.cluster import Cluster
+from raybrain.cluster import Cluster, given_device
 from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.tracking import Run
@@ -29,15 +29,14 @@ class TrainJob:
     store: Store
     recordings: tuple[str, ...]
     digest: str
-    features: tuple[str, ...]
+    brain: str
+    features: dict[str, str]
     folder: RunFolder
     tracking: Run | None = None
 
     def tables(self, device: torch.device) -> Tables:
         """The data, on ``device`` where it fits."""
-        tables = open_tables(
-            self.store, self.recordings, self.digest, list(self.features), self.cluster.maps, self.experiment.window
-        )
+        tables = open_tables(self.store, self.recordings, self.brain, self.features, self.cluster.maps, self.experiment.window)
         return tables.place(device)
 
 
@@ -102,10 +101,8 @@ def with_kept(history: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def trial_device(cluster: Cluster) -> torch.device:
-    """What a Ray task or trial computes on: a GPU only if Ray gave it one and it may be used."""
-    import ray
-
-    return torch.device("cuda" if cluster.gpus == "auto" and ray.get_gpu_ids() else "cpu")
+    """What a Ray task or trial computes on."""
+    return torch.device(given_device(cluster))
 
 
 def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) -> Place:

@@ -1,0 +1,191 @@
+"""Features: the frames of all that is heard, extracted once whoever heard it; and what training must know of them."""
+
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raybrain.cluster import Cluster, given_device, model_pool
+from raybrain.config import InputError, signature, tree
+from raybrain.events import Split
+from raybrain.features.base import Feature, Stimulus
+from raybrain.prepare.parallel import each
+from raybrain.prepare.stimuli import Plan
+from raybrain.prepare.tasks import guarded
+from raybrain.store import Frames, Store, frames_folder
+
+TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech a task extracts: a model's frames are large, and wait for the whole task
+RAREST = 10.0  # the largest weight of a class, and one over the smallest
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All that some recordings heard: each stimulus once, with its split; and how many were heard in all."""
+
+    stimuli: Mapping[str, Stimulus]
+    splits: Mapping[str, Split]
+    heard: int
+
+    @classmethod
+    def of(cls, plan: Plan, recordings: Iterable[str]) -> "Corpus":
+        """What these recordings heard."""
+        blocks = [block for uid in recordings for block in plan.blocks[uid]]
+        splits = {block.stimulus: block.split for block in blocks}
+        return cls({key: plan.stimuli[key] for key in sorted(splits)}, splits, len(blocks))
+
+    def train(self) -> dict[str, Stimulus]:
+        """The stimuli of the train split, in order of name."""
+        return {key: stimulus for key, stimulus in self.stimuli.items() if self.splits[key] == "train"}
+
+
+def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluster) -> dict[str, Any]:
+    """Extract what no store has yet, and tell of it for the manifest.
+
+    Raises:
+        InputError: if a stimulus cannot be done; those that are done are kept.
+    """
+    frames = frames_folder(cluster.home, feature)
+    missing = {key: corpus.stimuli[key] for key in frames.missing(corpus.stimuli)}
+    of = f"{len(corpus.stimuli)} stimuli (heard {corpus.heard} times)"
+    title = f"{feature.name} of {of if len(missing) == len(corpus.stimuli) else f'{len(missing)} of {of}'}"
+    _extract_all(feature, missing, frames, cluster, store.root / "failed", title)
+    mean, deviation = frame_statistics(feature, frames, corpus.train())
+    return {
+        "feature": tree(feature),
+        "signature": signature(feature),
+        "identity": feature.identity(),
+        "folder": os.path.relpath(frames.folder, store.root),
+        "stimuli": len(corpus.stimuli),
+        "heard": corpus.heard,
+        "computed": len(missing),
+        "size": feature.size,
+        "categories": feature.categories,
+        "rate_hz": feature.rate_hz,
+        "silence": feature.silence,
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "weights": class_weights(feature, frames, corpus.train()).tolist(),
+        "files": frames.sizes(corpus.stimuli),
+    }
+
+
+def unchanged(told: dict[str, Any], frames: Frames) -> bool:
+    """Whether all frames a manifest tells of are there as they were written."""
+    return bool(frames.sizes(told["files"]) == told["files"])
+
+
+def _extract_all(
+    feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, cluster: Cluster, log: Path, title: str
+) -> None:
+    def extract(row: dict[str, Any]) -> dict[str, Any]:
+        return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log)
+
+    tasks = list(_tasks(stimuli, MODEL_TASK_S if feature.model else TASK_S))
+    pool = model_pool(cluster) if tasks and feature.model else None
+    for row in each(tasks, extract, title, pool=pool, total=len(stimuli)):
+        if row["error"]:
+            key = row["uid"].removeprefix(f"{feature.name}-")
+            said = " ".join(word.word for word in stimuli[key].words[:8])
+            raise InputError(f"feature {feature.name} of stimulus {key} ({said or 'no words'}): {row['error']}")
+
+
+def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str, Stimulus]]:
+    """Stimuli that last about so long together."""
+    task: dict[str, Stimulus] = {}
+    for key, stimulus in stimuli.items():
+        task[key] = stimulus
+        if sum(one.duration for one in task.values()) >= seconds:
+            yield task
+            task = {}
+    if task:
+        yield task
+
+
+def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, device: str, log: Path) -> dict[str, Any]:
+    """Extract a feature from some stimuli and write the frames of each as they come; nothing is gathered.
+
+    What cannot be done together is tried one by one: it may have been too much at once, and who is at fault is known then.
+
+    Returns:
+        A row with ``count`` stimuli; or with the ``error``, in one line, of the one called ``uid``.
+    """
+
+    def some(keys: list[str]) -> dict[str, Any]:
+        for key, values in zip(keys, feature.extract_many([stimuli[key] for key in keys], device), strict=True):
+            frames.write(key, _checked(feature, values))
+        return {}
+
+    with suppress(Exception):  # whoever is at fault will say so again, alone
+        some(frames.missing(stimuli))  # not those that a process before this one has done, and died
+    for key in frames.missing(stimuli):
+        row = guarded(partial(some, [key]), f"{feature.name}-{key}", log)
+        if row["error"]:
+            return row | {"count": 0}
+    return {"uid": "", "error": "", "count": len(stimuli)}
+
+
+def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
+    """Frames as they are stored.
+
+    Raises:
+        InputError: if they cannot be.
+    """
+    assert frames.ndim == 2 and frames.shape[1] == feature.size, f"{feature.name} gives {frames.shape}, not {feature.size}"
+    if not np.isfinite(frames).all():
+        raise InputError("gives values that are not numbers")
+    if feature.categories:
+        assert feature.size == 1, f"{feature.name} numbers its classes in {feature.size} dimensions"
+        if frames.size and not 0 <= frames.min() <= frames.max() < feature.categories:
+            raise InputError(f"gives class {frames.max():g}, and has {feature.categories}")
+    with np.errstate(over="ignore"):
+        stored = frames.astype(feature.stored_as)
+    if not np.isfinite(stored).all():
+        raise InputError(f"reaches {abs(frames).max():.3g}, more than float16 holds; type stored_as=float32")
+    return stored
+
+
+def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the frames of ``train`` stimuli in which a word is being said.
+
+    Returns:
+        Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension. 0 and 1 for classes.
+    """
+    count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
+    if feature.scale != "none" and not feature.categories:
+        for key in sorted(train):  # in one order, since sums depend on it
+            values = frames.read(key)
+            spoken = np.zeros(len(values), dtype=bool)
+            for word in train[key].words:
+                spoken[feature.span(word, len(values))] = True
+            values = values[spoken].astype(np.float64)
+            count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+    if count == 0:
+        return np.zeros(feature.size), np.ones(feature.size)
+    mean, square = total / count, squares / count
+    if feature.scale == "all":
+        mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return mean, np.where(deviation > 1e-12, deviation, 1.0)
+
+
+def class_weights(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> np.ndarray:
+    """How much a frame of each class should weigh in a loss, [categories]: the inverse of its frequency in ``train``.
+
+    A class with ``n_c`` of ``n`` frames weighs ``n / (K n_c)``, where ``K`` classes occur at all, so that the mean weight of a
+    frame is 1; but neither more than RAREST nor less than 1 / RAREST. A class that never occurs weighs RAREST.
+    """
+    if not feature.categories:
+        return np.zeros(0)
+    counts = np.zeros(feature.categories)
+    for key in train:
+        counts += np.bincount(frames.read(key)[:, 0].astype(int), minlength=feature.categories)
+    occurs = counts > 0
+    weights = np.full(feature.categories, RAREST)
+    weights[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
+    return weights.clip(1 / RAREST, RAREST)

@@ -1,0 +1,183 @@
+"""Maps: what training reads, as arrays on a disk of this node: one folder for signals and segments, one for each feature.
+
+Whoever asks first makes a folder while the others wait; then all workers and trials share it. A folder is named by its
+content, so trials that differ in features share the signal, and those that differ in signals share the features.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from raybrain.config import InputError
+from raybrain.experiment import SegmentConfig
+from raybrain.store import Part, Store, feature_digest
+
+SPLITS = ("train", "valid", "valid_words", "test")
+
+
+def brain_map(store: Store, uids: list[str], digest: str, folder: Path) -> Path:
+    """The map of some recordings: signals, sensors, and the segments of all of them.
+
+    Args:
+        store: prepared data.
+        uids: the recordings to use.
+        digest: names their content (Prepared.brain).
+        folder: where maps lie; best on a disk of this node.
+    """
+    return _made(folder, f"brain-{digest}", lambda path: _write_brain(store, sorted(uids), path))
+
+
+def feature_map(store: Store, name: str, digest: str, folder: Path) -> Path:
+    """The map of a feature: the scaled frames of all stimuli, and where each stimulus begins.
+
+    Args:
+        store: prepared data.
+        name: of the feature in the store's manifest.
+        digest: names its content (Prepared.features).
+        folder: where maps lie; best on a disk of this node.
+    """
+    return _made(folder, f"{name}-{digest}", lambda path: _write_feature(store, name, digest, path))
+
+
+def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
+    """The folder called ``name``, whole: written aside, by one process at a time, unless it is there."""
+    path = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / f"{name}.lock"):
+        if not (path / "meta.json").exists():
+            for left in folder.glob(f".{name}-*"):  # of a process that was killed: who writes here holds the lock
+                shutil.rmtree(left, ignore_errors=True)
+            temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}-"))
+            try:
+                write(temporary)
+                shutil.rmtree(path, ignore_errors=True)
+                os.replace(temporary, path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    return path
+
+
+def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
+    data = store.manifest["data"]
+    parts = [part for uid in uids if (part := store.part(uid))]
+    assert len(parts) == len(uids), "a part vanished while it was used"
+    rate = data["signal"]["rate_hz"]
+    segments = SegmentConfig.model_validate(data["segments"])
+    begins = _write_signal(store, parts, folder)
+    columns, described = _segment_columns(store, parts, begins)
+    subjects = sorted({(part.study, part.subject) for part in parts})
+    subject = np.array([subjects.index((part.study, part.subject)) for part in parts])
+    for name, array in {**_layout_arrays(parts), "subject": subject, **columns}.items():
+        np.save(folder / f"{name}.npy", array)
+    meta = {
+        "rate_hz": rate,
+        "tmin_s": segments.tmin_s,
+        "baseline_samples": segments.baseline_samples(rate),
+        "samples": segments.samples(rate),
+        "recordings": uids,
+        "subjects": [list(subject) for subject in subjects],
+        **described,
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _write_signal(store: Store, parts: list[Part], folder: Path) -> np.ndarray:
+    """Write the signal of all recordings, padded to the widest; return the row at which each begins."""
+    begins = np.cumsum([0] + [part.samples for part in parts])
+    width = max(len(part.channels) for part in parts)
+    out = np.lib.format.open_memmap(folder / "signal.npy", mode="w+", dtype=np.float32, shape=(int(begins[-1]), width))
+    for part, begin in zip(parts, begins, strict=False):
+        at, scale = int(begin), np.array(part.scale)
+        for chunk in store.brain(part.uid):
+            out[at : at + len(chunk), : chunk.shape[1]] = chunk / scale
+            at += len(chunk)
+        assert at == begin + part.samples, f"{part.uid} has {at - begin} samples, not {part.samples}"
+    out.flush()
+    return begins
+
+
+def _layout_arrays(parts: list[Part]) -> dict[str, np.ndarray]:
+    width = max(len(part.channels) for part in parts)
+    centre = np.zeros((len(parts), width), np.float32)
+    layouts: dict[bytes, int] = {}
+    places, valid, layout = [], [], []
+    for row, part in enumerate(parts):
+        count = len(part.channels)
+        centre[row, :count] = np.array(part.centre) / np.array(part.scale)
+        place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
+        place[:count], known[:count] = part.positions, part.valid
+        key = place.tobytes() + known.tobytes()
+        if key not in layouts:
+            layouts[key] = len(layouts)
+            places.append(place)
+            valid.append(known)
+        layout.append(layouts[key])
+    return {"centre": centre, "layout": np.array(layout), "positions": np.stack(places), "valid": np.stack(valid)}
+
+
+def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All segments of all recordings, column by column; and the candidates and stimuli that columns number.
+
+    Candidates are numbered in order of (study, split, sentence, word_index), stimuli in order of name.
+    """
+    rows = [
+        (number, part.study, int(begins[number]), row)
+        for number, part in enumerate(parts)
+        for row in store.segments(part.uid).to_pylist()
+    ]
+    named = {
+        (study, row["split"], row["sentence"], row["word_index"]): row["word"]
+        for _, study, _, row in rows
+        if row["anchor"] == "word"
+    }
+    candidates = sorted(named)
+    number_of = {key: number for number, key in enumerate(candidates)}
+    stimuli = sorted({row["stimulus"] for *_, row in rows})
+    place_of = {key: place for place, key in enumerate(stimuli)}
+    split = [f"{r['split']}_words" if r["split"] == "valid" and r["anchor"] == "word" else r["split"] for *_, r in rows]
+    columns = {
+        "recording": np.array([number for number, *_ in rows]),
+        "start": np.array([begin + row["start_sample"] for _, _, begin, row in rows]),
+        "split": np.array([SPLITS.index(name) for name in split]),
+        "candidate": np.array(
+            [number_of.get((study, r["split"], r["sentence"], r["word_index"]), -1) for _, study, _, r in rows]
+        ),
+        "stimulus": np.array([place_of[row["stimulus"]] for *_, row in rows]),
+        "stimulus_s": np.array([row["stimulus_s"] for *_, row in rows], dtype=np.float64),
+    }
+    described = [
+        {"study": study, "split": split, "sentence": sentence, "word_index": index, "word": named[key]}
+        for key in candidates
+        for study, split, sentence, index in [key]
+    ]
+    return columns, {"candidates": described, "stimuli": stimuli}
+
+
+def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
+    """Write all stimuli of a feature, scaled, silence first; and where each begins and how many frames it has."""
+    told, frames = store.manifest["features"][name], store.frames(name)
+    if feature_digest(name, told) != digest:
+        raise InputError(f"the data in {store.root} were prepared anew while they were used; run the same command again")
+    lengths = {key: frames.length(key) for key in sorted(told["files"])}
+    begins = np.cumsum([1, *lengths.values()])
+    mean, deviation = np.array(told["mean"]), np.array(told["deviation"])
+    shape = (int(begins[-1]), told["size"])
+    out = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.float32, shape=shape)
+    out[0] = (told["silence"] - mean) / deviation
+    for (key, length), begin in zip(lengths.items(), begins, strict=False):
+        out[begin : begin + length] = (frames.read(key) - mean) / deviation
+    out.flush()
+    meta = {
+        "name": told["feature"]["name"],
+        "rate_hz": told["rate_hz"],
+        "weights": told["weights"],
+        "stimuli": {key: [int(begin), length] for (key, length), begin in zip(lengths.items(), begins, strict=False)},
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
