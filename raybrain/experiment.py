@@ -20,10 +20,16 @@ PREPARE_VERSION = 4  # raise it when the code that prepares data gives other num
 
 
 class SignalConfig(Config):
-    """What is done to the continuous signal."""
+    """What is done to the continuous signal.
+
+    With ``sensors`` that many of each recording's are kept, drawn once and for all by their names; with ``autoreject`` bad
+    stretches of channels are interpolated from the other channels.
+    """
 
     rate_hz: PositiveFloat = 120.0
     highpass_hz: PositiveFloat | None = None
+    sensors: PositiveInt | None = None
+    autoreject: bool = False
 
     @model_validator(mode="after")
     def _leaves_signal(self) -> Self:
@@ -127,6 +133,12 @@ class TrainConfig(Config):
     seed: int = Field(default=2036, ge=0)
 
 
+class TestConfig(Config):
+    """What is tested: the test segments of the first ``subjects`` of each study, in order of their names; None for all."""
+
+    subjects: PositiveInt | None = None
+
+
 class Experiment(Config):
     """One question: which data, which model, which training. The defaults are the paper's where the paper says."""
 
@@ -138,6 +150,7 @@ class Experiment(Config):
     loss: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
+    test: TestConfig = TestConfig()
 
     @model_validator(mode="after")
     def _something_left(self) -> Self:

@@ -16,6 +16,7 @@ from raybrain.events import Block, Event, Sound, SplitConfig, Word
 from raybrain.experiment import DataConfig, Experiment, SegmentConfig, SignalConfig, recipe
 from raybrain.features.mel import Mel
 from raybrain.prepare import run as preparing
+from raybrain.prepare.repair import repaired
 from raybrain.prepare.segments import make_segments, robust_scaler
 from raybrain.prepare.signal import read_signal, sensor_positions
 from raybrain.prepare.stimuli import Heard, Plan, PlannedBlock, make_plan
@@ -194,6 +195,34 @@ def test_signal_that_cannot_be_used() -> None:
         read_signal(raw, SignalConfig())
     with pytest.raises(InputError, match="no MEG or EEG channels among misc"):
         read_signal(eeg().set_channel_types(dict.fromkeys(NAMES, "misc"), on_unit_change="ignore"), SignalConfig())
+
+
+def test_the_same_sensors_are_drawn_whatever_else_is_recorded() -> None:
+    """Another recording without one of them keeps the others."""
+    four = read_signal(eeg(), SignalConfig(sensors=4)).channels
+    assert len(four) == 4
+    assert four == [name for name in NAMES if name in four]
+    assert four == read_signal(eeg(NAMES, seconds=4.0), SignalConfig(sensors=4)).channels
+    fewer = [name for name in NAMES if name != four[0]]
+    assert len(set(read_signal(eeg(fewer), SignalConfig(sensors=4)).channels) & set(four)) == 3
+    with pytest.raises(InputError, match="sensors=11, but there are 10; type 10 or less"):
+        read_signal(eeg(), SignalConfig(sensors=11))
+
+
+def test_autoreject_interpolates_a_bad_stretch_and_little_else() -> None:
+    length, bad = 120, slice(360, 480)
+    raw = eeg(seconds=40.0)
+    raw._data[:] = np.random.default_rng(1).standard_normal((1, raw.n_times)) * 1e-5 + 0.1 * raw._data  # sensors agree
+    signal = read_signal(raw, SignalConfig())
+    signal.valid[0] = False
+    clean = signal.values.copy()
+    signal.values[bad, 3] += np.where(np.arange(length) % 2, 1e-3, -1e-3)
+    mended = repaired(signal, np.arange(0, 4000, 60), length, seed=12)
+    assert np.abs(mended.values[bad, 3] - clean[bad, 3]).max() < 5e-5 < np.abs(signal.values[bad, 3] - clean[bad, 3]).max()
+    assert (mended.values == signal.values).mean() > 0.8
+    assert (mended.values[:, 0] == signal.values[:, 0]).all(), "a channel nobody knows the place of is left alone"
+    with pytest.raises(InputError, match="needs 10 train windows"):
+        repaired(signal, np.arange(5), length, seed=12)
 
 
 # one recording's part

@@ -115,10 +115,12 @@ def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str,
 def show_evaluation(trained: "Trained", prepared: "Prepared", parent: Any = None) -> dict[str, Any]:
     """Print the final table; return everything for --json."""
     from raybrain.evaluate import run as evaluating
-    from raybrain.report.tables import accuracy_table
+    from raybrain.report.tables import accuracy_table, audit_line, controls_table
 
     evaluation = evaluating.run(trained)
     console().print(accuracy_table(evaluation.studies, evaluation.subjects))
+    console().print(controls_table(evaluation.controls))
+    typer.echo(audit_line(evaluation.leaks))
     job = trained.job
     typer.echo(f"signature {job.experiment.signature}, MLflow run {trained.tracking.id} in {trained.tracking.uri}")
     typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
@@ -132,6 +134,8 @@ def show_evaluation(trained: "Trained", prepared: "Prepared", parent: Any = None
         "history": trained.history,
         "test": evaluation.studies.to_dict("records"),
         "subjects": evaluation.subjects.to_dict("records"),
+        "controls": evaluation.controls.to_dict("records"),
+        "in_two_splits": evaluation.leaks,
     }
 
 

@@ -1,5 +1,6 @@
 """Signal: from an mne recording to resampled channels and 2-D sensor positions."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Signal:
-    """Continuous brain signal: values [samples channels] in the recording's own unit, positions [channels 2] in [0, 1]."""
+    """Continuous brain signal: values [samples channels] in the recording's own unit, positions [channels 2] in [0, 1].
+
+    ``info`` is mne's description of these channels.
+    """
 
     values: np.ndarray
     channels: list[str]
     positions: np.ndarray
     valid: np.ndarray
+    info: "mne.Info"
 
 
 def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
     """Pick MEG, or EEG where there is no MEG, by type; high-pass if asked; resample (Défossez et al. 2023, Methods).
 
     Raises:
-        InputError: if there are no such channels, or the signal is not finite.
+        InputError: if there are no such channels, or fewer than asked for, or the signal is not finite.
     """
     import mne
 
@@ -37,6 +42,9 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
             picks = mne.pick_types(raw.info, meg=False, eeg=True, exclude=())
         if len(picks) == 0:
             raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
+        if config.sensors is not None:
+            drawn = drawn_sensors([raw.ch_names[pick] for pick in picks], config.sensors)
+            picks = [pick for pick in picks if raw.ch_names[pick] in drawn]
         raw = raw.copy().pick(picks).load_data()
         finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
         if not all(finite):
@@ -48,7 +56,18 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
             raw.resample(config.rate_hz)
         positions, known = sensor_positions(raw.info)
     good = np.array([name not in raw.info["bads"] for name in raw.ch_names], dtype=np.bool_)
-    return Signal(raw.get_data().T, list(raw.ch_names), positions, known & good)
+    return Signal(raw.get_data().T, list(raw.ch_names), positions, known & good, raw.info)
+
+
+def drawn_sensors(names: list[str], count: int) -> set[str]:
+    """``count`` of the sensors at random: the draw hangs on their names alone, so that all recordings have the same ones.
+
+    Raises:
+        InputError: if there are fewer.
+    """
+    if len(names) < count:
+        raise InputError(f"data.signal.sensors={count}, but there are {len(names)}; type {len(names)} or less")
+    return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
 
 
 def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:

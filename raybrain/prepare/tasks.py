@@ -12,6 +12,7 @@ import numpy as np
 
 from raybrain.config import InputError, tree
 from raybrain.events import Event
+from raybrain.prepare.repair import repaired
 from raybrain.prepare.segments import events_table, make_segments, robust_scaler
 from raybrain.prepare.signal import Signal, read_signal
 from raybrain.prepare.stimuli import PlannedBlock
@@ -93,6 +94,8 @@ def make_part(job: Job) -> dict[str, Any]:
     signal = read_signal(source.study.raw(source.root, source.recording), data.signal)
     segments = make_segments(job.events, job.blocks, data.segments, data.signal.rate_hz, len(signal.values))
     starts = np.array([row["start_sample"] for row in segments.to_pylist() if row["split"] == "train"], dtype=int)
+    if data.signal.autoreject:
+        signal = repaired(signal, starts, data.segments.samples(data.signal.rate_hz), data.splits.seed)
     centre, scale = _scaler(signal, starts, job)
     splits = segments["split"].to_pylist()
     part = Part(

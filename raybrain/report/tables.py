@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.metrics import TOP
 
 
@@ -14,7 +15,7 @@ def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
     table = Table(title="test: finding the right segment among all candidates")
     table.add_column("study")
     table.add_column("subject")
-    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "word top-10"):
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "95 % of top-10", "word top-10"):
         table.add_column(name, justify="right")
     for _, study in studies.iterrows():
         for _, row in subjects[subjects["study"] == study["study"]].iterrows():
@@ -25,7 +26,32 @@ def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
 
 def _cells(row: "pd.Series[Any]") -> list[str]:
     accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
-    return [str(row["segments"]), str(row["candidates"]), *accuracies, f"{row['word_top10']:.1%} of {row['words']}"]
+    interval = f"{row['low10']:.1%} - {row['high10']:.1%}"
+    words = f"{row['word_top10']:.1%} of {row['words']}"
+    return [str(row["segments"]), str(row["candidates"]), *accuracies, interval, words]
+
+
+def controls_table(controls: pd.DataFrame) -> Table:
+    """What is left of the accuracy without the brain: it should lie in the range of chance."""
+    table = Table(title=f"controls, on up to {SEGMENTS} segments a study: all but the model should be at chance")
+    table.add_column("study")
+    table.add_column("estimates")
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "99.9 % of guesses, top-10"):
+        table.add_column(name, justify="right")
+    for _, row in controls.iterrows():
+        accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
+        span = f"{row['low10']:.1%} - {row['high10']:.1%}"
+        sizes = [str(row["segments"]), str(row["candidates"])]
+        odd = row["control"] != "model" and not row["low10"] <= row["top10"] <= row["high10"]
+        name = WHAT[row["control"]]
+        table.add_row(str(row["study"]), name, *sizes, *accuracies, span, style="yellow" if odd else "")
+    return table
+
+
+def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
+    """What stands in two splits, in one line."""
+    told = [f"{len(found)} {kind} in two splits ({'; '.join(found[:3])})" for kind, found in leaks.items() if found]
+    return "split audit: " + ("; ".join(told) if told else f"no {' or '.join(leaks)} in two splits")
 
 
 def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequence[str]) -> Table:

@@ -21,7 +21,9 @@ from raybrain.train.checkpoint import RunFolder
 from raybrain.train.order import resolve
 from raybrain.train.run import Trained, check, finish, fit, load, make_job, told, tracked
 from raybrain.train.worker import best_epoch, make_place, trial_device, with_kept, work
+from raybrain.tune.check import check as check_space
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.walk import data_parts, grid, start
 
 console = Console(stderr=True)
 
@@ -42,6 +44,7 @@ class Sweep:
     @property
     def keys(self) -> list[str]:
         """The dotted settings that are searched."""
+        assert isinstance(self.space.parameters, Mapping)
         return list(self.space.parameters)
 
     @property
@@ -56,7 +59,7 @@ class Sweep:
 
     def data_parts(self) -> list[Experiment]:
         """An experiment for every distinct data part."""
-        return self.space.data_parts(self.experiment)
+        return list(data_parts(self.space).values())
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,11 @@ def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | Non
     Raises:
         InputError: naming the bad setting.
     """
-    experiment = space.experiment(changes)
+    space = space.ask(changes)
+    check_space(space)
+    experiment = space.experiment()
     experiment = experiment.model_copy(update={"train": resolve(experiment.train, workers)})
-    space.check(experiment)
-    return Sweep(space, experiment, trials or space.trials)
+    return Sweep(space, experiment, trials or space.trials or len(grid(space)))
 
 
 def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> Swept:
@@ -158,6 +162,7 @@ def _search(sweep: Sweep, study: Any, remaining: int, trial: Trial, folder: Path
     from raybrain.tune.watch import Watcher
 
     each, at_once = _room(trial.cluster)
+    assert isinstance(sweep.space.parameters, Mapping)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     search = OptunaSearch(
         dict(sweep.space.parameters),
@@ -242,9 +247,9 @@ def _reopen(study: Any, sweep: Sweep) -> int:
 
     trials = study.get_trials(deepcopy=False)
     if not trials:
-        start = sweep.space.start(sweep.experiment)
-        if start is not None:
-            study.enqueue_trial(start)
+        first = start(sweep.space)
+        if first is not None:
+            study.enqueue_trial(first.params)
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
@@ -315,6 +320,7 @@ def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
     run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
     if run is None:
         tags = {"sweep": folder.name, "question": sweep.space.question, "mlflow.note.content": sweep.space.question}
+        assert isinstance(sweep.space.parameters, Mapping)
         searched = {f"searched.{key}": str(value) for key, value in sweep.space.parameters.items()}
         run = tracker.start(folder.name, params=searched | {"metric": sweep.space.metric}, tags=tags)
         record.write("tracking", {"id": run.id, "uri": run.uri})

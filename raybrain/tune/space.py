@@ -19,17 +19,19 @@
 import hashlib
 import itertools
 import runpy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from raybrain.config import InputError, flat, hint, override
+from raybrain.config import InputError, hint, override
 from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import TOP
 
-Scheduler = Literal["asha", "none"]
+Sampler = Literal["tpe", "cmaes", "random", "grid", "qmc"]
+Scheduler = Literal["asha", "hyperband", "median", "none"]
 METRICS = ("valid_loss", *(f"valid_top{k}" for k in TOP))
+OBJECTIVES = ("parameters", "seconds")
 
 
 @dataclass(frozen=True)
@@ -37,80 +39,115 @@ class SearchSpace:
     """Where to look.
 
     Attributes:
-        recipe: the experiment to start from; it is the first trial.
-        parameters: dotted settings and their Optuna distributions.
+        recipe: the experiment to start from; it is the first trial where it lies inside the space.
+        parameters: dotted settings and their Optuna distributions; or a function that draws them from an Optuna trial and
+            returns dotted settings, for spaces in which a choice brings further questions (an encoder kind its own settings).
+        variants: what is not one setting but several that belong together: names of dimensions, of the variants of each, and
+            the dotted settings of each variant. A dimension is searched like a choice among the names of its variants.
+        over: dimensions that are not searched but repeated over; the score is the mean.
         fixed: dotted settings that differ from the recipe in every trial.
-        metric: what to make large; always of the valid split.
-        trials: how many to run.
-        scheduler: "asha" stops trials that fall behind (after ``grace`` epochs at the earliest), "none" trains all to the end.
-        sampler_seed: of Optuna's TPE sampler.
+        allowed: says of an experiment whether it is worth a trial; None if all are.
+        seeds: values of ``train.seed`` to repeat over; the score is the mean. Empty: the recipe's own.
+        metric: what to make large, or small if it is the loss; always of the valid split, at the epoch whose weights are kept.
+            ``valid_topK`` is the share of right answers over all word onsets of a study, whoever's they are, averaged over
+            the studies of an experiment; then over ``seeds`` and ``over``.
+        objectives: what else to make small: "parameters" (trained numbers of the model), "seconds" (of training).
+        trials: how many points to try; None for all of a grid.
+        sampler: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order).
+        scheduler: "asha", "hyperband" (with "tpe": like BOHB) and "median" stop trials that fall behind, "none" trains all to
+            the end. Of a point with repetitions the first runs under the scheduler; if it is not stopped, the others follow.
+        grace: epochs that no trial is stopped before.
+        sampler_seed: of the sampler.
+        published: what others found, mean and standard deviation in percent, by the names of variants.
+        question, name, source: the docstring, the name and the checksum of the file.
+        asked: dotted settings from the command line.
     """
 
     recipe: str
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    over: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    allowed: Callable[[Experiment], bool] | None = None
+    seeds: tuple[int, ...] = ()
     metric: str = "valid_top10"
-    trials: int = 12
+    objectives: tuple[str, ...] = ()
+    trials: int | None = None
+    sampler: Sampler = "tpe"
     scheduler: Scheduler = "asha"
     grace: int = 3
     sampler_seed: int = 0
+    published: Mapping[tuple[str, ...], tuple[float, float]] = field(default_factory=dict)
     question: str = ""
-    name: str = ""  # of the file
-    source: str = ""  # its checksum
+    name: str = ""
+    source: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
-    def experiment(self, changes: Mapping[str, Any]) -> Experiment:
-        """The experiment every trial starts from."""
-        return override(override(recipe(self.recipe), self.fixed), changes)
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether the metric is to be small or large."""
+        return "min" if self.metric.endswith("loss") else "max"
 
-    def check(self, experiment: Experiment) -> None:
-        """Try both ends of every range, and every choice, on the experiment.
+    @property
+    def searched(self) -> dict[str, list[str]]:
+        """The dimensions that are searched, with the names of their variants."""
+        return {dimension: list(named) for dimension, named in self.variants.items() if dimension not in self.over}
+
+    def ask(self, changes: Mapping[str, Any]) -> "SearchSpace":
+        """The space with what the command line says: settings of all trials, or the variants of a dimension to keep.
 
         Raises:
-            InputError: if a parameter is no setting, or a value is not allowed there.
+            InputError: if there is no such variant.
         """
-        if self.metric not in METRICS:
-            raise InputError(f"metric={self.metric!r}: trials are chosen by the valid split only{hint(self.metric, METRICS)}")
-        if self.scheduler not in get_args(Scheduler):
-            raise InputError(f"no scheduler {self.scheduler!r}{hint(self.scheduler, get_args(Scheduler))}")
-        for name, value in (("trials", self.trials), ("grace", self.grace)):
-            if value < 1:
-                raise InputError(f"{name}={value}: at least 1")
-        if not isinstance(self.parameters, Mapping) or not self.parameters:
-            raise InputError('parameters must name settings, as in {"encoder.depth": CategoricalDistribution([2, 4])}')
-        from optuna.distributions import BaseDistribution
+        kept = dict(self.variants)
+        for dimension in kept.keys() & changes.keys():
+            names = [name.strip() for name in str(changes[dimension]).split(",")]
+            for name in names:
+                if name not in kept[dimension]:
+                    raise InputError(f"{dimension} has no variant {name!r}{hint(name, kept[dimension])}")
+            kept[dimension] = {name: kept[dimension][name] for name in names}
+        asked = {key: value for key, value in changes.items() if key not in kept}
+        return replace(self, variants=kept, asked=asked)
 
-        for key, distribution in self.parameters.items():
-            if not isinstance(distribution, BaseDistribution):
-                cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
-                raise InputError(f"{key}: {distribution!r} is no distribution; write something like {cure}")
-            values = getattr(distribution, "choices", None) or (distribution.low, distribution.high)
-            for value in values:
-                override(experiment, {key: value})
+    def experiment(self, settings: Mapping[str, Any] | None = None) -> Experiment:
+        """The recipe with ``fixed``, then ``settings`` of a point and a repetition, then what the command line says.
 
-    def start(self, experiment: Experiment) -> dict[str, Any] | None:
-        """The experiment's own values as a point of the space; None if they lie outside."""
-        values = flat(experiment)
-        point = {}
-        for key, distribution in self.parameters.items():
-            if hasattr(distribution, "choices"):
-                same = [choice for choice in distribution.choices if override(experiment, {key: choice}) == experiment]
-                if not same:
-                    return None
-                point[key] = same[0]
-            elif key in values and distribution.low <= values[key] <= distribution.high:
-                point[key] = values[key]
-            else:
-                return None
-        return point
+        Raises:
+            InputError: if a setting is not there or a value is not allowed.
+        """
+        return override(recipe(self.recipe), {**self.fixed, **(settings or {}), **self.asked})
 
-    def data_parts(self, experiment: Experiment) -> list[Experiment]:
-        """An experiment for every distinct data part its trials can have."""
-        choices = {key: d.choices for key, d in self.parameters.items() if key.startswith("data.") and hasattr(d, "choices")}
-        ranged = [key for key in self.parameters if key.startswith("data.") and key not in choices]
-        if ranged:
-            raise InputError(f"{ranged[0]} is a range, but data are prepared before a sweep; type a CategoricalDistribution")
-        points = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-        return [override(experiment, point) for point in points]
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """The dotted settings of a point, drawn from an Optuna trial."""
+        settings: dict[str, Any] = {}
+        for dimension, names in self.searched.items():
+            settings |= self.variants[dimension][trial.suggest_categorical(dimension, names)]
+        if callable(self.parameters):
+            return settings | dict(self.parameters(trial))
+        return settings | {key: _draw(trial, key, found) for key, found in self.parameters.items()}
+
+    def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The dotted settings of a point by its Optuna parameters."""
+        from optuna.trial import FixedTrial
+
+        return self.suggest(FixedTrial(dict(params)))
+
+    def repeats(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        """The repetitions of a point: the names of variants and the seed, and the dotted settings that make them."""
+        named = [[(name, self.variants[dimension][name]) for name in self.variants[dimension]] for dimension in self.over]
+        seeds = [(str(seed), {"train.seed": seed}) for seed in self.seeds]
+        found = {}
+        for chosen in itertools.product(*named, *([seeds] if seeds else [])):
+            found[tuple(name for name, _ in chosen)] = {key: value for _, one in chosen for key, value in one.items()}
+        return found
+
+
+def _draw(trial: Any, key: str, found: Any) -> Any:
+    """What an Optuna trial draws from a distribution."""
+    if hasattr(found, "choices"):
+        return trial.suggest_categorical(key, found.choices)
+    draw = trial.suggest_int if isinstance(found.low, int) else trial.suggest_float
+    return draw(key, found.low, found.high, step=found.step, log=found.log)
 
 
 def space_files() -> list[Path]:
@@ -142,4 +179,4 @@ def load_space(name: str) -> SearchSpace:
         raise InputError(f"{path} defines no SPACE; write SPACE = SearchSpace(...)")
     source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     question = (content.get("__doc__") or path.stem).strip()
-    return SearchSpace(**{**vars(space), "question": question, "name": path.stem, "source": source})
+    return replace(space, question=question, name=path.stem, source=source)

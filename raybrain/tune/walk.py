@@ -1,0 +1,189 @@
+"""Walk: the points of a search space without training any: all of a grid, both ends of every range, every data part.
+
+A space is a function of an Optuna trial (:meth:`SearchSpace.suggest`), so it is walked by answering its questions one way
+after another: an in-memory Optuna study whose sampler answers as it is told.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raybrain.config import InputError, flat, override
+from raybrain.experiment import DataConfig, Experiment
+from raybrain.tune.space import SearchSpace
+
+Answer = Callable[[str, Any], Any]  # the name of a parameter and its distribution -> a value
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a space: its Optuna parameters, the dotted settings they lead to, and the distributions asked for."""
+
+    params: dict[str, Any]
+    settings: dict[str, Any]
+    asked: dict[str, Any]
+
+    def line(self) -> str:
+        """The parameters in one line, by the last part of their names."""
+        return settings_line(self.params) or "the recipe"
+
+
+def settings_line(settings: Mapping[str, Any]) -> str:
+    """Settings in one line, by the last part of their names."""
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in settings.items()}
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in shown.items())
+
+
+def ends(found: Any) -> tuple[Any, ...]:
+    """Every choice, or both ends of a range."""
+    return tuple(found.choices) if hasattr(found, "choices") else (found.low, found.high)
+
+
+def values(name: str, found: Any) -> tuple[Any, ...]:
+    """Every value of a distribution.
+
+    Raises:
+        InputError: if there is no end of them.
+    """
+    if hasattr(found, "choices"):
+        return tuple(found.choices)
+    if found.log or found.step is None:
+        raise InputError(f"{name} is a range without steps; type a CategoricalDistribution, or give it a step")
+    count = round((found.high - found.low) / found.step)
+    return tuple(found.low + number * found.step for number in range(count + 1))
+
+
+def point(space: SearchSpace, answer: Answer) -> Point:
+    """The point that these answers lead to."""
+    import optuna
+
+    asked: dict[str, Any] = {}
+
+    class Told(optuna.samplers.BaseSampler):  # type: ignore[misc]
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            return {}
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            asked[param_name] = param_distribution
+            return answer(param_name, param_distribution)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial = optuna.create_study(sampler=Told()).ask()
+    settings = space.suggest(trial)
+    return Point(trial.params, settings, asked)
+
+
+def grid(space: SearchSpace) -> list[Point]:
+    """All points of a space, in order; those that are not ``allowed`` left out.
+
+    Raises:
+        InputError: if there is no end of them, or one of them cannot be.
+    """
+    found = _leaves(space, {}, values)
+    return [point for point in found if space.allowed is None or space.allowed(space.experiment(point.settings))]
+
+
+def _leaves(space: SearchSpace, forced: Mapping[str, Any], options: Callable[[str, Any], tuple[Any, ...]]) -> Iterator[Point]:
+    """All points whose first answers are ``forced``, the last question going round first."""
+    first = point(space, lambda name, found: forced[name] if name in forced else options(name, found)[0])
+    yield first
+    names = list(first.asked)
+    for name in reversed([name for name in names if name not in forced]):
+        before = {known: first.params[known] for known in names[: names.index(name)]}
+        for option in options(name, first.asked[name])[1:]:
+            yield from _leaves(space, {**before, name: option}, options)
+
+
+def _flips(space: SearchSpace) -> Iterator[tuple[dict[str, Any], Point, Point]]:
+    """Points that together hold every choice and both ends of every range: answers, point, the one it was one answer from."""
+
+    def reach(forced: Mapping[str, Any]) -> Point:
+        return point(space, lambda name, found: forced[name] if name in forced else ends(found)[0])
+
+    first = reach({})
+    waiting: list[tuple[dict[str, Any], Point, Point]] = [({}, first, first)]
+    seen = set()
+    for forced, here, before in waiting:
+        yield forced, here, before
+        for name, found in here.asked.items():
+            for option in ends(found):
+                if (name, repr(option)) not in seen:
+                    seen.add((name, repr(option)))
+                    if option != here.params[name]:
+                        flipped = {**forced, name: option}
+                        waiting.append((flipped, reach(flipped), here))
+
+
+def extremes(space: SearchSpace) -> list[Point]:
+    """Points that together hold every choice and both ends of every range."""
+    return [here for _, here, _ in _flips(space)]
+
+
+def data_parts(space: SearchSpace) -> dict[DataConfig, Experiment]:
+    """Every distinct data part that trials can have, with an experiment that has it.
+
+    Raises:
+        InputError: if a range changes the data, which are prepared before a sweep.
+    """
+    if space.sampler == "grid":
+        points = grid(space)
+    else:
+        tell = {name for forced, here, before in _flips(space) if _data(space, here) != _data(space, before) for name in forced}
+
+        def options(name: str, found: Any) -> tuple[Any, ...]:
+            if name not in tell:
+                return ends(found)[:1]
+            try:
+                return values(name, found)
+            except InputError:
+                cure = f"data are prepared before a sweep; type a CategoricalDistribution for {name}"
+                raise InputError(f"{name} is a range that changes the data, and {cure}") from None
+
+        points = list(_leaves(space, {}, options))
+    found: dict[DataConfig, Experiment] = {}
+    for here in points:
+        for changes in space.repeats().values():
+            try:
+                experiment = space.experiment(here.settings | changes)
+            except InputError:
+                if space.sampler == "grid":
+                    raise
+                continue  # a search passes over what cannot be
+            found.setdefault(experiment.data, experiment)
+    return found
+
+
+def _data(space: SearchSpace, here: Point) -> DataConfig | None:
+    try:
+        return space.experiment(here.settings).data
+    except InputError:
+        return None
+
+
+def start(space: SearchSpace) -> Point | None:
+    """The recipe as a point of the space; None if it lies outside."""
+    experiment = space.experiment()
+    known = flat(experiment)
+
+    def answer(name: str, found: Any) -> Any:
+        here = known.get(name)
+        if not hasattr(found, "choices"):
+            return here if isinstance(here, int | float) and found.low <= here <= found.high else found.low
+        for choice in found.choices:
+            settings = space.variants[name][choice] if name in space.variants else {name: choice}
+            if _same(experiment, settings):
+                return choice
+        return found.choices[0]
+
+    found = point(space, answer)
+    return found if _same(experiment, found.settings) else None
+
+
+def _same(experiment: Experiment, settings: Mapping[str, Any]) -> bool:
+    try:
+        return override(experiment, settings) == experiment
+    except InputError:
+        return False
