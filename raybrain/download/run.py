@@ -15,7 +15,7 @@ from raybrain.download.display import Display
 from raybrain.download.http import Unreachable
 from raybrain.download.record import NAME, Record, is_there
 from raybrain.download.transfer import Stopped, Transfer, Unwritable
-from raybrain.download.unpack import fault, told, unpack
+from raybrain.download.unpack import amount, fault, unpack
 
 JOBS = 4
 SPARE = 0.05  # of what is missing, and at least this much:
@@ -231,7 +231,7 @@ class Download:
         free = free_bytes(self.folder)
         if needed > free:
             raise InputError(
-                f"{self.study} needs {told(needed)} more in {self.folder}, and {told(free)} are free; "
+                f"{self.study} needs {amount(needed)} more in {self.folder}, and {amount(free)} are free; "
                 "make room, or choose another folder with --home DIR"
             )
 
