@@ -104,7 +104,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
     if address:
-        _probe(address)
+        probe(address)
         try:
             ray.init(address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -134,8 +134,12 @@ def _remove_orphans() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _probe(address: str) -> None:
-    """Refuse an address nobody listens at, which Ray itself would try for minutes."""
+def probe(address: str) -> None:
+    """Refuse an address nobody listens at, which Ray itself would try for minutes.
+
+    Raises:
+        InputError: if nobody does.
+    """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
