@@ -69,13 +69,18 @@ class Cluster(Config):
         return self.scratch or self.home / "maps"
 
 
+def home_path(given: Path | None = None) -> Path:
+    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain."""
+    return (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+
+
 def home_folder(given: Path | None = None) -> Path:
-    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; made if it is not there.
+    """``home_path``, made if it is not there.
 
     Raises:
         InputError: if it cannot be written.
     """
-    home = (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+    home = home_path(given)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):

@@ -279,18 +279,24 @@ def test_a_disk_that_becomes_full(site: Website, tmp_path: Path, monkeypatch: py
 # several processes
 
 FETCH = """
-import sys, json
-from pathlib import Path
-from raybrain.download.base import RemoteFile
-from raybrain.download.run import Download
+import json, sys
+from typing import ClassVar
+from raybrain.cli import main
+from raybrain.download.base import Host, RemoteFile
+from raybrain.studies.base import Facts, Study
 from tests.test_download import Plain
-url, folder, *files = json.loads(sys.argv[1])
-Download("s", Path(folder), [Plain(url, *(RemoteFile(**file) for file in files))]).fetch()
+url, home, *files = json.loads(sys.argv[1])
+class S(Study, name="s"):
+    '''For a test.'''
+    facts: ClassVar[Facts] = Facts(licence="CC0", language="en", device="EEG")
+    hosts: ClassVar[tuple[Host, ...]] = (Plain(url, *(RemoteFile(**file) for file in files)),)
+sys.argv = ["raybrain", "studies", "fetch", "s", "--home", home]
+main()
 """
 
 
-def start(host: Plain, folder: Path) -> "subprocess.Popen[str]":
-    said = json.dumps([host.site, str(folder), *(vars(file) for file in host.listed)])
+def start(host: Plain, home: Path) -> "subprocess.Popen[str]":
+    said = json.dumps([host.site, str(home), *(vars(file) for file in host.listed)])
     return subprocess.Popen(
         [sys.executable, "-c", FETCH, said],
         cwd=REPO,
@@ -309,29 +315,33 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_two_processes_download_once(site: Website, tmp_path: Path) -> None:
     host, site.gate = offer(site, a=BLOB, b=BLOB[:1000]), threading.Event()
-    both = [start(host, tmp_path / "s") for _ in range(2)]
+    both = [start(host, tmp_path) for _ in range(2)]
     wait_for(lambda: bool(site.asked("/a.bin")))
     time.sleep(0.3)  # the other one arrives
     site.gate.set()
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
+    assert sum("another process is downloading it; waiting for that" in text for text in said) == 1
     assert len(site.asked("/a.bin")) == len(site.asked("/b.bin")) == 1
-    assert (tmp_path / "s/raw/a.bin").read_bytes() == BLOB
+    assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle(site: Website, tmp_path: Path, how: signal.Signals) -> None:
     host, site.gate = offer(site, a=BLOB), threading.Event()
-    process = start(host, tmp_path / "s")
-    part = tmp_path / "s/raw/a.bin.part"
+    process = start(host, tmp_path)
+    part = tmp_path / "studies/s/raw/a.bin.part"
     wait_for(lambda: part.exists() and part.stat().st_size > 500_000)
     process.send_signal(how)
-    process.communicate(timeout=20)  # though the server sends nothing
+    said = process.communicate(timeout=20)[1]  # though the server sends nothing
+    if how == signal.SIGINT:
+        assert process.returncode == 130 and said.endswith("stopped; the same command goes on where it was\n"), said
+        assert "Traceback" not in said
     have = part.stat().st_size
     site.gate.set()
     time.sleep(0.1)
-    Download("s", tmp_path / "s", [host]).fetch()
-    assert (tmp_path / "s/raw/a.bin").read_bytes() == BLOB
+    Download("s", tmp_path / "studies/s", [host]).fetch()
+    assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
     assert site.asked("/a.bin")[1].headers["Range"] == f"bytes={have}-"
     assert site.asked("/a.bin")[1].sent == len(BLOB) - have
 

@@ -15,8 +15,8 @@ from raybrain.cli.common import (
     Where,
     Workers,
     app,
+    changes_of,
     console,
-    make_cluster,
     make_experiment,
     print_json,
 )
@@ -33,11 +33,14 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Look at this machine, and at what an experiment will take of it: downloads, disk, memory, time."""
+    from raybrain.cluster import Cluster, home_path
+    from raybrain.config import override
     from raybrain.doctor.run import run
     from raybrain.report.findings import findings_table
 
     experiment = make_experiment(recipe, settings) if recipe else None
-    cluster = make_cluster(home, where, address=address, workers=workers)
+    # a home that cannot be written is a finding here
+    cluster = override(Cluster(home=home_path(home)), {"address": address, "workers": workers} | changes_of(where))
     findings = []
     with console().status("looking"):
         for finding in run(cluster, experiment):
