@@ -173,7 +173,7 @@ def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) 
         return {"result": b""} | guarded(task, source.recording.uid, logs)
 
     by_uid = {source.recording.uid: source for source in sources}
-    for row in _each(list(sources), read, "events"):
+    for row in each(list(sources), read, "prepare: events"):
         if row["error"]:
             _say_failed(row, failed)
             continue
@@ -189,7 +189,7 @@ def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None
         job: Job = pickle.loads(row["task"])
         return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
-    for row in _each(missing, make, "signals"):
+    for row in each(missing, make, "prepare: signals"):
         if row["error"]:
             _say_failed(row, failed)
 
@@ -214,7 +214,7 @@ def _make_feature(feature: Feature, store: Store, plan: Plan, used: dict[str, Sp
 
         return guarded(task, f"{feature.name} of {', '.join(stimuli)}"[:60], store.root / "failed")
 
-    for row in _each(tasks, make, f"{feature.name} of {len(missing)} stimuli"):
+    for row in each(tasks, make, f"prepare: {feature.name} of {len(missing)} stimuli"):
         if row["error"]:
             raise InputError(f"feature {feature.name}: {row['error']}")
     train = {key: plan.stimuli[key] for key, split in used.items() if split == "train"}
@@ -233,7 +233,7 @@ def _make_feature(feature: Feature, store: Store, plan: Plan, used: dict[str, Sp
     }
 
 
-def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
+def each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, Any]], title: str) -> Iterator[dict[str, Any]]:
     """Run ``function`` on every task with Ray Data, one block each; rows come as they finish."""
     if not tasks:
         return
@@ -246,7 +246,7 @@ def _each(tasks: Sequence[Any], function: Callable[[dict[str, Any]], dict[str, A
     context.print_on_execution_start = False
     items = [{"task": pickle.dumps(task)} for task in tasks]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map(function)
-    columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         yield from progress.track(dataset.iter_rows(), total=len(items), description=title)
 

@@ -32,12 +32,7 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
     import mne
 
     with mne.utils.use_log_level("error"):
-        picks = mne.pick_types(raw.info, meg=True, eeg=False, ref_meg=False, exclude=())
-        if len(picks) == 0:
-            picks = mne.pick_types(raw.info, meg=False, eeg=True, exclude=())
-        if len(picks) == 0:
-            raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
-        raw = raw.copy().pick(picks).load_data()
+        raw = raw.copy().pick(brain_channels(raw)).load_data()
         finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
         if not all(finite):
             bad = [name for name, good in zip(raw.ch_names, finite, strict=True) if not good]
@@ -49,6 +44,22 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
         positions, known = sensor_positions(raw.info)
     good = np.array([name not in raw.info["bads"] for name in raw.ch_names], dtype=np.bool_)
     return Signal(raw.get_data().T, list(raw.ch_names), positions, known & good)
+
+
+def brain_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
+    """Which channels are MEG, or EEG where there is no MEG.
+
+    Raises:
+        InputError: if there are none.
+    """
+    import mne
+
+    picks: np.ndarray = mne.pick_types(raw.info, meg=True, eeg=False, ref_meg=False, exclude=())
+    if len(picks) == 0:
+        picks = mne.pick_types(raw.info, meg=False, eeg=True, exclude=())
+    if len(picks) == 0:
+        raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
+    return picks
 
 
 def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
