@@ -128,6 +128,9 @@ def test_marks_that_fit_no_clock_are_refused(tmp_path: Path) -> None:
     jumping = [f"{s + s % 3 / 10}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 100, 5)]
     with refused("line 2", r"only \d+ of 20 marks lie within 20 ms of one line, 80% must"):
         heard(dataset(tmp_path, with_words(jumping), HEADER), {"time_column": "second"})
+    ticks = ["0.5\t0\tsound\taudio/700s.wav\tn/a\tn/a", *(f"{s}\t0\ttick\tn/a\tn/a\tn/a" for s in range(1, 60))]
+    with refused("line 2", "only 0 of 59 ticks come a whole number of 1 s after the sound's row"):
+        heard(dataset(tmp_path, with_words(ticks), HEADER), {"tick": "tick"})
     beyond = ["1\t0\tsound\taudio/10s.wav\tn/a\t10.5"]
     with refused("line 2", "second is 10.5 s, but .*10s.wav lasts 10.000 s"):
         heard(dataset(tmp_path, with_words(beyond), HEADER), {"time_column": "second"})

@@ -165,7 +165,11 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     if not 0 <= first < length:
         raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
     start = playback.marks[0][1]
-    marks = playback.marks + [(first + at, onset) for at, onset in tick_times(start, playback.ticks, settings.tick_s)]
+    beats = tick_times(start, playback.ticks, settings.tick_s)
+    if len(beats) < len(playback.ticks) / 2:
+        told = f"{len(beats)} of {len(playback.ticks)} ticks come a whole number of {settings.tick_s:g} s after the sound's row"
+        raise row.error(f"{path.name}: only {told}")
+    marks = playback.marks + [(first + at, onset) for at, onset in beats]
     if len(marks) == 1:
         marks = marks + playback.words
     try:
