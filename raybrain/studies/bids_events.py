@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,11 +38,13 @@ class SoundRows(Config):
 class WordRows(Config):
     """Where words, phonemes and sentences are found; empty tiers stand for those with a common name.
 
+    Places in a sentence count from 0, or from 1 if there is no 0.
     ``start_s`` is added to the times of words and phonemes. Without a sentence column, tier or word_index, a sentence ends
     at a pause of ``pause_s`` (None: never) and with its sound.
     """
 
     sentence_column: str = "sequence_id"
+    index_column: str = "word_index"
     word_tier: str = ""
     phoneme_tier: str = ""
     sentence_tier: str = ""
@@ -63,11 +66,10 @@ class _Playback:
 
     row: Row
     path: Path
-    first_s: float
+    duration: float | None
     marks: list[tuple[float, float]]
     ticks: list[float] = field(default_factory=list)
     words: list[tuple[float, float]] = field(default_factory=list)
-    rows: int = 1
 
 
 @dataclass
@@ -130,8 +132,10 @@ def _playbacks(
 ) -> tuple[list[_Playback], list[tuple[Row, float]]]:
     """The sounds with their marks, and each row with its onset; a row without one has that of the row above.
 
-    A sound row goes on with the sound before it if it names the same file at a later second.
+    A sound row goes on with the sound before it if it names the same file at a later second. In a table without sound rows,
+    words that name a file and a second of it stand for them.
     """
+    named = ("sound",) if "sound" in kinds else ("word", "phoneme")
     found: list[_Playback] = []
     onsets: list[float] = []
     for row, kind in zip(rows, kinds, strict=True):
@@ -144,13 +148,14 @@ def _playbacks(
     for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
         row, kind, onset = rows[number], kinds[number], onsets[number]
         second = row.number(sounds.time_column) if sounds.time_column and kind in ("sound", "word", "phoneme") else None
-        if kind == "sound":
+        if kind == "sound" or (kind in named and second is not None and row.text("onset") and row.text(sounds.column)):
             path = _stimulus(root, row, sounds.column)
-            if found and second is not None and found[-1].path == path and second > found[-1].marks[-1][0]:
+            last = found[-1].marks[-1][0] if found and found[-1].path == path else math.inf
+            if second is not None and (second > last or (second == last and kind != "sound")):
                 found[-1].marks.append((second, onset))
-                found[-1].rows += 1
+                found[-1].duration = None
             else:
-                found.append(_Playback(row, path, second or 0.0, [(second or 0.0, onset)]))
+                found.append(_Playback(row, path, row.duration if kind == "sound" else None, [(second or 0.0, onset)]))
         elif kind == "tick" and found:
             found[-1].ticks.append(onset)
         elif second is not None and found and row.text("onset"):
@@ -160,11 +165,11 @@ def _playbacks(
 
 def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Sound:
     """The stretch that was heard, by the clock that fits its marks. Words mark moments where nothing else does."""
-    row, path, first = playback.row, playback.path, playback.first_s
+    row, path = playback.row, playback.path
+    first, start = playback.marks[0]
     length = _length(path, row)
     if not 0 <= first < length:
         raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
-    start = playback.marks[0][1]
     beats = tick_times(start, playback.ticks, settings.tick_s)
     if len(beats) < len(playback.ticks) / 2:
         told = f"{len(beats)} of {len(playback.ticks)} ticks come a whole number of {settings.tick_s:g} s after the sound's row"
@@ -184,8 +189,7 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     left = (length - first) / clock.speed
     if left <= 0:
         raise row.error(f"{path} ends before the recording begins")
-    given = row.duration if playback.rows == 1 else None
-    duration = min(given, left) if given else left
+    duration = min(playback.duration or left, left)
     return Sound(start=begins, duration=duration, filepath=str(path), offset=first, speed=clock.speed)
 
 
@@ -235,9 +239,9 @@ def _word(row: Row) -> str:
 
 
 def _said(row: Row, start: float, words: WordRows) -> _Said:
-    index = row.number("word_index")
+    index = row.number(words.index_column) if words.index_column else None
     if index is not None and (index < 0 or index != int(index)):
-        raise row.error(f"word_index is {index:g}, not a whole number from 0")
+        raise row.error(f"{words.index_column} is {index:g}, not a whole number from 0")
     return _Said(
         start=start,
         duration=row.duration or 0.0,
@@ -283,15 +287,16 @@ def _words(said: Sequence[_Said], heard: Sequence[Sound], pause_s: float | None)
     A sentence ends where the next one is named or word_index falls; where there is neither name nor index, with its sound
     and at a pause.
     """
+    base = 1 if min((one.index for one in said if one.index is not None), default=0) == 1 else 0
     sentences: list[list[tuple[_Said, int]]] = []
     before: tuple[object, int, float] | None = None
     for one in sorted(said, key=lambda one: one.start):
         bare = not one.sentence and one.index is None
         key: object = _playing(heard, one.start) if bare else one.sentence
         paused = bare and pause_s is not None and before is not None and one.start - before[2] >= pause_s
-        if before is None or paused or key != before[0] or (one.index is not None and one.index <= before[1]):
+        if before is None or paused or key != before[0] or (one.index is not None and one.index - base <= before[1]):
             sentences.append([])
-        index = len(sentences[-1]) if one.index is None else one.index
+        index = len(sentences[-1]) if one.index is None else one.index - base
         sentences[-1].append((one, index))
         before = key, index, one.start + (one.duration or WORD_S)
     return [
