@@ -185,6 +185,8 @@ def test_shifts(tmp_path: Path) -> None:
     assert [event.start for event in late] == [2.5, 3.25]
     early = only(Sound, heard(file, shift_s=-3.0))[0]  # what was heard before the recording began is left out
     assert (early.start, early.offset, early.duration) == (0.0, 1.0, 9.0)
+    with refused("line 2", "10s.wav ends before the recording begins"):
+        heard(file, shift_s=-13.0)
 
 
 # dicts

@@ -37,7 +37,7 @@ from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_events import Heard, SoundRows, WordRows, read_events
+from raybrain.studies.bids_events import Reading, SoundRows, WordRows, read_events
 
 if TYPE_CHECKING:
     import mne
@@ -133,7 +133,7 @@ class Bids(Study, name="bids", shorthand="path"):
         """Marks that do not fit the clock of their sound."""
         return self._heard(root, recording).remarks
 
-    def _heard(self, root: Path, recording: Recording) -> Heard:
+    def _heard(self, root: Path, recording: Recording) -> Reading:
         file = _events_file(root, recording)
         if file is None:
             wanted = _path(root, recording).copy().update(suffix="events", extension=".tsv", split=None).fpath

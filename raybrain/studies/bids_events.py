@@ -53,7 +53,7 @@ class WordRows(Config):
 
 
 @dataclass
-class Heard:
+class Reading:
     """The events of a recording, sorted by start, and what is odd about them."""
 
     events: list[Event]
@@ -85,7 +85,7 @@ class _Said:
     uid: str = ""
 
 
-def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Heard:
+def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Reading:
     """The events of ``file``, with ``shift_s`` added to all onsets.
 
     Raises:
@@ -94,9 +94,14 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
     rows = read_rows(file)
     kinds = [_kind(row, sounds) for row in rows]
     remarks: list[str] = []
-    playbacks, times = _playbacks(root, rows, kinds, sounds, shift_s)
+    onsets = _onsets(rows, kinds, sounds, shift_s)
+    playbacks = _playbacks(root, rows, kinds, onsets, sounds)
     heard = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
-    timed = [(_time(row, at, heard, sounds) + words.start_s, row, kind) for (row, at), kind in zip(times, kinds, strict=True)]
+    timed = [
+        (_time(row, onset, heard, sounds) + words.start_s, row, kind)
+        for row, onset, kind in zip(rows, onsets, kinds, strict=True)
+        if kind in ("word", "phoneme")
+    ]
     said = [_said(row, start, words) for start, row, kind in timed if kind == "word" and _word(row)]
     phonemes = [
         Phoneme(start=start, duration=row.duration or 0.0, phoneme=row.text("phoneme") or row.text("value"))
@@ -112,7 +117,7 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
         told = ", ".join(f"{count} {kind}" for kind, count in Counter(kind or "n/a" for kind in kinds).most_common(5)) or "none"
         raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {told}); {WANTED}")
     events = [*heard, *_words(said, heard, words.pause_s), *phonemes]
-    return Heard(sorted(events, key=lambda event: event.start), remarks)
+    return Reading(sorted(events, key=lambda event: event.start), remarks)
 
 
 def _kind(row: Row, sounds: SoundRows) -> str:
@@ -127,28 +132,40 @@ def _kind(row: Row, sounds: SoundRows) -> str:
     return "sound" if row.text(sounds.column) else named
 
 
+def _second(row: Row, sounds: SoundRows) -> float | None:
+    """The second of the sound that a row gives, if it gives one."""
+    return row.number(sounds.time_column) if sounds.time_column else None
+
+
+def _onsets(rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float) -> list[float]:
+    """The onset of each row; one that gives the second of its sound, or does not matter, may have that of the row above."""
+    onsets: list[float] = []
+    for row, kind in zip(rows, kinds, strict=True):
+        onset = row.number("onset")
+        if onset is None and (kind == "sound" or (kind in ("word", "phoneme") and _second(row, sounds) is None)):
+            raise row.error("onset is n/a; sounds, words and phonemes need one, in seconds")
+        onsets.append(onset + shift_s if onset is not None else onsets[-1] if onsets else 0.0)
+    return onsets
+
+
 def _playbacks(
-    root: Path, rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float
-) -> tuple[list[_Playback], list[tuple[Row, float]]]:
-    """The sounds with their marks, and each row with its onset; a row without one has that of the row above.
+    root: Path, rows: Sequence[Row], kinds: Sequence[str], onsets: Sequence[float], sounds: SoundRows
+) -> list[_Playback]:
+    """The sounds with their marks.
 
     A sound row goes on with the sound before it if it names the same file at a later second. In a table without sound rows,
     words that name a file and a second of it stand for them.
     """
-    named = ("sound",) if "sound" in kinds else ("word", "phoneme")
     found: list[_Playback] = []
-    onsets: list[float] = []
-    for row, kind in zip(rows, kinds, strict=True):
-        onset = row.number("onset")
-        second = row.number(sounds.time_column) if sounds.time_column else None
-        needed = kind == "sound" or (kind in ("word", "phoneme") and second is None)
-        if onset is None and needed:
-            raise row.error("onset is n/a; sounds, words and phonemes need one, in seconds")
-        onsets.append(onset + shift_s if onset is not None else onsets[-1] if onsets else 0.0)
+    stand_in = () if "sound" in kinds else ("word", "phoneme")
     for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
         row, kind, onset = rows[number], kinds[number], onsets[number]
-        second = row.number(sounds.time_column) if sounds.time_column and kind in ("sound", "word", "phoneme") else None
-        if kind == "sound" or (kind in named and second is not None and row.text("onset") and row.text(sounds.column)):
+        if kind == "tick" and found:
+            found[-1].ticks.append(onset)
+        if kind not in ("sound", "word", "phoneme") or not row.text("onset"):
+            continue
+        second = _second(row, sounds)
+        if kind == "sound" or (kind in stand_in and second is not None and row.text(sounds.column)):
             path = _stimulus(root, row, sounds.column)
             last = found[-1].marks[-1][0] if found and found[-1].path == path else math.inf
             if second is not None and (second > last or (second == last and kind != "sound")):
@@ -156,11 +173,9 @@ def _playbacks(
                 found[-1].duration = None
             else:
                 found.append(_Playback(row, path, row.duration if kind == "sound" else None, [(second or 0.0, onset)]))
-        elif kind == "tick" and found:
-            found[-1].ticks.append(onset)
-        elif second is not None and found and row.text("onset"):
+        elif second is not None and found:
             found[-1].words.append((second, onset))
-    return found, list(zip(rows, onsets, strict=True))
+    return found
 
 
 def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Sound:
@@ -184,18 +199,18 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     if clock.off:
         remarks.append(f"{clock.off} of {clock.marks} marks of {path.name} at {start:.1f} s are off and were left out")
     begins = clock.heard(first)
-    if begins < 0:  # it began before the recording did
-        first, begins = first - begins * clock.speed, 0.0
     left = (length - first) / clock.speed
-    if left <= 0:
-        raise row.error(f"{path} ends before the recording begins")
-    duration = min(playback.duration or left, left)
-    return Sound(start=begins, duration=duration, filepath=str(path), offset=first, speed=clock.speed)
+    ends = begins + min(playback.duration or left, left)
+    if ends <= 0:
+        raise row.error(f"the sound {path} ends before the recording begins")
+    heard = max(begins, 0.0)  # it may have begun before the recording did
+    offset = first + (heard - begins) * clock.speed
+    return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed)
 
 
 def _time(row: Row, onset: float, heard: Sequence[Sound], sounds: SoundRows) -> float:
     """When a row's event starts: by the clock of its sound if it gives the second of the sound, else at its onset."""
-    second = row.number(sounds.time_column) if sounds.time_column else None
+    second = _second(row, sounds)
     around = {_playing(heard, onset), _playing(heard, onset + CLOSE_S)} - {-1}
     if second is None or not around:
         return onset
