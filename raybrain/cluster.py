@@ -15,7 +15,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from raybrain.config import Config, InputError
+from raybrain.config import Config, InputError, plugin_files
 
 # Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
@@ -107,7 +107,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     theirs = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
     common = {
-        "runtime_env": {"env_vars": WORKER_ENVIRONMENT | theirs},
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT | theirs | _plugin_environment()},
         "logging_level": "error",
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
@@ -132,6 +132,14 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _plugin_environment() -> dict[str, str]:
+    """What a worker needs to find the user's plug-ins, wherever it runs: on several nodes they must be on shared storage."""
+    files = plugin_files()
+    folders = dict.fromkeys(str(file.parent) for file in files)
+    path = os.pathsep.join([*folders, "${PYTHONPATH}"])  # Ray fills in the node's own
+    return {"RAYBRAIN_PLUGINS": os.pathsep.join(map(str, files)), "PYTHONPATH": path} if files else {}
 
 
 def _remove_orphans() -> None:

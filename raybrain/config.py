@@ -17,9 +17,11 @@ import itertools
 import json
 import os
 import pkgutil
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, model_validator
@@ -50,8 +52,8 @@ class Choice(Config):
     >>> Shape.parse("circle:2")
     Circle(radius=2.0)
 
-    Kinds are found by being there: every module beside the family's ``base.py``, and every entry point in the group
-    named like that package, is imported when a kind is looked up.
+    Kinds are found by being there: every module beside the family's ``base.py``, every entry point in the group named like
+    that package, and every file in $RAYBRAIN_PLUGINS is imported when a kind is looked up.
     """
 
     name: ClassVar[str] = ""
@@ -80,6 +82,8 @@ class Choice(Config):
                 importlib.import_module(f"{package}.{found.name}")
         for entry in entry_points(group=package if module == "base" else family.__module__):
             entry.load()
+        for file in plugin_files():
+            _import_plugin(file)
         return dict(sorted(cls._kinds.items()))
 
     @classmethod
@@ -119,6 +123,23 @@ class Choice(Config):
             if kind is not cls:
                 return kind.model_validate(value)
         return handler(value)
+
+
+def plugin_files() -> list[Path]:
+    """The Python files that $RAYBRAIN_PLUGINS names, with kinds of the user's own."""
+    named = os.environ.get("RAYBRAIN_PLUGINS", "").split(os.pathsep)
+    return [Path(name).expanduser().absolute() for name in named if name]
+
+
+def _import_plugin(file: Path) -> None:
+    """Import a file by its name, so that other processes with its folder in PYTHONPATH find what it defines."""
+    if not file.is_file():
+        raise InputError(f"no plug-in {file}; $RAYBRAIN_PLUGINS names Python files, with {os.pathsep!r} between them")
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    module = importlib.import_module(file.stem)
+    if Path(module.__file__ or "").resolve() != file.resolve():
+        raise InputError(f"the plug-in {file} has the name of another module, {module.__file__}; give the file another name")
 
 
 def hint(found: str, allowed: Iterable[str]) -> str:

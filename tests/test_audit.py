@@ -1,9 +1,10 @@
 """No sentence and no stretch of audio stands in two splits, and what is heard is known by its content, over all studies."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import soundfile
 
 from raybrain.config import InputError
 from raybrain.events import Block, Event, Sound, Split, SplitConfig, Word, cut_sounds
+from raybrain.experiment import recipe
 from raybrain.features.audio import read
 from raybrain.prepare.audit import SHARED_S, Stretch, audit_audio, same_audio
 from raybrain.prepare.stimuli import Heard, Plan, make_plan
 from raybrain.recording import Recording
-from raybrain.store import file_digest
+from raybrain.store import MANIFEST, file_digest, write_json
+from tests.conftest import Ended
 
 # the map from a sound file to the recording
 
@@ -146,6 +149,16 @@ def test_the_sweep_finds_what_comparing_all_pairs_finds(seed: int) -> None:
     splits: dict[str, Split] = {name: rng.choice(["train", "valid", "test"]) for name in names}
     crossing = any(splits[one] != splits[other] for one, other in pairs)
     assert bool(audit_audio(stretches, splits, {"x": "x", "y": "y"})) == crossing
+
+
+def test_what_the_audit_found_is_shown(raybrain: Callable[..., Ended], tmp_path: Path) -> None:
+    store = tmp_path / "stores" / recipe("quickstart").data.brain_signature
+    manifest: dict[str, Any] = {key: {} for key in MANIFEST} | {"sentences_in_two_splits": [], "audio_in_two_splits": []}
+    command = ["show", "quickstart", "--home", str(tmp_path)]
+    write_json(store / "manifest.json", manifest)
+    assert "splits share no sentence and no stretch of audio" in raybrain(*command).out
+    write_json(store / "manifest.json", manifest | {"audio_in_two_splits": ["a.wav 1.0-2.0 s (test, train)"]})
+    assert "1 stretches of audio stand in two splits (a.wav 1.0-2.0 s (test, train))" in raybrain(*command).out
 
 
 def groups(names: str, pairs: Iterable[tuple[str, str]]) -> set[frozenset[str]]:

@@ -121,6 +121,28 @@ def test_words_mark_moments_where_nothing_else_does(tmp_path: Path) -> None:
     assert only(Word, events)[-1].start == pytest.approx(at(695), abs=2e-3)
 
 
+def test_words_alone_name_the_sound_and_its_seconds(tmp_path: Path) -> None:
+    """A table of words, as many are: the sound's name, the second of it, and the place in the sentence, from 1."""
+    rows = [f"{at(s)}\t0.3\tn/a\taudio/700s.wav\tw{s}\t{s}\t{s // 9}\t{s % 9 // 3 + 1}" for s in range(9, 684, 3)]
+    file = dataset(tmp_path, rows, f"{HEADER}\tphrase\tplace")
+    with refused("no sounds"):
+        heard(file)
+    events = heard(file, {"time_column": "second"}, {"sentence_column": "phrase", "index_column": "place"})
+    sound = only(Sound, events)[0]
+    assert (sound.start, sound.offset, sound.offset_stop) == pytest.approx((at(9), 9.0, 700.0), abs=1e-3)
+    assert [word[2:] for word in said(events)[:4]] == [
+        (0, "w9 w12 w15"),
+        (1, "w9 w12 w15"),
+        (2, "w9 w12 w15"),
+        (0, "w18 w21 w24"),
+    ]
+
+
+def test_one_file_twice_is_two_sounds(tmp_path: Path) -> None:
+    rows = [f"{s}\t0\tsound\taudio/10s.wav\tn/a\t0" for s in (5, 50)] + ["51\t0.2\tword\tn/a\thello\t1"]
+    assert [sound.start for sound in only(Sound, heard(dataset(tmp_path, rows, HEADER), {"time_column": "second"}))] == [5, 50]
+
+
 def test_marks_that_fit_no_clock_are_refused(tmp_path: Path) -> None:
     rows = [f"{s * 1.3}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 100, 5)]
     with refused("line 2", "20 marks say that a second of the sound lasts 1.3000 s"):
@@ -128,6 +150,9 @@ def test_marks_that_fit_no_clock_are_refused(tmp_path: Path) -> None:
     jumping = [f"{s + s % 3 / 10}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 100, 5)]
     with refused("line 2", r"only \d+ of 20 marks lie within 20 ms of one line, 80% must"):
         heard(dataset(tmp_path, with_words(jumping), HEADER), {"time_column": "second"})
+    ticks = ["0.5\t0\tsound\taudio/700s.wav\tn/a\tn/a", *(f"{s}\t0\ttick\tn/a\tn/a\tn/a" for s in range(1, 60))]
+    with refused("line 2", "only 0 of 59 ticks come a whole number of 1 s after the sound's row"):
+        heard(dataset(tmp_path, with_words(ticks), HEADER), {"tick": "tick"})
     beyond = ["1\t0\tsound\taudio/10s.wav\tn/a\t10.5"]
     with refused("line 2", "second is 10.5 s, but .*10s.wav lasts 10.000 s"):
         heard(dataset(tmp_path, with_words(beyond), HEADER), {"time_column": "second"})
@@ -160,6 +185,8 @@ def test_shifts(tmp_path: Path) -> None:
     assert [event.start for event in late] == [2.5, 3.25]
     early = only(Sound, heard(file, shift_s=-3.0))[0]  # what was heard before the recording began is left out
     assert (early.start, early.offset, early.duration) == (0.0, 1.0, 9.0)
+    with refused("line 2", "10s.wav ends before the recording begins"):
+        heard(file, shift_s=-13.0)
 
 
 # dicts

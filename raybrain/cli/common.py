@@ -90,7 +90,7 @@ def prepare_data(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
         err=True,
     )
     for leak in split_leaks(prepared.store.manifest):
-        typer.echo(f"warning: {leak}; data.splits.mode=clean keeps them apart", err=True)
+        typer.echo(f"warning: {leak}; data.splits.mode=clean keeps each on one side", err=True)
     return prepared
 
 

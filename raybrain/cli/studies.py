@@ -1,15 +1,17 @@
-"""Commands for studies: fetch."""
+"""Commands for studies: fetch, check."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raybrain.cli.common import Home, Json, app, print_json
+from raybrain.cli.common import Address, Home, Json, Settings, Where, app, changes_of, console, make_cluster, print_json
 
 if TYPE_CHECKING:
     from raybrain.download.run import Download
+    from raybrain.prepare.check import Report
+    from raybrain.studies.base import Study
 
 studies = typer.Typer(name="studies", help="Download studies, and look at them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(studies)
@@ -67,3 +69,58 @@ def _show_survey(download: "Download") -> dict[str, Any]:
     own, free = download.own(), free_bytes(download.folder)
     typer.echo(f"{download.folder}: {amount(free)} free{'; your own copy, nothing is downloaded' if own else ''}")
     return {"study": download.study, "folder": str(download.folder), "free_bytes": free, "own": own, "hosts": hosts}
+
+
+@studies.command()
+def check(
+    study: StudyName,
+    settings: Settings = None,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Read every recording's header and events; say what is missing, short or odd, and exit 1 if anything is."""
+    from raybrain.config import override
+    from raybrain.prepare import check as checking
+    from raybrain.report.tables import check_table
+    from raybrain.studies.base import Study
+
+    asked = override(Study.parse(study), changes_of(settings))
+    report = checking.run(asked, make_cluster(home, where, address=address))
+    found = _told(asked, report)
+    console().print(check_table(f"{asked.name} in {report.root}", found["recordings"]))
+    typer.echo(", ".join(f"{value:g} {key}" for key, value in found["totals"].items()))
+    if report.plan:
+        typer.echo("splits: " + ", ".join(f"{count} {split}" for split, count in found["blocks"].items()) + " blocks")
+    for leak in [*found["sentences_in_two_splits"], *found["audio_in_two_splits"]]:
+        typer.echo(f"in two splits: {leak}")
+    for problem in report.problems:
+        typer.echo(f"problem: {problem}")
+    typer.echo(f"{report.wrong} problems" if report.wrong else "nothing is wrong")
+    print_json(as_json, found)
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+def _told(study: "Study", report: "Report") -> dict[str, Any]:
+    """The whole report as plain data."""
+    from collections import Counter
+
+    rows = [asdict(looked) for looked in report.recordings]
+    plan = report.plan
+    blocks = Counter(block.split for story in plan.blocks.values() for block in story) if plan else Counter()
+    totals = {"recordings": len(rows), "hours": round(sum(row["seconds"] for row in rows) / 3600, 3)}
+    totals |= {name: sum(row[name] for row in rows) for name in ("sounds", "words", "sentences", "phonemes")}
+    return {
+        "study": study.name,
+        "root": str(report.root),
+        "facts": {**asdict(study.facts), "excluded": dict(study.facts.excluded)},
+        "recordings": rows,
+        "problems": report.problems,
+        "totals": totals | ({"stimuli": len(plan.stimuli)} if plan else {}),
+        "blocks": dict(sorted(blocks.items())),
+        "sentences_in_two_splits": plan.sentences_in_two_splits if plan else [],
+        "audio_in_two_splits": plan.audio_in_two_splits if plan else [],
+        "wrong": report.wrong,
+    }

@@ -61,7 +61,7 @@ def each(
         compute = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1)
         limits = {"max_restarts": RETRIES * len(items), "max_task_retries": RETRIES}
         dataset = dataset.map(Resident, fn_constructor_args=(function,), compute=compute, **pool.resources, **limits)
-    columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=total or len(items))
         try:

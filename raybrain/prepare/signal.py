@@ -37,15 +37,11 @@ def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
     import mne
 
     with mne.utils.use_log_level("error"):
-        picks = mne.pick_types(raw.info, meg=True, eeg=False, ref_meg=False, exclude=())
-        if len(picks) == 0:
-            picks = mne.pick_types(raw.info, meg=False, eeg=True, exclude=())
-        if len(picks) == 0:
-            raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
+        names = [raw.ch_names[pick] for pick in brain_channels(raw)]
         if config.sensors is not None:
-            drawn = drawn_sensors([raw.ch_names[pick] for pick in picks], config.sensors)
-            picks = [pick for pick in picks if raw.ch_names[pick] in drawn]
-        raw = raw.copy().pick(picks).load_data()
+            drawn = drawn_sensors(names, config.sensors)
+            names = [name for name in names if name in drawn]
+        raw = raw.copy().pick(names).load_data()
         finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
         if not all(finite):
             bad = [name for name, good in zip(raw.ch_names, finite, strict=True) if not good]
@@ -68,6 +64,22 @@ def drawn_sensors(names: list[str], count: int) -> set[str]:
     if len(names) < count:
         raise InputError(f"data.signal.sensors={count}, but there are {len(names)}; type {len(names)} or less")
     return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
+
+
+def brain_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
+    """Which channels are MEG, or EEG where there is no MEG.
+
+    Raises:
+        InputError: if there are none.
+    """
+    import mne
+
+    picks: np.ndarray = mne.pick_types(raw.info, meg=True, eeg=False, ref_meg=False, exclude=())
+    if len(picks) == 0:
+        picks = mne.pick_types(raw.info, meg=False, eeg=True, exclude=())
+    if len(picks) == 0:
+        raise InputError(f"no MEG or EEG channels among {', '.join(sorted(set(raw.get_channel_types())))}")
+    return picks
 
 
 def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ start of the acquisition instead: ``first_samp`` is then taken off. Rows that ma
   ``stim_file`` (``sounds.column``) and lies in ``stimuli/`` or is relative to the dataset. A sound lasts to the end of its
   file at most, and if its duration is n/a or 0.
 - words: a ``word``, or ``trial_type`` "word" with the word in ``value``. ``sequence_id`` (``words.sentence_column``) names
-  the sentence and ``word_index`` the place in it, from 0. ``sequence_uid`` and ``sequence`` (the sentence's text) are used
-  if there.
+  the sentence and ``word_index`` (``words.index_column``) the place in it, from 0 or 1. ``sequence_uid`` and ``sequence``
+  (the sentence's text) are used if there.
 - phonemes: ``trial_type`` "phoneme", with the phoneme in ``phoneme`` or ``value``.
 
 ``trial_type`` may hold a dict of plain values, whose keys then count as columns and whose ``kind`` as the trial_type.
@@ -20,7 +20,7 @@ column; else of a TextGrid's sentence tier; else one ends where ``word_index`` f
 
 A player's clock drifts against that of the recorder. Where rows give seconds of the sound (``sounds.time_column``), or come
 at a beat (``sounds.tick``), offset and drift of each sound are fitted, and words that give seconds of their sound are placed
-by that map.
+by that map. Such words may stand for sound rows where there are none.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_events import Heard, SoundRows, WordRows, read_events
+from raybrain.studies.bids_events import Reading, SoundRows, WordRows, read_events
 
 if TYPE_CHECKING:
     import mne
@@ -133,7 +133,7 @@ class Bids(Study, name="bids", shorthand="path"):
         """Marks that do not fit the clock of their sound."""
         return self._heard(root, recording).remarks
 
-    def _heard(self, root: Path, recording: Recording) -> Heard:
+    def _heard(self, root: Path, recording: Recording) -> Reading:
         file = _events_file(root, recording)
         if file is None:
             wanted = _path(root, recording).copy().update(suffix="events", extension=".tsv", split=None).fpath

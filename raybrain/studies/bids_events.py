@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,11 +38,13 @@ class SoundRows(Config):
 class WordRows(Config):
     """Where words, phonemes and sentences are found; empty tiers stand for those with a common name.
 
+    Places in a sentence count from 0, or from 1 if there is no 0.
     ``start_s`` is added to the times of words and phonemes. Without a sentence column, tier or word_index, a sentence ends
     at a pause of ``pause_s`` (None: never) and with its sound.
     """
 
     sentence_column: str = "sequence_id"
+    index_column: str = "word_index"
     word_tier: str = ""
     phoneme_tier: str = ""
     sentence_tier: str = ""
@@ -50,7 +53,7 @@ class WordRows(Config):
 
 
 @dataclass
-class Heard:
+class Reading:
     """The events of a recording, sorted by start, and what is odd about them."""
 
     events: list[Event]
@@ -63,11 +66,10 @@ class _Playback:
 
     row: Row
     path: Path
-    first_s: float
+    duration: float | None
     marks: list[tuple[float, float]]
     ticks: list[float] = field(default_factory=list)
     words: list[tuple[float, float]] = field(default_factory=list)
-    rows: int = 1
 
 
 @dataclass
@@ -83,7 +85,7 @@ class _Said:
     uid: str = ""
 
 
-def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Heard:
+def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Reading:
     """The events of ``file``, with ``shift_s`` added to all onsets.
 
     Raises:
@@ -92,9 +94,14 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
     rows = read_rows(file)
     kinds = [_kind(row, sounds) for row in rows]
     remarks: list[str] = []
-    playbacks, times = _playbacks(root, rows, kinds, sounds, shift_s)
+    onsets = _onsets(rows, kinds, sounds, shift_s)
+    playbacks = _playbacks(root, rows, kinds, onsets, sounds)
     heard = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
-    timed = [(_time(row, at, heard, sounds) + words.start_s, row, kind) for (row, at), kind in zip(times, kinds, strict=True)]
+    timed = [
+        (_time(row, onset, heard, sounds) + words.start_s, row, kind)
+        for row, onset, kind in zip(rows, onsets, kinds, strict=True)
+        if kind in ("word", "phoneme")
+    ]
     said = [_said(row, start, words) for start, row, kind in timed if kind == "word" and _word(row)]
     phonemes = [
         Phoneme(start=start, duration=row.duration or 0.0, phoneme=row.text("phoneme") or row.text("value"))
@@ -110,7 +117,7 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
         told = ", ".join(f"{count} {kind}" for kind, count in Counter(kind or "n/a" for kind in kinds).most_common(5)) or "none"
         raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {told}); {WANTED}")
     events = [*heard, *_words(said, heard, words.pause_s), *phonemes]
-    return Heard(sorted(events, key=lambda event: event.start), remarks)
+    return Reading(sorted(events, key=lambda event: event.start), remarks)
 
 
 def _kind(row: Row, sounds: SoundRows) -> str:
@@ -125,47 +132,64 @@ def _kind(row: Row, sounds: SoundRows) -> str:
     return "sound" if row.text(sounds.column) else named
 
 
-def _playbacks(
-    root: Path, rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float
-) -> tuple[list[_Playback], list[tuple[Row, float]]]:
-    """The sounds with their marks, and each row with its onset; a row without one has that of the row above.
+def _second(row: Row, sounds: SoundRows) -> float | None:
+    """The second of the sound that a row gives, if it gives one."""
+    return row.number(sounds.time_column) if sounds.time_column else None
 
-    A sound row goes on with the sound before it if it names the same file at a later second.
-    """
-    found: list[_Playback] = []
+
+def _onsets(rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float) -> list[float]:
+    """The onset of each row; one that gives the second of its sound, or does not matter, may have that of the row above."""
     onsets: list[float] = []
     for row, kind in zip(rows, kinds, strict=True):
         onset = row.number("onset")
-        second = row.number(sounds.time_column) if sounds.time_column else None
-        needed = kind == "sound" or (kind in ("word", "phoneme") and second is None)
-        if onset is None and needed:
+        if onset is None and (kind == "sound" or (kind in ("word", "phoneme") and _second(row, sounds) is None)):
             raise row.error("onset is n/a; sounds, words and phonemes need one, in seconds")
         onsets.append(onset + shift_s if onset is not None else onsets[-1] if onsets else 0.0)
+    return onsets
+
+
+def _playbacks(
+    root: Path, rows: Sequence[Row], kinds: Sequence[str], onsets: Sequence[float], sounds: SoundRows
+) -> list[_Playback]:
+    """The sounds with their marks.
+
+    A sound row goes on with the sound before it if it names the same file at a later second. In a table without sound rows,
+    words that name a file and a second of it stand for them.
+    """
+    found: list[_Playback] = []
+    stand_in = () if "sound" in kinds else ("word", "phoneme")
     for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
         row, kind, onset = rows[number], kinds[number], onsets[number]
-        second = row.number(sounds.time_column) if sounds.time_column and kind in ("sound", "word", "phoneme") else None
-        if kind == "sound":
-            path = _stimulus(root, row, sounds.column)
-            if found and second is not None and found[-1].path == path and second > found[-1].marks[-1][0]:
-                found[-1].marks.append((second, onset))
-                found[-1].rows += 1
-            else:
-                found.append(_Playback(row, path, second or 0.0, [(second or 0.0, onset)]))
-        elif kind == "tick" and found:
+        if kind == "tick" and found:
             found[-1].ticks.append(onset)
-        elif second is not None and found and row.text("onset"):
+        if kind not in ("sound", "word", "phoneme") or not row.text("onset"):
+            continue
+        second = _second(row, sounds)
+        if kind == "sound" or (kind in stand_in and second is not None and row.text(sounds.column)):
+            path = _stimulus(root, row, sounds.column)
+            last = found[-1].marks[-1][0] if found and found[-1].path == path else math.inf
+            if second is not None and (second > last or (second == last and kind != "sound")):
+                found[-1].marks.append((second, onset))
+                found[-1].duration = None
+            else:
+                found.append(_Playback(row, path, row.duration if kind == "sound" else None, [(second or 0.0, onset)]))
+        elif second is not None and found:
             found[-1].words.append((second, onset))
-    return found, list(zip(rows, onsets, strict=True))
+    return found
 
 
 def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Sound:
     """The stretch that was heard, by the clock that fits its marks. Words mark moments where nothing else does."""
-    row, path, first = playback.row, playback.path, playback.first_s
+    row, path = playback.row, playback.path
+    first, start = playback.marks[0]
     length = _length(path, row)
     if not 0 <= first < length:
         raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
-    start = playback.marks[0][1]
-    marks = playback.marks + [(first + at, onset) for at, onset in tick_times(start, playback.ticks, settings.tick_s)]
+    beats = tick_times(start, playback.ticks, settings.tick_s)
+    if len(beats) < len(playback.ticks) / 2:
+        told = f"{len(beats)} of {len(playback.ticks)} ticks come a whole number of {settings.tick_s:g} s after the sound's row"
+        raise row.error(f"{path.name}: only {told}")
+    marks = playback.marks + [(first + at, onset) for at, onset in beats]
     if len(marks) == 1:
         marks = marks + playback.words
     try:
@@ -175,19 +199,18 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     if clock.off:
         remarks.append(f"{clock.off} of {clock.marks} marks of {path.name} at {start:.1f} s are off and were left out")
     begins = clock.heard(first)
-    if begins < 0:  # it began before the recording did
-        first, begins = first - begins * clock.speed, 0.0
     left = (length - first) / clock.speed
-    if left <= 0:
-        raise row.error(f"{path} ends before the recording begins")
-    given = row.duration if playback.rows == 1 else None
-    duration = min(given, left) if given else left
-    return Sound(start=begins, duration=duration, filepath=str(path), offset=first, speed=clock.speed)
+    ends = begins + min(playback.duration or left, left)
+    if ends <= 0:
+        raise row.error(f"the sound {path} ends before the recording begins")
+    heard = max(begins, 0.0)  # it may have begun before the recording did
+    offset = first + (heard - begins) * clock.speed
+    return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed)
 
 
 def _time(row: Row, onset: float, heard: Sequence[Sound], sounds: SoundRows) -> float:
     """When a row's event starts: by the clock of its sound if it gives the second of the sound, else at its onset."""
-    second = row.number(sounds.time_column) if sounds.time_column else None
+    second = _second(row, sounds)
     around = {_playing(heard, onset), _playing(heard, onset + CLOSE_S)} - {-1}
     if second is None or not around:
         return onset
@@ -231,9 +254,9 @@ def _word(row: Row) -> str:
 
 
 def _said(row: Row, start: float, words: WordRows) -> _Said:
-    index = row.number("word_index")
+    index = row.number(words.index_column) if words.index_column else None
     if index is not None and (index < 0 or index != int(index)):
-        raise row.error(f"word_index is {index:g}, not a whole number from 0")
+        raise row.error(f"{words.index_column} is {index:g}, not a whole number from 0")
     return _Said(
         start=start,
         duration=row.duration or 0.0,
@@ -279,15 +302,16 @@ def _words(said: Sequence[_Said], heard: Sequence[Sound], pause_s: float | None)
     A sentence ends where the next one is named or word_index falls; where there is neither name nor index, with its sound
     and at a pause.
     """
+    base = 1 if min((one.index for one in said if one.index is not None), default=0) == 1 else 0
     sentences: list[list[tuple[_Said, int]]] = []
     before: tuple[object, int, float] | None = None
     for one in sorted(said, key=lambda one: one.start):
         bare = not one.sentence and one.index is None
         key: object = _playing(heard, one.start) if bare else one.sentence
         paused = bare and pause_s is not None and before is not None and one.start - before[2] >= pause_s
-        if before is None or paused or key != before[0] or (one.index is not None and one.index <= before[1]):
+        if before is None or paused or key != before[0] or (one.index is not None and one.index - base <= before[1]):
             sentences.append([])
-        index = len(sentences[-1]) if one.index is None else one.index
+        index = len(sentences[-1]) if one.index is None else one.index - base
         sentences[-1].append((one, index))
         before = key, index, one.start + (one.duration or WORD_S)
     return [
