@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from raybrain.metrics import TOP
@@ -38,6 +39,22 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
         shown = "" if score is None else (f"{score:.1%}" if "top" in metric else f"{score:.4f}")
         values = [_short(trial["params"].get(key, "")) for key in keys]
         table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"])
+    return table
+
+
+def features_table(features: Sequence[Mapping[str, Any]]) -> Table:
+    """What kinds of features there are and what each takes; the pip line for what is missing stands below what it is."""
+    table = Table(title="features, with their default settings")
+    for name in ("feature", "what", "unit"):
+        table.add_column(name)
+    table.add_column("size", justify="right")
+    table.add_column("Hz", justify="right")
+    table.add_column("needs")
+    for row in features:
+        needs = [*row["needs"], *row["packages"], *(["a model"] if row["model"] else [])]
+        what = f"{row['what']}\n{row['install']}" if row["missing"] else row["what"]
+        size = "?" if row["size"] is None else str(row["size"])
+        table.add_row(row["name"], escape(what), row["unit"], size, f"{row['rate_hz']:g}", ", ".join(needs))
     return table
 
 
