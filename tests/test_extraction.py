@@ -1,5 +1,6 @@
 """Features are extracted once, whoever heard it and whatever is killed; and nothing of the test split is in them."""
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -177,6 +178,25 @@ def test_who_is_at_fault_is_named_and_the_others_are_kept(tmp_path: Path) -> Non
     assert row["uid"] == "C"
     assert row["error"].startswith("MemoryError: out of memory (more in ")
     assert frames.missing("ABC") == ["C"]
+
+
+def test_two_who_extract_the_same_end_with_whole_frames(tmp_path: Path) -> None:
+    """Two stores that are prepared at once share a folder."""
+    stimuli, frames = {f"{n:03d}": said("x" * n) for n in range(1, 60)}, Frames(tmp_path / "some")
+    rows = []
+
+    def extract() -> None:
+        rows.append(extract_some(Batched(), stimuli, frames, "cpu", tmp_path / "log"))
+
+    threads = [threading.Thread(target=extract) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row["count"] for row in rows] == [59] * 3
+    assert frames.missing(stimuli) == []
+    assert [frames.read(key)[0, 0] for key in stimuli] == list(range(1, 60))
+    assert sorted(path.name for path in frames.folder.iterdir()) == [f"{key}.parquet" for key in stimuli]
 
 
 @pytest.mark.parametrize(

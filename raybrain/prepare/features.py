@@ -137,7 +137,7 @@ def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Fram
         row = guarded(partial(some, [key]), key, log)
         if row["error"]:
             return row | {"count": 0}
-    tried.unlink()
+    tried.unlink(missing_ok=True)
     return {"uid": "", "error": "", "count": len(stimuli)}
 
 
