@@ -1,10 +1,11 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from raybrain.batch import Shapes
+from raybrain.batch import FeatureSlice, Shapes
 from raybrain.config import InputError, override
 from raybrain.losses import Contrastive, Loss
 
@@ -21,7 +22,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 def test_kinds() -> None:
-    assert set(Loss.kinds()) >= {"contrastive", "l1", "mse"}
+    assert set(Loss.kinds()) >= {"contrastive", "l1", "mse", "mixed"}
 
 
 def test_contrastive_by_hand(pair: tuple[Tensor, Tensor]) -> None:
@@ -100,3 +101,91 @@ def test_autocast_does_not_make_it_coarse(name: str, pair: tuple[Tensor, Tensor]
     for value, wanted in zip(values, expected, strict=True):
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, wanted)
+
+
+# a quantity of two dimensions, three classes, and a quantity of one
+PARTS = (FeatureSlice("mel", 0, 2), FeatureSlice("phoneme", 2, 5, (0.5, 2.0, 10.0)), FeatureSlice("length", 5, 6))
+MIXED = replace(SHAPES, features=6, slices=PARTS)
+
+
+@pytest.fixture
+def mixed() -> tuple[Tensor, Tensor, Tensor]:
+    """Estimates, candidates and the classes of these."""
+    generator = torch.Generator().manual_seed(0)
+    estimates, candidates = (torch.randn(n, 6, SHAPES.times, generator=generator) for n in (ROWS, CANDIDATES))
+    classes = torch.randint(0, 3, (CANDIDATES, SHAPES.times), generator=generator)
+    candidates[:, 2:5] = torch.eye(3)[classes].transpose(1, 2)
+    return estimates, candidates, classes
+
+
+def test_mixed_by_hand(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Each feature counts the same: squares of quantities, weighted log-probabilities of classes, averaged over time."""
+    estimates, candidates, classes = mixed
+    losses = Loss.parse("mixed").build(MIXED)(estimates, candidates, TARGETS)
+    weights = torch.tensor(PARTS[1].weights)
+    for row, target in enumerate(TARGETS):
+        guess, truth = estimates[row], candidates[target]
+        chosen = torch.log_softmax(guess[2:5], dim=0)[classes[target], torch.arange(SHAPES.times)]
+        expected = (
+            (guess[:2] - truth[:2]).square().mean()
+            - (weights[classes[target]] * chosen).mean()
+            + (guess[5] - truth[5]).square().mean()
+        ) / 3
+        torch.testing.assert_close(losses[row], expected)
+    entropy = nn.CrossEntropyLoss(weights, reduction="sum")(estimates[:, 2:5], classes[TARGETS]) / (ROWS * SHAPES.times)
+    alone = Loss.parse("mixed").build(replace(MIXED, slices=PARTS[1:2]))
+    torch.testing.assert_close(alone(estimates, candidates, TARGETS).mean(), entropy)
+
+
+def test_mixed_of_quantities_is_mse(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    mixed, mse = (
+        Loss.parse("mixed").build(replace(SHAPES, slices=(FeatureSlice("mel", 0, 3),))),
+        Loss.parse("mse").build(SHAPES),
+    )
+    torch.testing.assert_close(mixed(estimates, candidates, TARGETS), mse(estimates, candidates, TARGETS))
+    torch.testing.assert_close(mixed.scores(estimates, candidates), mse.scores(estimates, candidates))
+
+
+def test_mixed_scores_do_not_depend_on_the_zero_of_logits(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Candidates are compared with the probabilities of classes; whoever has them all right finds every candidate."""
+    estimates, candidates, _ = mixed
+    loss = Loss.parse("mixed").build(MIXED)
+    moved = estimates.clone()
+    moved[:, 2:5] += 7
+    torch.testing.assert_close(loss.scores(moved, candidates), loss.scores(estimates, candidates))
+    alone = candidates.clone()
+    alone[:, [0, 1, 5]] = 0
+    sure = alone.clone()
+    sure[:, 2:5] *= 50
+    assert loss.scores(sure, alone).argmax(dim=1).tolist() == list(range(CANDIDATES))
+
+
+def test_mixed_trains_quantities_and_rare_classes(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """A linear map learns all three features from noise that is a mixture of them."""
+    generator = torch.Generator().manual_seed(1)
+    classes = 2 - (torch.rand(60, SHAPES.times, generator=generator) * 20).long().clamp(max=2)  # 90 %, 5 %, 5 %
+    wanted = torch.randn(60, 6, SHAPES.times, generator=generator)
+    wanted[:, 2:5] = torch.eye(3)[classes].transpose(1, 2)
+    brain = torch.einsum("cf,rft->rct", torch.randn(8, 6, generator=generator), wanted)
+    encoder, loss = nn.Conv1d(8, 6, 1), Loss.parse("mixed").build(MIXED)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.1)
+    values = []
+    for _ in range(300):
+        value = loss(encoder(brain), wanted, torch.arange(60)).mean()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    guess = encoder(brain)
+    assert values[-1] < 0.1 * values[0]
+    assert (guess[:, [0, 1, 5]] - wanted[:, [0, 1, 5]]).square().mean() < 0.02
+    for number in range(3):
+        assert (guess[:, 2:5].argmax(dim=1) == classes)[classes == number].float().mean() > 0.95
+    scores = loss.scores(guess, wanted)
+    assert (scores.argmax(dim=1) == torch.arange(60)).float().mean() > 0.95
+
+
+def test_mixed_needs_stored_features() -> None:
+    with pytest.raises(InputError, match="type speech_encoder=stored"):
+        Loss.parse("mixed").build(SHAPES)

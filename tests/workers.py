@@ -46,11 +46,12 @@ CASES: dict[str, dict[str, Any]] = {
     "trained speech side, extra": {"train.contrast_size": 8, "train.extra_negatives": 5, **DEEP},
     "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
     "regression": {"train.contrast_size": 16, "loss": "mse"},
+    "regression and classes": {"train.contrast_size": 16, "loss": "mixed"},
 }
 
 
 def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, dimensions: int = 5) -> Tables:
-    """Signal and features of noise: three recordings of two subjects, two layouts, one feature at another rate."""
+    """Signal and features of noise: three recordings of two subjects, two layouts; quantities at another rate, and classes."""
     make = torch.Generator().manual_seed(0)
     samples, frames, rate = 400, 200, 20.0
     recording = torch.arange(SEGMENTS) % RECORDINGS
@@ -64,6 +65,13 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         begin=torch.ones(SEGMENTS, dtype=torch.long),
         count=frame_count,
     )
+    classes = replace(
+        feature,
+        name="classes",
+        rate_hz=20.0,
+        frames=torch.arange(1 + frames)[:, None].remainder(3).to(dtype),
+        weights=(0.5, 1.0, 2.0),
+    )
     valid = torch.ones(2, CHANNELS, dtype=torch.bool)
     valid[1, -2:] = False
     return Tables(
@@ -76,7 +84,7 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         recording=recording,
         start=start,
         candidate=torch.arange(SEGMENTS),
-        features=[feature],
+        features=[feature, classes] if experiment.loss.name == "mixed" else [feature],
         rows={name: torch.arange(*ends) for name, ends in SPLITS.items()},
         meta={
             "rate_hz": rate,

@@ -39,6 +39,14 @@ def list_(
 
     if what != "all" and what not in KINDS:
         raise InputError(f"nothing called {what!r} to list{hint(what, [*KINDS, 'all'])}")
+    if what == "features":
+        from raybrain.report.catalogue import features
+        from raybrain.report.tables import features_table
+
+        known = features()
+        console().print(features_table(known))
+        print_json(as_json, {"features": known})
+        return
     found = catalogue(list(KINDS) if what == "all" else [what])
     for title, entries in found.items():
         typer.echo(f"{title}")

@@ -21,6 +21,7 @@ from raybrain.prepare.tasks import guarded
 from raybrain.store import Frames, Store, frames_folder
 
 TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech a task extracts: a model's frames are large, and wait for the whole task
+TRIED, DEATHS = ".tried", 2
 RAREST = 10.0  # the largest weight of a class, and one over the smallest
 
 
@@ -86,13 +87,14 @@ def _extract_all(
     def extract(row: dict[str, Any]) -> dict[str, Any]:
         return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log)
 
+    for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run, which somebody may have stopped
+        left.unlink(missing_ok=True)
     tasks = list(_tasks(stimuli, MODEL_TASK_S if feature.model else TASK_S))
     pool = model_pool(cluster) if tasks and feature.model else None
     for row in each(tasks, extract, title, pool=pool, total=len(stimuli)):
         if row["error"]:
-            key = row["uid"].removeprefix(f"{feature.name}-")
-            said = " ".join(word.word for word in stimuli[key].words[:8])
-            raise InputError(f"feature {feature.name} of stimulus {key} ({said or 'no words'}): {row['error']}")
+            said = " ".join(word.word for word in stimuli[row["uid"]].words[:8]) or "no words"
+            raise InputError(f"feature {feature.name} of stimulus {row['uid']} ({said}): {row['error']}")
 
 
 def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str, Stimulus]]:
@@ -111,6 +113,7 @@ def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Fram
     """Extract a feature from some stimuli and write the frames of each as they come; nothing is gathered.
 
     What cannot be done together is tried one by one: it may have been too much at once, and who is at fault is known then.
+    A process that takes over from one that died does so as well, and gives up a stimulus that killed two before it.
 
     Returns:
         A row with ``count`` stimuli; or with the ``error``, in one line, of the one called ``uid``.
@@ -121,13 +124,27 @@ def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Fram
             frames.write(key, _checked(feature, values))
         return {}
 
-    with suppress(Exception):  # whoever is at fault will say so again, alone
-        some(frames.missing(stimuli))  # not those that a process before this one has done, and died
+    tried = log / f"{feature.name}-{min(stimuli)}{TRIED}"  # what this task has tried: a process that dies tells nobody else
+    before = tried.read_text().split() if tried.exists() else []
+    if not before:
+        _note(tried, "all")
+        with suppress(Exception):  # whoever is at fault will say so again, alone
+            some(frames.missing(stimuli))
     for key in frames.missing(stimuli):
-        row = guarded(partial(some, [key]), f"{feature.name}-{key}", log)
+        if before.count(key) == DEATHS:
+            return {"uid": key, "error": f"its process was killed {DEATHS} times, perhaps for want of memory", "count": 0}
+        _note(tried, key)
+        row = guarded(partial(some, [key]), key, log)
         if row["error"]:
             return row | {"count": 0}
+    tried.unlink(missing_ok=True)
     return {"uid": "", "error": "", "count": len(stimuli)}
+
+
+def _note(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
 
 
 def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:

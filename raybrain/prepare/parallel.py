@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Pool
 from raybrain.config import InputError
 
-RETRIES = 2  # of a task whose process died
 console = Console(stderr=True)
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -36,7 +35,8 @@ def each(
         tasks: anything that can be pickled.
         function: from {"task": a pickled task} to a row; a row's ``count`` is how much of ``total`` it has done.
         title: of the progress bar.
-        pool: processes that stay from task to task; None for any.
+        pool: processes that stay from task to task; None for any. A task whose process dies is given to the next one, for
+            ever, so that ``function`` must know when to stop.
         total: what there is to do, if that is not the number of tasks.
 
     Raises:
@@ -59,8 +59,7 @@ def each(
         size = min(pool.size, len(items))
         # one is enough to begin with, where others use the cluster as well
         compute = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1)
-        limits = {"max_restarts": RETRIES * len(items), "max_task_retries": RETRIES}
-        dataset = dataset.map(Resident, fn_constructor_args=(function,), compute=compute, **pool.resources, **limits)
+        dataset = dataset.map(Resident, fn_constructor_args=(function,), compute=compute, **pool.resources)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=total or len(items))
@@ -70,6 +69,6 @@ def each(
                 yield row
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise InputError(
-                f"{title}: a process was killed {RETRIES + 1} times ({type(error).__name__}), perhaps for want of memory; "
+                f"{title}: a process was killed again and again ({type(error).__name__}), perhaps for want of memory; "
                 "what is done is kept, and the same command goes on from there"
             ) from error

@@ -19,6 +19,35 @@ def catalogue(kinds: Sequence[str]) -> dict[str, dict[str, str]]:
     return {kind: KINDS[kind]() for kind in kinds}
 
 
+def features() -> list[dict[str, Any]]:
+    """Each kind of feature: name, what it is, unit, size, rate_hz, needs, packages, those ``missing`` and what brings them.
+
+    Size and rate are those of the default settings; the size of a model's feature is None while the model is not there.
+    """
+    return [_feature(name, kind) for name, kind in Feature.kinds().items()]
+
+
+def _feature(name: str, kind: type[Feature]) -> dict[str, Any]:
+    feature = kind()
+    try:
+        size = feature.categories or feature.size
+    except (InputError, ImportError):
+        size = None
+    missing = kind.missing_packages()
+    return {
+        "name": name,
+        "what": _first_line(kind),
+        "unit": kind.unit or (f"{feature.categories} classes" if size and feature.categories else ""),
+        "size": size,
+        "rate_hz": feature.rate_hz,
+        "needs": list(kind.needs),
+        "model": kind.model,
+        "packages": list(kind.packages),
+        "missing": missing,
+        "install": kind.install() if missing else "",
+    }
+
+
 def _family(family: type[Choice]) -> dict[str, str]:
     return {name: _first_line(kind) for name, kind in family.kinds().items()}
 

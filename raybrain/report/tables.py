@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
@@ -80,6 +81,22 @@ def check_table(title: str, recordings: Sequence[Mapping[str, Any]]) -> Table:
         shown["hertz"] = f"{row['hertz']:g}"
         style = "red" if row["problems"] else ""
         table.add_row(row["recording"], *(str(shown[name]) for name in numbers), "; ".join(row["problems"]), style=style)
+    return table
+
+
+def features_table(features: Sequence[Mapping[str, Any]]) -> Table:
+    """What kinds of features there are and what each takes; the pip line for what is missing stands below what it is."""
+    table = Table(title="features, with their default settings")
+    for name in ("feature", "what", "unit"):
+        table.add_column(name)
+    table.add_column("size", justify="right")
+    table.add_column("Hz", justify="right")
+    table.add_column("needs")
+    for row in features:
+        needs = [*row["needs"], *row["packages"], *(["a model"] if row["model"] else [])]
+        what = f"{row['what']}\n{row['install']}" if row["missing"] else row["what"]
+        size = "?" if row["size"] is None else str(row["size"])
+        table.add_row(row["name"], escape(what), row["unit"], size, f"{row['rate_hz']:g}", ", ".join(needs))
     return table
 
 
