@@ -53,6 +53,7 @@ class Feature(Choice):
     extra: ClassVar[str] = ""  # of raybrain's, that brings them
     model: ClassVar[bool] = False  # runs a large model, which wants a GPU and is loaded once a process
     version: ClassVar[int] = 1  # raise it when the code gives other frames, so that they are extracted anew
+    continuous: ClassVar[bool] = False  # frames in a row are a wave, cut at the samples of the brain: at its rate
     rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
     stored_as: Literal["float32", "float16"] = "float32"
