@@ -1,6 +1,11 @@
 """Sweeps: what a space can say, which training comes next, and what a sweep is after a kill."""
 
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from raybrain.tune.outcome import command
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
 from raybrain.tune.walk import data_parts, extremes, grid, start
-from tests.conftest import Ended
+from tests.conftest import REPO, TINY, Ended
 
 Raybrain = Callable[..., Ended]
 DEPTH = CategoricalDistribution([2, 4])
@@ -232,9 +237,11 @@ def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(t
     assert "behind the others after epoch 1" in bench.begun[1].user_attrs["reason"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random", "qmc"])
-@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median", "none"])
-def test_every_sampler_goes_with_every_scheduler(tmp_path: Path, sampler: Any, scheduler: Any) -> None:
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("tpe", "asha"), ("tpe", "hyperband"), ("cmaes", "median"), ("random", "none"), ("qmc", "asha")],
+)
+def test_samplers_and_schedulers(tmp_path: Path, sampler: Any, scheduler: Any) -> None:
     parameters = {"optim.lr": LR, "window.offset_s": FloatDistribution(0.0, 1.0)}
     asked = space(sampler=sampler, scheduler=scheduler, parameters=parameters, grace=1, fixed={"train.epochs": 9})
     bench = Bench(tmp_path / "s", asked, trials=12)
@@ -354,3 +361,117 @@ def test_points_that_cannot_be_are_passed_over(tmp_path: Path) -> None:
     assert [experiment.encoder.stride for experiment, _ in bench.run(lambda experiment: 0.5)] == [2]
     refused = [trial for trial in bench.ledger.study.trials if "refused" in trial.user_attrs]
     assert {trial.state for trial in refused} == {TrialState.FAIL}
+
+
+# whole sweeps
+
+
+FILE = """
+'''What is best?'''
+from optuna.distributions import CategoricalDistribution
+from raybrain.tune.space import SearchSpace
+def architecture(trial):
+    if trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"]) == "simple_conv":
+        return {"encoder.depth": trial.suggest_categorical("depth", [1, 2])}
+    return {"encoder": "conv_rnn", "encoder.depth": 1, "encoder.lstm.layers": trial.suggest_int("layers", 1, 2)}
+SPACE = SearchSpace(recipe="quickstart", metric="valid_loss", grace=1, **CHANGED)
+"""
+
+
+def runs(uri: str) -> dict[str, Any]:
+    """All MLflow runs by id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    return {run.info.run_id: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])}
+
+
+def write(folder: Path, name: str, changed: str) -> str:
+    path = folder / f"{name}.py"
+    path.write_text(FILE.replace("**CHANGED", changed))
+    return str(path)
+
+
+def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
+    for option, value in (("--time-budget", "soon"), ("--time-budget", "0m"), ("--max-concurrent", "0")):
+        ended = raybrain("tune", "quickstart", option, value, "--home", str(home))
+        assert ended.code == 2
+        assert f"raybrain: {option} {value}: type" in ended.err
+
+
+@pytest.mark.slow
+def test_a_sweep_with_seeds_a_failure_and_what_it_leaves_behind(
+    ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
+) -> None:
+    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e9])}, sampler="grid", scheduler="none", seeds=(1, 2)'
+    file, settings = write(tmp_path, "rates", rates), [s for s in TINY if "epochs" not in s] + ["train.epochs=2"]
+    where = ["--home", str(home), "--json"]
+    planned = raybrain("tune", file, *settings, "--dry-run", *where)
+    assert planned.code == 0, planned.err
+    assert "2 trials x 2 repetitions = 4 trainings" in planned.out
+    assert planned.json["points"] == [{"optim.lr": 0.003}, {"optim.lr": 1e9}]
+    assert raybrain("tune", file, *settings, "--resume", *where).code == 2  # there is nothing to go on with
+    ended = raybrain("tune", file, *settings, *where)
+    assert ended.code == 0, ended.err
+    good, bad = ended.json["sweep"]["trials"]
+    assert (good["state"], bad["state"]) == ("finished", "failed")
+    assert "not finite or has exploded" in bad["reason"]
+    scores = [run["score"] for run in good["runs"]]
+    assert good["score"] == pytest.approx(sum(scores) / 2) and good["sd"] > 0 and scores[0] != scores[1]
+    assert set(ended.json["repeats"]) == {"1", "2"}
+    found = runs(ended.json["tracking_uri"])
+    parent = found[ended.json["sweep"]["mlflow_run_id"]]
+    children = [run for run in found.values() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
+    assert [run for run in children if "exploded" in run.data.tags.get("stopped", "")]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(ended.json["tracking_uri"])
+    kept = {item.path for folder in ("", "figures", "tables") for item in client.list_artifacts(parent.info.run_id, folder)}
+    assert {"best.json", "trials.json", "figures/history.png", "tables/trials.csv", "tables/best_test_studies.csv"} <= kept
+    again = raybrain("tune", file, *settings, "--resume", *where)
+    assert again.json["sweep"] == ended.json["sweep"]
+    planned = raybrain("tune", file, *settings, "--dry-run", *where)
+    assert planned.json["hours"] > 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
+    """A sweep is interrupted, begun again, killed, and ends: nothing trained twice, nothing left running."""
+    file = write(tmp_path, "architecture", "parameters=architecture, trials=5, seeds=(1,)")
+    settings = [s for s in TINY if "depth" not in s and "epochs" not in s] + ["train.epochs=3"]
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", file, *settings, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    results: dict[Path, float] = {}
+
+    def begin(done: int) -> subprocess.Popen[str]:
+        """Start the sweep and come back when that many trainings are done and another is under way."""
+        process = subprocess.Popen(
+            [*command, "--home", str(tmp_path)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while process.poll() is None:
+            finished = set(tmp_path.glob("runs/*/result.json"))
+            if len(finished) >= done and len(set(tmp_path.glob("runs/*/progress.json"))) > len(finished):
+                results.update({path: path.stat().st_mtime for path in finished})
+                break
+            time.sleep(0.02)
+        return process
+
+    driver = begin(done=0)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130, err
+    assert "the same command goes on" in err
+    assert not [run for run in runs(f"sqlite:///{tmp_path / 'mlflow.db'}").values() if run.info.status == "RUNNING"]
+    driver = begin(done=1)
+    driver.kill()
+    driver.communicate()
+    time.sleep(1)  # its workers end with it
+    ended = raybrain(*command[3:], "--home", str(tmp_path))
+    assert ended.code == 0, ended.err
+    trials = ended.json["sweep"]["trials"]
+    assert sorted(trial["trial"] for trial in trials) == list(range(len(trials)))
+    assert {trial["state"] for trial in trials} <= {"finished", "stopped early"}
+    assert len({trial["signature"] for trial in trials}) == len(trials) >= 4  # there are no more
+    assert results and all(path.stat().st_mtime == then for path, then in results.items())
+    assert not [run for run in runs(ended.json["tracking_uri"]).values() if run.info.status == "RUNNING"]
