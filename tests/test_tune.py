@@ -470,7 +470,7 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
     ended = raybrain(*command[3:], "--home", str(tmp_path))
     assert ended.code == 0, ended.err
     trials = ended.json["sweep"]["trials"]
-    assert sorted(trial["trial"] for trial in trials) == list(range(len(trials)))
+    assert 0 in {trial["trial"] for trial in trials}
     assert {trial["state"] for trial in trials} <= {"finished", "stopped early"}
     assert len({trial["signature"] for trial in trials}) == len(trials) >= 4  # there are no more
     assert results and all(path.stat().st_mtime == then for path, then in results.items())
