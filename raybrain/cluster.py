@@ -35,6 +35,7 @@ class Cluster(Config):
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
         gpus: "auto" uses them where Ray sees them, "off" never.
         gpus_per_model: share of a GPU that each process takes which extracts a feature with a model.
+        gpus_per_worker: less than 1 lets trials of one worker share a GPU.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
         failures: how many times a crashed worker group is restarted.
@@ -48,6 +49,7 @@ class Cluster(Config):
     min_workers: PositiveInt | None = None
     gpus: Literal["auto", "off"] = "auto"
     gpus_per_model: float = Field(default=1.0, gt=0, le=1)
+    gpus_per_worker: float = Field(default=1.0, gt=0)
     cpus_per_worker: PositiveInt = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
@@ -59,6 +61,12 @@ class Cluster(Config):
     def _ordered(self) -> Self:
         if self.min_workers is not None and self.min_workers > self.workers:
             raise InputError(f"min_workers={self.min_workers} is above workers={self.workers}")
+        if self.gpus_per_worker < 1 and self.workers > 1:
+            raise InputError(
+                f"gpus_per_worker={self.gpus_per_worker:g}: {self.workers} workers cannot share a GPU; type workers=1"
+            )
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise InputError(f"gpus_per_worker={self.gpus_per_worker:g}: a share of one GPU, or a whole number")
         return self
 
     @property
@@ -171,7 +179,7 @@ def worker_resources(cluster: Cluster) -> dict[str, float]:
     import ray
 
     gpu = cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1
-    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpu else {})}
+    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": cluster.gpus_per_worker} if gpu else {})}
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ def room_for(cluster: Cluster, workers: int) -> int:
     import ray
 
     there, each = ray.cluster_resources(), worker_resources(cluster)
-    groups = min(int(there.get(kind, 0) // (workers * amount)) for kind, amount in each.items())
+    groups = min(int((there.get(kind, 0) + 1e-9) // (workers * amount)) for kind, amount in each.items())
     if groups < 1:
         needed = " and ".join(f"{workers * amount:g} {kind}" for kind, amount in each.items())
         found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)

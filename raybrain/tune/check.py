@@ -1,7 +1,6 @@
 """Check: what a search space says is possible, before anything is prepared or trained."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any, get_args
 
 from raybrain.config import InputError, hint, override
@@ -22,23 +21,21 @@ def check(space: SearchSpace) -> None:
             raise InputError(f"variants {dimension!r} names none; type {{{dimension!r}: {{'name': {{'setting': value}}}}}}")
         for name, changes in named.items():
             with_context(f"{dimension}={name}", lambda changes=changes: space.experiment(changes))
-            _refuse_asked(space, changes, f"the variants of {dimension}")
     if callable(space.parameters):
         for point in extremes(space):
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
-            _refuse_asked(space, point.settings, "the trials")
     else:
         for key, found in space.parameters.items():
             _check_distribution(key, found)
             for value in ends(found):
                 override(experiment, {key: value})
-        _refuse_asked(space, space.parameters, "the trials")
     for changes in space.repeats().values():
         space.experiment(changes)
     if space.sampler == "grid":
-        for point in grid(space):
+        points = grid(space)
+        for point in points:
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
-        if not grid(space):
+        if not points:
             raise InputError("the grid has no point that is allowed")
 
 
@@ -51,8 +48,8 @@ def _check_names(space: SearchSpace) -> None:
         *(("dimension to repeat over", dimension, tuple(space.variants)) for dimension in space.over),
     ):
         if value not in known:
-            why = "trials are chosen by the valid split only; " if what == "metric" else ""
-            raise InputError(f"{why}no {what} {value!r}{hint(str(value), known)}")
+            why = " of the valid split, by which alone trials are chosen" if what == "metric" else ""
+            raise InputError(f"no {what} {value!r}{why}{hint(str(value), known)}")
     for name, count in (("trials", space.trials), ("grace", space.grace)):
         if count is not None and count < 1:
             raise InputError(f"{name}={count}: at least 1")
@@ -66,8 +63,6 @@ def _check_names(space: SearchSpace) -> None:
         raise InputError('several objectives are known at the end of a training only; type scheduler="none"')
     if space.objectives and space.sampler == "cmaes":
         raise InputError('the sampler "cmaes" knows one objective only; type sampler="tpe"')
-    if space.sampler == "cmaes" and find_spec("cmaes") is None:
-        raise InputError('the sampler "cmaes" needs a package; type pip install cmaes')
 
 
 def _check_distribution(key: str, found: Any) -> None:
@@ -76,13 +71,6 @@ def _check_distribution(key: str, found: Any) -> None:
     if not isinstance(found, BaseDistribution):
         cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
         raise InputError(f"{key}: {found!r} is no distribution; write something like {cure}")
-
-
-def _refuse_asked(space: SearchSpace, settings: Mapping[str, Any], who: str) -> None:
-    """The command line cannot fix what is searched: all trials would be one."""
-    for key in settings:
-        if key in space.asked:
-            raise InputError(f"{key}={space.asked[key]}: {key} differs among {who} of this space; leave it out")
 
 
 def with_context(where: str, build: Any) -> Any:
