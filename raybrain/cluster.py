@@ -33,6 +33,7 @@ class Cluster(Config):
         workers: training processes; one GPU each where there are GPUs.
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
         gpus: "auto" uses them where Ray sees them, "off" never.
+        gpus_per_worker: less than 1 lets trials of one worker share a GPU.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
         failures: how many times a crashed worker group is restarted.
@@ -45,6 +46,7 @@ class Cluster(Config):
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = None
     gpus: Literal["auto", "off"] = "auto"
+    gpus_per_worker: float = Field(default=1.0, gt=0)
     cpus_per_worker: PositiveInt = 1
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
@@ -56,6 +58,12 @@ class Cluster(Config):
     def _ordered(self) -> Self:
         if self.min_workers is not None and self.min_workers > self.workers:
             raise InputError(f"min_workers={self.min_workers} is above workers={self.workers}")
+        if self.gpus_per_worker < 1 and self.workers > 1:
+            raise InputError(
+                f"gpus_per_worker={self.gpus_per_worker:g}: {self.workers} workers cannot share a GPU; type workers=1"
+            )
+        if self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise InputError(f"gpus_per_worker={self.gpus_per_worker:g}: a share of one GPU, or a whole number")
         return self
 
     @property
@@ -151,7 +159,7 @@ def worker_resources(cluster: Cluster) -> dict[str, float]:
     import ray
 
     gpu = cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1
-    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": 1.0} if gpu else {})}
+    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": cluster.gpus_per_worker} if gpu else {})}
 
 
 def room_for(cluster: Cluster, workers: int) -> int:
@@ -163,7 +171,7 @@ def room_for(cluster: Cluster, workers: int) -> int:
     import ray
 
     there, each = ray.cluster_resources(), worker_resources(cluster)
-    groups = min(int(there.get(kind, 0) // (workers * amount)) for kind, amount in each.items())
+    groups = min(int((there.get(kind, 0) + 1e-9) // (workers * amount)) for kind, amount in each.items())
     if groups < 1:
         needed = " and ".join(f"{workers * amount:g} {kind}" for kind, amount in each.items())
         found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)

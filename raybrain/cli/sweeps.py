@@ -1,6 +1,7 @@
 """Commands for many experiments: tune."""
 
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +23,26 @@ from raybrain.cli.common import (
     show_evaluation,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raybrain.store import Prepared
+    from raybrain.tune.outcome import Swept
+
+UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 @app.command()
 def tune(
     space: Annotated[str, typer.Argument(help="a search space: a file, or a name from `raybrain list spaces`")],
     settings: Settings = None,
     trials: Annotated[int | None, typer.Option(min=1, help="how many trials; else what the space says")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="stop after this long, like 90m or 8h; the same command goes on")
+    ] = None,
+    max_concurrent: Annotated[str, typer.Option(help="trainings at once; auto is as many as there is room for")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with an earlier sweep, or say that there is none")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show trials, data and cost; do nothing")] = False,
     workers: Workers = 1,
     home: Home = None,
     address: Address = None,
@@ -37,22 +52,76 @@ def tune(
 ) -> None:
     """Sweep a search space; the best trial by the valid split is evaluated on the test split, once."""
     from raybrain.cluster import ray_session
-    from raybrain.report.tables import trials_table
+    from raybrain.config import InputError
     from raybrain.tracking import Tracker
     from raybrain.train import run as training
     from raybrain.tune import run as sweeping
+    from raybrain.tune.plan import make_plan
     from raybrain.tune.space import load_space
 
     cluster = make_cluster(home, where, address=address, workers=workers)
-    sweep = sweeping.make_sweep(load_space(space), changes_of(settings), trials, workers)
-    training.check(sweep.experiment.train, cluster)
+    sweep = sweeping.make_sweep(load_space(space), changes_of(settings), trials)
+    limits = sweeping.Limits(_seconds(time_budget), _at_once(max_concurrent))
+    for experiment in sweep.data_parts:
+        training.check(experiment.train, cluster)
+    if dry_run:
+        plan = make_plan(sweep, cluster)
+        for line in plan.lines():
+            typer.echo(line)
+        print_json(as_json, plan.result())
+        return
     Tracker.open(cluster.home)  # does it answer?
-    prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts()]
+    prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts]
+    if resume and not sweeping.exists(sweep, prepared, cluster):
+        raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
     with ray_session(cluster):
-        swept = sweeping.run(sweep, prepared, cluster)
-        console().print(trials_table(swept.trials, sweep.space.metric, sweep.keys))
-        data = next(part for part in prepared if part.digest == swept.best.job.digest)
-        result = show_evaluation(swept.best, data, parent=swept.tracking)
+        swept = sweeping.run(sweep, prepared, cluster, limits)
+        result = _show(swept, prepared, sweep.space.metric)
     print_json(as_json, result | {"sweep": swept.result()})
     for part in prepared:
         exit_for_failed(part, accept_failed)
+
+
+def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[str, Any]:
+    """The table of trials, the best one's test results, and where to look further. Returns what --json tells."""
+    from raybrain.report.tables import repeats_table, trials_table
+
+    console().print(trials_table(swept.trials, metric, swept.keys))
+    if swept.front:
+        typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
+    results = {}
+    for repeat, trained in swept.best.items():
+        data = next(part for part in prepared if part.digest == trained.job.digest)
+        results[repeat] = show_evaluation(trained, data)
+    tested = [{"repeat": " ".join(repeat), **row} for repeat, result in results.items() for row in result["test"]]
+    swept.tracking.table("best_test_studies", tested)
+    if len(results) > 1:
+        console().print(repeats_table(tested))
+    if swept.left:
+        typer.echo(f"{swept.left} trials are still to be run; the same command goes on", err=True)
+    for command in filter(None, swept.commands):
+        typer.echo(f"the best again: {command}")
+    typer.echo(f"look at the search with: {swept.dashboard}")
+    first = next(iter(results.values()))
+    return first | {"repeats": {" ".join(repeat): result["test"] for repeat, result in results.items()}}
+
+
+def _seconds(text: str | None) -> float | None:
+    from raybrain.config import InputError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InputError(f"--time-budget {text}: type a time, like 45s, 90m, 8h or 2d")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def _at_once(text: str) -> int | None:
+    from raybrain.config import InputError
+
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"--max-concurrent {text}: type auto, or a number of trainings")
+    return int(text)

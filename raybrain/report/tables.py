@@ -85,9 +85,27 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
         table.add_column(name.split(".")[-1] if name in keys else name, justify="right" if name != "state" else "left")
     for trial in trials:
         score = trial["score"]
-        shown = "" if score is None else (f"{score:.1%}" if "top" in metric else f"{score:.4f}")
+        shown = "" if score is None else _score(score, metric)
+        if trial.get("sd") is not None:
+            shown += f" +- {_score(trial['sd'], metric)}"
         values = [_short(trial["params"].get(key, "")) for key in keys]
         table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"])
+    return table
+
+
+def _score(value: float, metric: str) -> str:
+    return f"{value:.1%}" if "top" in metric else f"{value:.4f}"
+
+
+def repeats_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Top-k accuracy on the test split, mean and standard deviation over the repetitions of a trial, beside chance."""
+    table = Table(title="test: mean and standard deviation over repetitions")
+    for name in ("study", "repetitions", *(f"top-{k} (chance)" for k in TOP)):
+        table.add_column(name, justify="left" if name == "study" else "right")
+    for study, group in pd.DataFrame(rows).groupby("study"):
+        spread = {k: f" +- {group[f'top{k}'].std():.1%}" if len(group) > 1 else "" for k in TOP}
+        cells = [f"{group[f'top{k}'].mean():.1%}{spread[k]} ({group[f'chance{k}'].mean():.1%})" for k in TOP]
+        table.add_row(str(study), str(len(group)), *cells)
     return table
 
 

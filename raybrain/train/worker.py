@@ -124,9 +124,12 @@ def work(job: TrainJob, place: Place, report: Reporter) -> None:
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     if place.rank == 0:
         (job.folder.path / "error.json").unlink(missing_ok=True)
-        job.folder.write("sizes", vars(sizes) | {"candidates": sizes.candidates, "data": tables.where})
     try:
         training = Training(job.experiment, tables, sizes, place, job.folder)
+        if place.rank == 0:
+            parameters = sum(parameter.numel() for parameter in training.learner.parameters)
+            told = {"candidates": sizes.candidates, "data": tables.where, "parameters": parameters}
+            job.folder.write("sizes", vars(sizes) | told)
         training.run(Progress(job, place, report), job.cluster.checkpoint_s)
     except (Diverged, Damaged) as error:
         if place.rank == 0:

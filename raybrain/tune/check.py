@@ -22,17 +22,14 @@ def check(space: SearchSpace) -> None:
             raise InputError(f"variants {dimension!r} names none; type {{{dimension!r}: {{'name': {{'setting': value}}}}}}")
         for name, changes in named.items():
             with_context(f"{dimension}={name}", lambda changes=changes: space.experiment(changes))
-            _refuse_asked(space, changes, f"the variants of {dimension}")
     if callable(space.parameters):
         for point in extremes(space):
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
-            _refuse_asked(space, point.settings, "the trials")
     else:
         for key, found in space.parameters.items():
             _check_distribution(key, found)
             for value in ends(found):
                 override(experiment, {key: value})
-        _refuse_asked(space, space.parameters, "the trials")
     for changes in space.repeats().values():
         space.experiment(changes)
     if space.sampler == "grid":
@@ -76,13 +73,6 @@ def _check_distribution(key: str, found: Any) -> None:
     if not isinstance(found, BaseDistribution):
         cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
         raise InputError(f"{key}: {found!r} is no distribution; write something like {cure}")
-
-
-def _refuse_asked(space: SearchSpace, settings: Mapping[str, Any], who: str) -> None:
-    """The command line cannot fix what is searched: all trials would be one."""
-    for key in settings:
-        if key in space.asked:
-            raise InputError(f"{key}={space.asked[key]}: {key} differs among {who} of this space; leave it out")
 
 
 def with_context(where: str, build: Any) -> Any:

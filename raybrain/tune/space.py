@@ -60,7 +60,7 @@ class SearchSpace:
         sampler_seed: of the sampler.
         published: what others found, mean and standard deviation in percent, by the names of variants.
         question, name, source: the docstring, the name and the checksum of the file.
-        asked: dotted settings from the command line.
+        asked: dotted settings from the command line; of a searched setting, where the search starts.
     """
 
     recipe: str
@@ -110,12 +110,14 @@ class SearchSpace:
         return replace(self, variants=kept, asked=asked)
 
     def experiment(self, settings: Mapping[str, Any] | None = None) -> Experiment:
-        """The recipe with ``fixed``, then ``settings`` of a point and a repetition, then what the command line says.
+        """The recipe with ``fixed``, what the command line says, and ``settings`` of a point and a repetition, in this order.
+
+        They are applied at once, so that what is said of a part holds for whatever kind of it a trial picks.
 
         Raises:
             InputError: if a setting is not there or a value is not allowed.
         """
-        return override(recipe(self.recipe), {**self.fixed, **(settings or {}), **self.asked})
+        return override(recipe(self.recipe), {**self.fixed, **self.asked, **(settings or {})})
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """The dotted settings of a point, drawn from an Optuna trial."""

@@ -1,52 +1,62 @@
-"""Watch: a sweep's progress in the terminal."""
+"""Watch: a sweep's progress in the terminal: a table of what is running, and a line for each training that ends."""
 
+import time
 from typing import Any
 
 from ray import tune
-from rich.progress import Progress
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from raybrain.tune.ledger import Ledger, Member
+from raybrain.tune.search import LedgerSearch
 
 
 class Watcher(tune.Callback):  # type: ignore[misc]
-    """A bar of trials, and a line for each that ends.
+    """Shows what is running. Without a terminal there are lines only.
 
     Args:
-        progress: where to draw.
-        trials: how many there will be.
-        score: the name of the metric trials are compared by.
+        console: where.
+        ledger: whose trials.
     """
 
-    def __init__(self, progress: Progress, trials: int, score: str) -> None:
-        self.progress, self.score, self.ended = progress, score, 0
-        self.bar = progress.add_task("trials", total=trials)
+    def __init__(self, console: Console, ledger: Ledger) -> None:
+        self.console, self.ledger = console, ledger
+        self.score = ledger.space.metric
+        self.search: LedgerSearch | None = None
+        self.latest: dict[str, dict[str, Any]] = {}
+        self.began = time.monotonic()
+        self.live = Live(console=console, get_renderable=self._table, transient=True, refresh_per_second=2)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its callbacks on disk, where a terminal cannot go."""
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Show the epoch that a trial has just finished."""
-        told = f"{self.score.removeprefix('kept_')} {result[self.score]:.3f} after epoch {result['epoch']:.0f}"
-        self.progress.update(self.bar, description=f"trials ({told} in the latest)")
+        """Remember the epoch that a training has just finished."""
+        self.latest[trial.trial_id] = result
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell of a trial that was trained to its end, or stopped."""
-        self._say(trial, "ended")
+    def ended(self, member: Member, how: str, reason: str | None) -> None:
+        """Tell of a training that is over."""
+        history = member.job.folder.read("history") or []
+        scored = f"  {self.score} {self._kept(history):.3f} after {len(history)} epochs" if history else ""
+        told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
+        self.console.print(told, highlight=False, soft_wrap=True, markup=False)
+        if reason is not None:
+            self.console.print(f"trial failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tell of a trial that failed."""
-        self._say(trial, "failed")
+    def _kept(self, history: list[dict[str, float]]) -> float:
+        return min(history, key=lambda row: row["valid_loss"])[self.score]
 
-    def _say(self, trial: Any, how: str) -> None:
-        last = trial.last_result or {}
-        told = "no score"
-        if self.score in last:
-            told = f"{self.score.removeprefix('kept_')} {last[self.score]:.3f} after {last['epoch']:.0f} epochs"
-        self.ended += 1
-        self.progress.print(f"trial {how}: {settings_line(trial.config)}  {told}", highlight=False, soft_wrap=True)
-        self.progress.update(self.bar, completed=self.ended)
-
-
-def settings_line(settings: dict[str, Any]) -> str:
-    """The settings of a trial in one line, by the last part of their names."""
-    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in settings.items()}
-    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in shown.items())
+    def _table(self) -> Table:
+        begun = len(self.ledger.seen)
+        minutes = (time.monotonic() - self.began) / 60
+        table = Table(title=f"tune: {begun} of {self.ledger.trials} trials begun, {minutes:.1f} min", title_justify="left")
+        for name in ("trial", "settings", "epoch", self.score):
+            table.add_column(name, justify="left" if name == "settings" else "right")
+        for trial_id, member in (self.search.running if self.search else {}).items():
+            result = self.latest.get(trial_id, {})
+            score = f"{result[f'kept_{self.score}']:.3f}" if f"kept_{self.score}" in result else ""
+            epochs = f"{result.get('epoch', 0):.0f}/{member.job.experiment.train.epochs}"
+            table.add_row(str(member.entry.trial.number), member.line, epochs, score)
+        return table

@@ -1,0 +1,265 @@
+"""Ledger: which training comes next, and what became of it. An Optuna study in a database is all its memory.
+
+A trial is a point of the space; it is trained once for each repetition. Tune's own OptunaSearch is not used: it knows one
+training a trial, leaves trials running for ever that end without a number, and cannot go on after a kill. Here a trial that
+was cut off is still running in the database, and goes on under its own number.
+
+The schedulers are Optuna's pruners: they judge by what the database knows, so a killed sweep judges as before.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from raybrain.config import InputError
+from raybrain.experiment import Experiment
+from raybrain.train.run import load
+from raybrain.train.worker import TrainJob, best_epoch, with_kept
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.walk import grid, settings_line, start
+
+DRAWS = 50  # in search of a point that is new and allowed
+
+Repeat = tuple[str, ...]
+Jobs = dict[Repeat, TrainJob]
+
+
+@dataclass
+class Entry:
+    """A trial under way.
+
+    Attributes:
+        trial: of Optuna.
+        jobs: its trainings by the names of the repetitions; the first is the one that the scheduler judges by.
+        reported: epochs of the first training that the database knows.
+        histories: of the trainings that are done.
+        stopped: the epoch the scheduler stopped it after.
+        over: whether it is told to the database.
+    """
+
+    trial: Any
+    jobs: Jobs
+    reported: set[int]
+    histories: dict[Repeat, Sequence[dict[str, float]]] = field(default_factory=dict)
+    stopped: int | None = None
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training of a trial."""
+
+    entry: Entry
+    repeat: Repeat
+
+    @property
+    def job(self) -> TrainJob:
+        """What to train."""
+        return self.entry.jobs[self.repeat]
+
+    @property
+    def first(self) -> bool:
+        """Whether the scheduler judges the trial by this training."""
+        return self.repeat == next(iter(self.entry.jobs))
+
+    @property
+    def line(self) -> str:
+        """Its settings and the names of the repetition in one line."""
+        return " ".join([settings_line(self.entry.trial.params) or "the recipe", *self.repeat])
+
+
+def jobs_of(space: SearchSpace, settings: Mapping[str, Any], make: Callable[[Experiment], TrainJob]) -> Jobs:
+    """The trainings of a point by the names of the repetitions.
+
+    Raises:
+        InputError: if there can be no such experiment, or the space does not allow it.
+    """
+    if space.allowed is not None and not space.allowed(space.experiment(settings)):
+        raise InputError("the space does not allow it")
+    return {names: make(space.experiment({**settings, **changes})) for names, changes in space.repeats().items()}
+
+
+class Ledger:
+    """The trials of a sweep.
+
+    Args:
+        space: what is asked.
+        study: the Optuna study, with the sampler and the pruner of the space.
+        trials: how many distinct points there are to be.
+        make: the job of an experiment.
+    """
+
+    def __init__(self, space: SearchSpace, study: Any, trials: int, make: Callable[[Experiment], TrainJob]) -> None:
+        self.space, self.study, self.trials, self.make = space, study, trials, make
+        self.ready: deque[Member] = deque()
+        self.busy: set[Path] = set()  # folders of the trainings that were handed out
+        self.seen: set[str] = set()  # keys of the points that were begun
+        self.cut_off: deque[Any] = deque()
+        self._look_back()
+
+    @property
+    def left(self) -> int:
+        """How many points are still to be drawn."""
+        return max(0, self.trials - len(self.seen) - len(self.cut_off))
+
+    def next(self) -> Member | None:
+        """The next training; None if there is none now. If nothing is under way either, there will be none at all."""
+        while True:
+            member = next((member for member in self.ready if member.job.folder.path not in self.busy), None)
+            if member is None:
+                if not self._begin():
+                    return None
+                continue
+            self.ready.remove(member)
+            done = load(member.job)
+            if done is None:
+                self.busy.add(member.job.folder.path)
+                return member
+            self._take(member, done.history)  # trained before, in whatever sweep
+
+    def told(self, member: Member, metrics: Mapping[str, float]) -> bool:
+        """Hear of a finished epoch, as :func:`with_kept` tells it; whether the training is to stop there."""
+        entry, epoch = member.entry, int(metrics["epoch"])
+        if entry.over:
+            return True  # another training of this trial failed
+        if not member.first or self.space.objectives or epoch in entry.reported:
+            return False
+        entry.reported.add(epoch)
+        entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
+        if entry.trial.should_prune() and epoch < member.job.experiment.train.epochs:
+            entry.stopped = epoch
+        return entry.stopped is not None
+
+    def ended(self, member: Member, reason: str | None = None, again: bool = False) -> str:
+        """A training is over.
+
+        Args:
+            member: which.
+            reason: why it failed.
+            again: whether a later command is to try it again.
+
+        Returns:
+            How it ended: "finished", "stopped early", "failed" or "cut off".
+        """
+        self.busy.discard(member.job.folder.path)
+        entry = member.entry
+        done = load(member.job)
+        if done is not None:
+            self._take(member, done.history)
+            return "finished"
+        if entry.stopped is not None:
+            self._close(entry, "PRUNED", reason=f"behind the others after epoch {entry.stopped}")
+        elif reason is not None:
+            self._close(entry, "FAIL", reason=reason, again=again)
+        elif not entry.over:  # time is up: the trial stays open, and a later command goes on
+            self._drop(entry)
+            return "cut off"
+        return "stopped early" if reason is None else "failed"
+
+    def begun(self) -> list[tuple[Any, Jobs]]:
+        """Every trial that was begun, with its trainings."""
+        found = self.study.get_trials(deepcopy=False)
+        known = [frozen for frozen in found if "key" in frozen.user_attrs and "refused" not in frozen.user_attrs]
+        return [(frozen, jobs_of(self.space, self.space.settings(frozen.params), self.make)) for frozen in known]
+
+    def _look_back(self) -> None:
+        """Find what earlier commands did, and what they left undone."""
+        import optuna
+        from optuna.trial import TrialState
+
+        found = self.study.get_trials(deepcopy=False)
+        self.seen = {
+            frozen.user_attrs["key"]
+            for frozen in found
+            if frozen.state.is_finished() and "key" in frozen.user_attrs and not frozen.user_attrs.get("again")
+        }
+        for frozen in found:
+            if frozen.state == TrialState.RUNNING:
+                self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
+            elif frozen.user_attrs.get("again") and frozen.user_attrs["key"] not in self.seen:
+                self.study.enqueue_trial(frozen.params)
+        if self.space.sampler == "grid":
+            for point in grid(self.space):
+                self.study.enqueue_trial(point.params, skip_if_exists=True)
+        elif not found and (first := start(self.space)):
+            self.study.enqueue_trial(first.params)
+
+    def _begin(self) -> bool:
+        """Begin or go on with a trial; False if there is none."""
+        for _ in range(DRAWS):
+            if self.cut_off:
+                trial, reported = self.cut_off.popleft()
+            elif self.left:
+                trial, reported = self.study.ask(), set()
+            else:
+                return False
+            settings = self.space.suggest(trial)
+            try:
+                jobs = jobs_of(self.space, settings, self.make)
+            except InputError as error:
+                self._refuse(trial, str(error))
+                continue
+            signature = next(iter(jobs.values())).experiment.signature
+            key = json.dumps(trial.params, sort_keys=True) if self.space.sampler == "grid" else signature
+            if key in self.seen:
+                self._refuse(trial, "the same as another trial")
+                continue
+            self.seen.add(key)
+            trial.set_user_attr("key", key)
+            trial.set_user_attr("signatures", [job.experiment.signature for job in jobs.values()])
+            entry = Entry(trial, jobs, reported)
+            members = [Member(entry, names) for names in jobs]
+            self.ready.extend(members if self.space.scheduler == "none" else members[:1])
+            return True
+        self.trials = len(self.seen)  # there is nothing new to be found
+        return False
+
+    def _take(self, member: Member, history: Sequence[dict[str, float]]) -> None:
+        """A training is done. After the first the others of its trial follow; after the last the trial is over."""
+        entry = member.entry
+        if entry.over:
+            return
+        for epochs in range(1, len(history) + 1):
+            self.told(member, with_kept(history[:epochs]))  # the pruner learns from what was trained elsewhere, too
+        entry.stopped = None
+        entry.histories[member.repeat] = history
+        if len(entry.histories) == len(entry.jobs):
+            scores = {" ".join(names): best_epoch(found)[self.space.metric] for names, found in entry.histories.items()}
+            self._close(entry, "COMPLETE", values=[fmean(scores.values()), *self._objectives(entry)], scores=scores)
+        elif self.space.scheduler != "none" and member.first:
+            self.ready.extend(Member(entry, names) for names in list(entry.jobs)[1:])
+
+    def _objectives(self, entry: Entry) -> list[float]:
+        """What else is to be small, averaged over the trainings."""
+
+        def one(name: str, job: TrainJob, history: Sequence[dict[str, float]]) -> float:
+            return float(history[-1]["seconds"] if name == "seconds" else job.folder.read("sizes")["parameters"])
+
+        return [
+            fmean(one(name, entry.jobs[repeat], history) for repeat, history in entry.histories.items())
+            for name in self.space.objectives
+        ]
+
+    def _close(self, entry: Entry, state: str, values: list[float] | None = None, **told: Any) -> None:
+        from optuna.trial import TrialState
+
+        if entry.over:
+            return
+        self._drop(entry)
+        entry.over = True
+        for key, value in told.items():
+            entry.trial.set_user_attr(key, value)
+        self.study.tell(entry.trial, values, state=TrialState[state])
+
+    def _drop(self, entry: Entry) -> None:
+        self.ready = deque(member for member in self.ready if member.entry is not entry)
+
+    def _refuse(self, trial: Any, why: str) -> None:
+        from optuna.trial import TrialState
+
+        trial.set_user_attr("refused", why)
+        self.study.tell(trial, state=TrialState.FAIL)

@@ -1,0 +1,194 @@
+"""Outcome: what a sweep found, for people and for MLflow: its trials, the best one, what mattered."""
+
+import json
+import shlex
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import stdev
+from typing import TYPE_CHECKING, Any
+
+from raybrain.config import InputError, override, tree
+from raybrain.experiment import recipe
+from raybrain.tracking import Run, Status
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.run import Trained, load
+from raybrain.train.worker import TrainJob, best_epoch
+from raybrain.tune.ledger import Jobs, Ledger, Repeat
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import dashboard
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "cut off"}
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep found.
+
+    Attributes:
+        name: of the sweep, and of its folder.
+        trials: a row a trial, best first; also in the folder as ``trials.json``.
+        best: the trainings of the best trial by the names of the repetitions.
+        commands: that train them, as typed; None for what no command line can say.
+        front: numbers of the trials that no other beats in every objective.
+        left: how many trials are still to be run.
+        dashboard: the command that shows the search.
+        tracking: the parent run.
+    """
+
+    name: str
+    trials: list[dict[str, Any]]
+    best: dict[Repeat, Trained]
+    commands: list[str | None]
+    front: list[int]
+    left: int
+    dashboard: str
+    tracking: Run
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of all parameters, in order of appearance."""
+        return list(dict.fromkeys(key for row in self.trials for key in row["params"]))
+
+    def result(self) -> dict[str, Any]:
+        """For --json."""
+        told = {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials, "left": self.left}
+        return told | {"front": self.front, "commands": self.commands}
+
+
+def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
+    """Put together what is known of a sweep; keep it in its folder and in MLflow.
+
+    Raises:
+        InputError: if no trial was trained to the end.
+    """
+    space = ledger.space
+    begun = {frozen.user_attrs["key"]: (frozen, jobs) for frozen, jobs in ledger.begun()}  # what was tried again counts last
+    sign = 1 if space.mode == "min" else -1
+    rows = [_row(space, frozen, jobs) for frozen, jobs in begun.values()]
+    rows.sort(key=lambda row: (row["score"] is None, sign * (row["score"] or 0), row["trial"]))
+    done = [row for row in rows if row["state"] == "finished"]
+    if not done:
+        tracking.end("FAILED")
+        why = "; ".join(sorted({row["reason"] for row in rows if row["reason"]})) or "time was up"
+        raise InputError(f"no trial of {folder.name} was trained to the end ({why}); its folder is {folder}")
+    jobs = next(jobs for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
+    best = {repeat: trained for repeat, job in jobs.items() if (trained := load(job))}
+    settings = space.settings(done[0]["params"])
+    commands = [command(space, {**settings, **changes}) for changes in space.repeats().values()]
+    front = [frozen.number for frozen in ledger.study.best_trials] if space.objectives else []
+    cut_off = sum(row["state"] == "cut off" for row in rows)
+    swept = Swept(folder.name, rows, best, commands, front, ledger.left + cut_off, dashboard(folder), tracking)
+    _keep(ledger, swept, jobs, folder)
+    tracking.end("FINISHED")
+    return swept
+
+
+def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
+    """What is known of a trial."""
+    runs: list[dict[str, Any]] = []
+    for repeat, job in jobs.items():
+        history = job.folder.read("history") or []
+        score = best_epoch(history)[space.metric] if history else None
+        known = {"score": score, "epochs": len(history), "finished": load(job) is not None}
+        told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.folder.path)}
+        runs.append({**told, **known})
+    state = STATES[frozen.state.name]
+    scores = [run["score"] for run in runs if run["finished"]]
+    values = frozen.values if state == "finished" else None
+    return {
+        "trial": frozen.number,
+        "params": frozen.params,
+        "signature": runs[0]["signature"],
+        "epochs": max(run["epochs"] for run in runs),
+        "score": values[0] if values else runs[0]["score"],
+        "sd": stdev(scores) if values and len(scores) > 1 else None,
+        **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
+        "state": state,
+        "reason": frozen.user_attrs.get("reason", ""),
+        "runs": runs,
+    }
+
+
+def command(space: SearchSpace, settings: Mapping[str, Any]) -> str | None:
+    """The command line that trains an experiment; None if its settings cannot be typed."""
+    changes = {key: _typed(value) for key, value in {**space.fixed, **space.asked, **settings}.items()}
+    try:
+        if override(recipe(space.recipe), changes) != space.experiment(settings):
+            return None
+    except InputError:
+        return None
+    return " ".join(["raybrain train", space.recipe, *(shlex.quote(f"{key}={value}") for key, value in changes.items())])
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(_typed(item) for item in value)
+    return "none" if value is None else str(value)
+
+
+def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
+    """End the MLflow run of a training that did not finish, saying why."""
+    known = job.folder.read("tracking")
+    status: Status = "FAILED" if how == "failed" else "KILLED"
+    if known:
+        with suppress(Exception):  # MLflow may be gone; the sweep's results are not
+            Run(known["uri"], known["id"]).end_if_running(status, {"stopped": f"{how}: {reason}" if reason else how})
+
+
+def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
+    """Keep trials, best configuration and figures, unless nothing is new."""
+    record, run, best = RunFolder(folder), swept.tracking, next(row for row in swept.trials if row["state"] == "finished")
+    if record.read("trials") == swept.trials and record.read("kept") == run.id:
+        return
+    record.write("trials", swept.trials)
+    experiments = [tree(job.experiment) for job in jobs.values()]
+    record.write("best", {**best, "commands": swept.commands, "experiments": experiments})
+    run.artifact(folder / "trials.json")
+    run.artifact(folder / "best.json")
+    run.table("trials", [_flat(row) for row in swept.trials])
+    run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
+    run.tags({f"best.{key}": value for key, value in best["params"].items()} | {"best.signature": best["signature"]})
+    for name, figure in figures(ledger).items():
+        run.figure(name, figure)
+    record.write("kept", run.id)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: value for key, value in row.items() if key not in ("runs", "params")}
+    return known | {"params": json.dumps(row["params"]), "folders": " ".join(run["folder"] for run in row["runs"])}
+
+
+def figures(ledger: Ledger) -> dict[str, "Figure"]:
+    """How the best score grew, which parameters matter, what good points have in common; and the Pareto front."""
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
+
+    space, study = ledger.space, ledger.study
+    one: dict[str, Any] = {"target_name": space.metric}
+    if space.objectives:
+        one["target"] = lambda trial: trial.values[0]
+    drawn: dict[str, Callable[[], Any]] = {
+        "history": lambda: plots.plot_optimization_history(study, **one),
+        "importance": lambda: plots.plot_param_importances(study, **one),
+        "parallel_coordinates": lambda: plots.plot_parallel_coordinate(study, **one),
+    }
+    if space.objectives:
+        drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyplot.switch_backend("agg")
+        for name, draw in drawn.items():
+            with suppress(ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all alike
+                axes = draw()
+                figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
+                figure.set_size_inches(12, 7)
+                found[name] = figure
+        pyplot.close("all")
+    return found

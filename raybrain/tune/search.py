@@ -1,0 +1,80 @@
+"""Search: the ledger as Ray Tune knows it, a searcher that says what comes next and a scheduler that says when to stop."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from raybrain.config import tree
+from raybrain.train.run import told
+from raybrain.tune.ledger import Ledger, Member
+
+Ended = Callable[[Member, str, str | None], None]  # told of a training, how it ended, and why if that is known
+
+
+class LedgerSearch(Searcher):  # type: ignore[misc]
+    """Hands out the trainings of a ledger, one a Tune trial.
+
+    Args:
+        ledger: whose.
+        ended: hears of every training that is over.
+    """
+
+    def __init__(self, ledger: Ledger, ended: Ended) -> None:
+        super().__init__()
+        self.ledger, self.ended = ledger, ended
+        self.running: dict[str, Member] = {}
+        self.crashed: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune keeps a copy of its searcher on disk; what a ledger knows is in its database."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: see above."""
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next training; None if others must end before."""
+        member = self.ledger.next()
+        if member is None:
+            return None if self.running else Searcher.FINISHED
+        self.running[trial_id] = member
+        return {"experiment": tree(member.job.experiment), "line": member.line}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Close a training in the ledger."""
+        member = self.running.pop(trial_id)
+        reason = (result or {}).get("reason") or (self.crashed.pop(trial_id, "it crashed") if error else None)
+        how = self.ledger.ended(member, reason, again=error or bool((result or {}).get("again")))
+        self.ended(member, how, reason)
+
+
+class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Stops the trainings that a ledger wants stopped."""
+
+    def __init__(self, search: LedgerSearch) -> None:
+        super().__init__()
+        self.search = search
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune keeps a copy of its scheduler on disk, too."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Judge an epoch."""
+        member = self.search.running.get(trial.trial_id)
+        if member is None or "epoch" not in result:
+            return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP if self.search.ledger.told(member, result) else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Remember why a training crashed; the searcher is told only that it did."""
+        error = trial.get_pickled_error() or "it crashed"
+        self.search.crashed[trial.trial_id] = last_line(error)
+
+
+def last_line(error: Any) -> str:
+    """What an error says, in one line."""
+    text = str(told(error) if isinstance(error, BaseException) else error).strip()
+    return text.splitlines()[-1] if text else type(error).__name__

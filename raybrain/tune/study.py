@@ -1,0 +1,68 @@
+"""Study: the Optuna study of a sweep, with the sampler and the pruner that its space asks for."""
+
+import os
+import shlex
+import warnings
+from pathlib import Path
+from typing import Any
+
+from raybrain.tune.space import SearchSpace
+
+REDUCTION = 3  # of this many trials one goes on
+STORAGE = "RAYBRAIN_OPTUNA_STORAGE"
+
+
+def open_study(space: SearchSpace, folder: Path) -> Any:
+    """The Optuna study of a sweep, in its folder or in the database at $RAYBRAIN_OPTUNA_STORAGE."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
+    study = optuna.create_study(
+        storage=os.environ.get(STORAGE) or _file(folder),
+        study_name=folder.name,
+        directions=directions,
+        load_if_exists=True,
+        pruner=_pruner(space),
+    )
+    study.sampler = _sampler(space, len(study.get_trials(deepcopy=False)))
+    return study
+
+
+def dashboard(folder: Path) -> str:
+    """The command that shows a sweep in Optuna's own dashboard."""
+    address = f'"${STORAGE}"' if STORAGE in os.environ else shlex.quote(_file(folder))  # the variable may hold a password
+    return f"optuna-dashboard {address}"
+
+
+def _file(folder: Path) -> str:
+    return f"sqlite:///{folder / 'optuna.db'}"
+
+
+def _pruner(space: SearchSpace) -> Any:
+    from optuna import pruners
+
+    epochs = space.experiment().train.epochs
+    grace = min(space.grace, epochs)
+    if space.scheduler == "asha":
+        return pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=REDUCTION)
+    if space.scheduler == "hyperband":
+        return pruners.HyperbandPruner(min_resource=grace, max_resource=epochs, reduction_factor=REDUCTION)
+    if space.scheduler == "median":
+        return pruners.MedianPruner(n_startup_trials=REDUCTION, n_warmup_steps=grace - 1)
+    return pruners.NopPruner()
+
+
+def _sampler(space: SearchSpace, trials: int) -> Any:
+    """The sampler. One that began again with the same seed would draw the same points again, so it starts from another."""
+    import optuna
+
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    samplers, seed = optuna.samplers, space.sampler_seed + trials
+    if space.sampler == "tpe":
+        return samplers.TPESampler(seed=seed, multivariate=True, group=callable(space.parameters))
+    if space.sampler == "cmaes":
+        return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+    if space.sampler == "qmc":  # goes on by its place in the sequence, so it needs the same one
+        return samplers.QMCSampler(scramble=True, seed=space.sampler_seed, warn_independent_sampling=False)
+    return samplers.RandomSampler(seed=seed)
