@@ -33,6 +33,8 @@ from raybrain.recording import Recording
 if TYPE_CHECKING:
     import mne
 
+    from raybrain.download.run import Download
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -69,8 +71,20 @@ class Study(Choice):
     hosts: ClassVar[tuple[Host, ...]] = ()  # where the study can be downloaded from, the best place first
 
     def fetch(self, cache: Path) -> Path:
-        """Have the study on disk (download it, make it) and return its root folder. Cheap when it is there already."""
-        return cache
+        """Have the study on disk (download it, make it) and return its root folder. Cheap when it is there already.
+
+        A study with hosts lies in ``cache / name``; a copy of one's own, put there by hand or by a link, is used as it is.
+
+        Raises:
+            InputError: if it is not there and cannot be downloaded.
+        """
+        return self.download(cache).fetch() if self.hosts else cache
+
+    def download(self, cache: Path) -> "Download":
+        """What the study needs from its hosts."""
+        from raybrain.download.run import Download
+
+        return Download(self.name, cache / self.name, self.hosts, self.wanted)
 
     def wanted(self, path: str) -> bool:
         """Whether the file at ``path``, relative to the study's folder, is needed; of those its hosts offer."""

@@ -1,0 +1,84 @@
+"""Display: how a download goes. Bars on a terminal, elsewhere a line now and then."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from raybrain.download.unpack import told
+
+LINE_S = 30.0
+
+
+class Display:
+    """Shows the bytes of all files together, and of those under way. Threads may call it.
+
+    Args:
+        title: what is downloaded, from where.
+        there: bytes there are already.
+        total: bytes there will be.
+        files: how many are to come.
+    """
+
+    def __init__(self, title: str, there: int, total: int, files: int) -> None:
+        self.console = Console(stderr=True)
+        self.title, self.total, self.files, self.done = title, total, files, 0
+        self.bytes: dict[str, int] = {"": there}
+        self.lock, self.said = threading.Lock(), time.monotonic()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.bars = Progress(*columns, console=self.console) if self.console.is_terminal else None
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        if self.bars:
+            self.bars.start()
+            self.tasks[""] = self.bars.add_task(self.title, total=self.total or None, completed=self.bytes[""])
+        else:
+            self._line()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """End, with what there is now."""
+        if self.bars:
+            self.bars.stop()
+        else:
+            self._line()
+
+    def has(self, path: str, count: int, total: int | None) -> None:
+        """The file at ``path`` has so many bytes now."""
+        with self.lock:
+            self.bytes[path] = count
+            if self.bars:
+                if path not in self.tasks:
+                    self.tasks[path] = self.bars.add_task(f"  {path.rpartition('/')[2]}", total=total)
+                self.bars.update(self.tasks[path], completed=count)
+                self.bars.update(self.tasks[""], completed=sum(self.bytes.values()))
+            elif time.monotonic() - self.said > LINE_S:
+                self._line()
+
+    def end(self, path: str) -> None:
+        """The file at ``path`` is done with, for better or worse."""
+        with self.lock:
+            self.done += 1
+            if self.bars and path in self.tasks:
+                self.bars.remove_task(self.tasks.pop(path))
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _line(self) -> None:
+        self.said = time.monotonic()
+        self.say(
+            f"{self.title}: {told(sum(self.bytes.values()))} of {told(self.total)}, {self.done} of {self.files} files done"
+        )

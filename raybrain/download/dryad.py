@@ -1,0 +1,81 @@
+"""Dryad: the newest version of a dataset, by its API v2 (https://datadryad.org/api).
+
+Everybody may list files; to download them by the API one needs an account for it, which is free: its id and secret are taken
+from the environment and exchanged for a token.
+"""
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from raybrain.download.base import Host, RemoteFile
+from raybrain.download.http import Bearer, ask, open_session
+
+if TYPE_CHECKING:
+    import requests
+
+VARIABLES = ("RAYBRAIN_DRYAD_ID", "RAYBRAIN_DRYAD_SECRET")
+
+
+class Dryad(Host):
+    """A dataset; zip files in it are unpacked.
+
+    Args:
+        doi: of the dataset, as "10.5061/dryad.070jc".
+        inner: a pattern of the zip files that are wanted, whether they are offered as they are or inside of others; all if
+            empty.
+        base: address of the API.
+    """
+
+    login = f"make an API account at datadryad.org and set {' and '.join(VARIABLES)}"
+
+    def __init__(self, doi: str, inner: str = "", base: str = "https://datadryad.org/api/v2") -> None:
+        self.doi, self.inner, self.base = doi.removeprefix("doi:"), inner, base.rstrip("/")
+
+    @property
+    def name(self) -> str:
+        """Dryad and the doi."""
+        return f"Dryad {self.doi}"
+
+    def session(self) -> "requests.Session":
+        """With a token, if there is an account."""
+        values = [os.environ.get(variable) for variable in VARIABLES]
+        if not all(values):
+            return open_session()
+        said = dict(zip(("client_id", "client_secret"), values, strict=True)) | {"grant_type": "client_credentials"}
+        with open_session() as session:
+            answer = ask(session, "POST", urljoin(self.base, "/oauth/token"), login=self.login, data=said)
+            return open_session(Bearer(answer.json()["access_token"], urlsplit(self.base).hostname or ""))
+
+    def files(self) -> list[RemoteFile]:
+        """The files of the newest version."""
+        with open_session() as session:
+            dataset = ask(session, "GET", f"{self.base}/datasets/{quote(f'doi:{self.doi}', safe='')}", login=self.login).json()
+            items = list(self._pages(session, urljoin(self.base, f"{_link(dataset, 'stash:version')}/files?per_page=100")))
+        wanted = [item for item in items if self.inner and fnmatchcase(item["path"], self.inner)]
+        return sorted((self._file(item, nested=not wanted) for item in wanted or items), key=lambda file: file.path)
+
+    def _pages(self, session: "requests.Session", url: str) -> Iterator[dict[str, Any]]:
+        while url:
+            page = ask(session, "GET", url, login=self.login).json()
+            yield from (item for item in page["_embedded"]["stash:files"] if item.get("status") != "deleted")
+            following = _link(page, "next")
+            url = urljoin(self.base, following) if following else ""
+
+    def _file(self, item: dict[str, Any], nested: bool) -> RemoteFile:
+        kind, digest = item.get("digestType", "").replace("-", ""), item.get("digest")
+        zipped = item["path"].lower().endswith(".zip")
+        return RemoteFile(
+            path=item["path"],
+            url=urljoin(self.base, _link(item, "stash:download") or _link(item, "stash:file-download")),
+            bytes=item.get("size"),
+            checksum=f"{kind}:{digest}" if kind in ("md5", "sha256") and digest else "",
+            unpack=zipped,
+            inner=self.inner if zipped and nested else "",
+        )
+
+
+def _link(item: dict[str, Any], relation: str) -> str:
+    return str(item.get("_links", {}).get(relation, {}).get("href", ""))

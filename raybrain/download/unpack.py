@@ -1,0 +1,182 @@
+"""Unpack: zip and tar archives into a folder and nowhere else. What an archive would do is looked at before it is done."""
+
+import os
+import re
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from raybrain.config import InputError
+
+FAULTS = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError)  # the last: it wants a password
+LITTER = ("__MACOSX",)
+OURS = ".raybrain-"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: its path, its size in bytes, and a function that opens it."""
+
+    path: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def fault(path: str) -> str:
+    """What is wrong with a path that should lie inside a folder; empty if nothing is."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith(("/", "\\")) or "\\" in path or "\0" in path or re.match("[A-Za-z]:", path):
+        return "is no relative path"
+    if ".." in parts:
+        return "leads out of the folder"
+    if parts[0].startswith(OURS):
+        return "has a name that raybrain uses"
+    return ""
+
+
+def unpack(archive: Path, folder: Path, inner: str = "") -> dict[str, int]:
+    """Unpack an archive into a folder; if it would strew files there, into a folder in it with the archive's name.
+
+    Args:
+        archive: a zip or tar file.
+        folder: where to.
+        inner: unpack those archives in it whose names match this pattern, instead of what it holds.
+
+    Returns:
+        The files and their sizes, by path relative to ``folder``.
+
+    Raises:
+        InputError: if it is damaged, or a member's path leads elsewhere or is a link or a device; nothing is written then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f"{OURS}unpack-", ignore_cleanup_errors=True) as temporary:
+        aside = Path(temporary) / "files"
+        _extract(archive, aside, Path(temporary), inner)
+        return _move(aside, folder)
+
+
+def _extract(archive: Path, aside: Path, temporary: Path, inner: str) -> None:
+    """Write the members of an archive below ``aside``."""
+    try:
+        with _opened(archive) as members:
+            chosen = [member for member in members if not inner or _is_called(member.path, inner)]
+            if not chosen:
+                names = ", ".join(sorted(member.path for member in members)[:5])
+                raise InputError(f"{archive.name} holds no {inner!r}, but {names or 'nothing'}")
+            _refuse_full(archive, chosen, temporary)
+            place = temporary / "archives" if inner else _root(archive, aside, chosen)
+            for member in chosen:
+                _write(member, place / member.path)
+    except FAULTS as error:
+        raise InputError(f"{archive.name} cannot be unpacked ({error}); delete it and type the same command") from None
+    if inner:
+        for member in chosen:
+            _extract(place / member.path, aside, temporary, "")
+
+
+class _opened:
+    """The members of an archive, all of them looked at, as long as it is open."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+
+    def __enter__(self) -> list[Member]:
+        try:
+            if zipfile.is_zipfile(self.archive):
+                self.file: zipfile.ZipFile | tarfile.TarFile = zipfile.ZipFile(self.archive)
+                return _zip_members(self.archive, self.file)
+            self.file = tarfile.open(self.archive)
+            return _tar_members(self.archive, self.file)
+        except tarfile.ReadError:
+            raise InputError(f"{self.archive.name} is no zip or tar file; delete it and type the same command") from None
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+
+def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[Member]:
+    members = []
+    for info in file.infolist():
+        name = info.orig_filename  # as it is written there: zipfile mends some names
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        _refuse(archive, name, "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device")
+        if not info.is_dir():
+            members.append(Member(name, info.file_size, partial(file.open, info)))
+    return _without_litter(members)
+
+
+def _tar_members(archive: Path, file: tarfile.TarFile) -> list[Member]:
+    members = []
+    for info in file.getmembers():
+        _refuse(archive, info.name, "" if info.isfile() or info.isdir() else "is a link or a device")
+        if info.isfile():
+            members.append(Member(info.name, info.size, partial(_tar_file, file, info)))
+    return _without_litter(members)
+
+
+def _tar_file(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    opened = file.extractfile(info)
+    assert opened is not None, "only plain files are opened"
+    return opened
+
+
+def _refuse(archive: Path, name: str, also: str) -> None:
+    wrong = also or (fault(name) if PurePosixPath(name).parts else "")
+    if wrong:
+        raise InputError(f"{archive.name} is not unpacked: its member {name!r} {wrong}")
+
+
+def _refuse_full(archive: Path, members: Iterable[Member], folder: Path) -> None:
+    needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(f"unpacking {archive.name} needs {told(needed)} in {folder.parent}, and {told(free)} are free")
+
+
+def _without_litter(members: list[Member]) -> list[Member]:
+    return [member for member in members if PurePosixPath(member.path).parts[0] not in LITTER]
+
+
+def _is_called(path: str, pattern: str) -> bool:
+    return fnmatchcase(PurePosixPath(path).name, pattern) or fnmatchcase(path, pattern)
+
+
+def _root(archive: Path, aside: Path, members: list[Member]) -> Path:
+    """Where members go: as they are if they share one folder, else below one with the archive's name."""
+    tops = {PurePosixPath(member.path).parts[0] for member in members}
+    alone = len(tops) == 1 and all(len(PurePosixPath(member.path).parts) > 1 for member in members)
+    name = archive.name.partition(".")[0] if archive.suffix != ".zip" else archive.stem
+    return aside if alone else aside / name
+
+
+def _write(member: Member, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with member.open() as source, open(path, "wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+
+
+def _move(aside: Path, folder: Path) -> dict[str, int]:
+    """Move all files below ``aside`` to the same place below ``folder``, each whole."""
+    moved: dict[str, int] = {}
+    for path in sorted(found for found in aside.rglob("*") if found.is_file()):
+        target = folder / path.relative_to(aside)
+        moved[target.relative_to(folder).as_posix()] = path.stat().st_size
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    return moved
+
+
+def told(count: float) -> str:
+    """Bytes for people: 1.2 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
