@@ -9,7 +9,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
 from raybrain.evaluate import run as evaluating
 from raybrain.experiment import DataConfig, Experiment
-from raybrain.report.results import Tested
+from raybrain.report.results import Result
 from raybrain.store import Prepared
 from raybrain.tracking import Run
 from raybrain.train import run as training
@@ -84,7 +84,7 @@ def _space(name: str) -> SearchSpace | None:
         return None
 
 
-def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Tested]:
+def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
     """Every training that is to be tested, with its evaluation, which is made if it is not there. Needs a running Ray.
 
     Args:
@@ -107,7 +107,7 @@ def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Clu
         trained = training.kept(trained)
         names, seed = _names(sweep.space, trial["params"], run["repeat"])
         as_published = sweep.space is not None and _as_published(sweep.space, trial["params"], run["repeat"], experiment)
-        found.append(Tested(trial["trial"], names, seed, evaluating.run(trained), as_published, trained.history))
+        found.append(Result(trial["trial"], names, seed, evaluating.run(trained), as_published, trained.history))
     return found
 
 
@@ -127,6 +127,6 @@ def _as_published(space: SearchSpace, params: Mapping[str, Any], repeat: list[st
     try:
         settings = {**plain.settings(params), **plain.repeats()[tuple(repeat)]}
         asked = plain.experiment(settings)
-    except (InputError, KeyError):
+    except (ValueError, KeyError):  # a variant that only the command line knows
         return False
     return asked.model_copy(update={"train": resolve(asked.train, 1)}).signature == experiment.signature

@@ -7,7 +7,7 @@ from typing import Any
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, embedded, pareto_picture, subjects_picture
-from raybrain.report.results import TOLERANCE, Cell, Tested, cells, comparisons
+from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons
 from raybrain.report.tables import audit_line
 from raybrain.tune.space import SearchSpace
 
@@ -33,7 +33,7 @@ class Report:
     """
 
     name: str
-    tested: list[Tested]
+    tested: list[Result]
     missing: list[str] = field(default_factory=list)
     trials: list[dict[str, Any]] = field(default_factory=list)
     space: SearchSpace | None = None
@@ -127,7 +127,7 @@ def _comparisons(found: Sequence[Mapping[str, Any]]) -> str:
     return _table(head, rows)
 
 
-def _controls(tested: Sequence[Tested]) -> str:
+def _controls(tested: Sequence[Result]) -> str:
     """Every control of every training, the farthest from chance first where there are many."""
     rows, shown = [], 0
     for one in tested:
@@ -148,7 +148,7 @@ def _controls(tested: Sequence[Tested]) -> str:
     return note + (_table(head, rows) if rows else "") + "".join(f"<p>{html.escape(line)}</p>" for line in sorted(leaks))
 
 
-def _curves(tested: Sequence[Tested]) -> str:
+def _curves(tested: Sequence[Result]) -> str:
     groups: dict[str, dict[str, list[Sequence[Mapping[str, float]]]]] = {}
     for one in tested:
         for column in one.columns():

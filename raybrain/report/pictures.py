@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raybrain.evaluate.run import Evaluation
+from raybrain.store import aside
+from raybrain.train.run import Trained
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -37,6 +41,25 @@ def subjects_picture(found: Mapping[str, Mapping[str, Subjects]], chance: Mappin
         axes.set_yticks(range(len(rows)), list(rows))
         axes.legend(loc="best", fontsize="small")
     return figure
+
+
+def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
+    """Keep the picture of one experiment's subjects in its run folder and in MLflow, if it is not there."""
+    job, run = trained.job, trained.tracking
+    if job.folder.read("pictured") == run.id:
+        return
+    row = job.experiment.encoder.name
+    found: dict[str, dict[str, Subjects]] = {}
+    for study, table in evaluation.subjects.groupby("study"):
+        found[str(study)] = {
+            row: {(str(study), who): value for who, value in zip(table["subject"], table["top10"], strict=True)}
+        }
+    chance = dict(zip(evaluation.studies["study"], evaluation.studies["chance10"], strict=True))
+    path = job.folder.path / "test_subjects.png"
+    with aside(path) as temporary:
+        temporary.write_bytes(png(subjects_picture(found, chance)))
+    run.artifact(path, "figures")
+    job.folder.write("pictured", run.id)
 
 
 def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":

@@ -21,7 +21,7 @@ TOLERANCE = (
 
 
 @dataclass(frozen=True)
-class Tested:
+class Result:
     """One training of a sweep and its results on the test split.
 
     Attributes:
@@ -141,13 +141,13 @@ def shown(name: str, value: Any) -> str:
     return f"{name.rpartition('.')[2]}={told}" if "." in name else told
 
 
-def cells(tested: Sequence[Tested], published: Mapping[tuple[str, ...], tuple[float, float]]) -> list[Cell]:
+def cells(tested: Sequence[Result], published: Mapping[tuple[str, ...], tuple[float, float]]) -> list[Cell]:
     """The cells of a table, in order of trials; and a cell of chance where that was published.
 
     Published numbers are looked up by the names of variants; a longer key that starts with them gives the cell a further
     published number, and what lies between both passes too. ``(study, "random")`` is chance.
     """
-    groups: dict[tuple[str, str], list[Tested]] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for one in sorted(tested, key=lambda one: one.trial):
         for column in one.columns():
             groups.setdefault((one.row, column), []).append(one)
@@ -159,7 +159,7 @@ def cells(tested: Sequence[Tested], published: Mapping[tuple[str, ...], tuple[fl
     return found
 
 
-def _cell(row: str, column: str, members: Sequence[Tested], published: Mapping[tuple[str, ...], tuple[float, float]]) -> Cell:
+def _cell(row: str, column: str, members: Sequence[Result], published: Mapping[tuple[str, ...], tuple[float, float]]) -> Cell:
     tables = [one.columns()[column] for one in members]
     key = tuple(str(value) for name, value in members[0].names.items() if "." not in name)
     values = tuple(value for known, value in published.items() if key and known[: len(key)] == key)
