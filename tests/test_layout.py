@@ -181,7 +181,7 @@ def test_search_spaces_load(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for family in (Encoder, SpeechEncoder, Feature, Loss, Study):  # so that the kinds of doctests do not stay
-        monkeypatch.setattr(family, "_kinds", dict(family._kinds))
+        monkeypatch.setattr(family, "_kinds", dict(family.kinds()))
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 

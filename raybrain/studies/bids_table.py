@@ -1,0 +1,130 @@
+"""Rows of a BIDS ``*_events.tsv``, also where ``trial_type`` holds a dict. Nothing in a table is ever evaluated as code."""
+
+import ast
+import csv
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raybrain.config import InputError
+
+MISSING = ("", "n/a", "N/A", "nan", "NaN")  # not None, which people say
+LONGEST_DICT = 10_000  # characters
+WANTED = "wanted: rows with trial_type 'sound' and a stim_file, rows with a word, best with word_index and sequence_id"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; what is n/a is the empty string."""
+
+    file: Path
+    line: int
+    values: dict[str, str] = field(repr=False)
+
+    def text(self, column: str) -> str:
+        """The value of a column, or the empty string."""
+        return self.values.get(column, "")
+
+    def number(self, column: str) -> float | None:
+        """A finite number, None if n/a.
+
+        Raises:
+            InputError: it is something else.
+        """
+        text = self.text(column)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.error(f"{column} is {text!r}, not a number")
+        return value
+
+    @property
+    def duration(self) -> float | None:
+        """The duration in seconds, None if n/a."""
+        value = self.number("duration")
+        if value is not None and value < 0:
+            raise self.error(f"duration is {value:g} s, below zero")
+        return value
+
+    def error(self, problem: str) -> InputError:
+        """An error that names this row."""
+        return InputError(f"{self.file}, line {self.line}: {problem}")
+
+
+def read_rows(file: Path) -> list[Row]:
+    """The lines of the table. Quotes count only around a whole field: a word may hold one.
+
+    A dict in ``trial_type`` gives the row more columns; its ``kind`` is then the trial_type.
+
+    Raises:
+        InputError: it cannot be read, has no onsets, lines of unequal length, or something other than plain values in a dict.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
+    table = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not table or "onset" not in table[0]:
+        found = ", ".join(table[0]) if table else "nothing"
+        raise InputError(f"{file} has no column 'onset' (found {found}); BIDS tables are separated by tabs; {WANTED}")
+    columns = [_field(name) for name in table[0]]
+    rows = []
+    for number, values in enumerate(table[1:], start=2):
+        if not any(values):
+            continue
+        if len(values) != len(columns):
+            raise InputError(f"{file}, line {number}: {len(values)} values for {len(columns)} columns")
+        rows.append(_unfolded(Row(file, number, dict(zip(columns, map(_field, values), strict=True)))))
+    return rows
+
+
+def last_onset(file: Path) -> float:
+    """The onset of the last row of ``file``; 0 if there is none that can be read."""
+    starts = [0.0]
+    for row in read_rows(file):
+        try:
+            starts.append(row.number("onset") or 0.0)
+        except InputError:  # reading the events says so
+            continue
+    return max(starts)
+
+
+def _field(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].replace('""', '"')
+    return "" if text in MISSING else text
+
+
+def _unfolded(row: Row) -> Row:
+    text = row.text("trial_type")
+    if not text.startswith("{"):
+        return row
+    inside = _plain_dict(text)
+    if inside is None:
+        raise row.error(f"trial_type {text[:60]!r} is no dict of plain values (text, numbers); such a row is not read")
+    named = inside.get("kind", inside.get("trial_type", ""))
+    return Row(row.file, row.line, row.values | inside | {"trial_type": named})
+
+
+def _plain_dict(text: str) -> dict[str, str] | None:
+    """A dict of text and numbers, written as Python or JSON do; None if it is anything else."""
+    found: Any = None
+    if len(text) <= LONGEST_DICT:
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                found = parse(text)
+                break
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                continue
+    if not isinstance(found, dict):
+        return None
+    if not all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in found.items()):
+        return None
+    return {key: "" if value is None else _field(str(value)) for key, value in found.items()}
