@@ -19,6 +19,7 @@ from raybrain.config import Config, InputError
 
 Split = Literal["train", "valid", "test", "removed"]
 EDGE_S = 1e-6  # two times closer than this are the same time
+LONG_PAUSE_S = 5.0  # longer than from one sound to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +110,16 @@ class SplitConfig(Config):
 
 
 def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = "sentence") -> list[Block]:
-    """Blocks that start at each first word of a sentence (or at each sound) and end where the next one starts.
+    """Blocks that start at each first word of a sentence and end where the next one starts.
+
+    With ``by="sound"`` they start at each sound, or each first word of what is read; they end after a long pause too, since
+    what was heard between might be left out; and ``sequence_uid`` names what was said in them even where it is repeated.
 
     Raises:
         InputError: if nothing starts a block.
     """
     events = sorted(events, key=lambda event: event.start)
-    starts: list[Event]
-    if by == "sound":
-        starts = [event for event in events if isinstance(event, Sound)]
-    else:
-        starts = [event for event in events if isinstance(event, Word) and event.word_index == 0]
+    starts = [event for event in events if _starts_block(event, by)]
     if not starts:
         what = "sound" if by == "sound" else "word with word_index 0"
         kinds = Counter(type(event).__name__.lower() for event in events)
@@ -131,14 +131,22 @@ def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = 
     for first, stop in zip(starts, borders, strict=True):
         if stop - first.start <= EDGE_S:
             continue
-        named = first.sequence_uid if isinstance(first, Word) else ""
-        uid = named if named and names[named] == 1 else _spoken(events, first.start, stop)
+        inside = [event for event in events if first.start <= event.start < stop]
+        if by == "sound":
+            stop = min(stop, max(event.stop for event in inside) + LONG_PAUSE_S)
+        named = next((event.sequence_uid for event in (first, *inside) if isinstance(event, Word)), "")
+        uid = named if named and (by == "sound" or names[named] == 1) else _spoken(inside, first.start, stop)
         blocks.append(Block(first.start, stop - first.start, (uid,)))
     return blocks
 
 
-def _spoken(events: Sequence[Event], start: float, stop: float) -> str:
-    inside = [event for event in events if start <= event.start < stop]
+def _starts_block(event: Event, by: Literal["sentence", "sound"]) -> bool:
+    if isinstance(event, Word):
+        return event.word_index == 0 and (by == "sentence" or event.modality == "visual")
+    return by == "sound" and isinstance(event, Sound)
+
+
+def _spoken(inside: Sequence[Event], start: float, stop: float) -> str:
     words = [e.word for e in inside if isinstance(e, Word) and e.stop <= stop + EDGE_S]
     if words:
         return " ".join(words)
