@@ -91,6 +91,16 @@ class DataConfig(Config):
             raise InputError(f"each feature once, found {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        for feature in self.features:
+            if feature.continuous and feature.rate_hz != self.signal.rate_hz:
+                raise InputError(
+                    f"{feature.name} must have the rate of the brain, {self.signal.rate_hz:g} Hz, found {feature.rate_hz:g}; "
+                    f"type data.features.{feature.name}.rate_hz={self.signal.rate_hz:g}"
+                )
+        return self
+
     @property
     def brain_signature(self) -> str:
         """Names all prepared data but the features, which lie beside it under names of their own."""

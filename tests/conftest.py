@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def raybrain(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str])
         return Ended(code, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Folders of small models, made when first asked for."""
+    from tests import tiny_models
+
+    folder = tmp_path_factory.mktemp("models")
+    return cache(lambda kind: tiny_models.save(folder / kind, kind))
 
 
 @pytest.fixture(scope="session")

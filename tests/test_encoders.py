@@ -12,6 +12,7 @@ from raybrain.encoders.conv_rnn import ConvRNN
 from raybrain.encoders.deep_mel import DeepMel
 from raybrain.encoders.layers import AttentionConfig, SpatialAttention
 from raybrain.encoders.simple_conv import DualPath, DualPathConfig, SimpleConv, SpectrumConfig, Upsample
+from raybrain.encoders.wave import WaveEncoder
 
 ROWS, LAYOUTS = 5, 2
 SHAPES = Shapes(channels=9, subjects=3, features=4, times=43, rate_hz=120.0)
@@ -158,6 +159,29 @@ def test_deep_mel() -> None:
     network = config.build(SHAPES.features)
     out = network(torch.randn(ROWS, SHAPES.features, SHAPES.times))
     assert out.shape == (ROWS, config.size(SHAPES.features), SHAPES.times)
+
+
+@pytest.mark.parametrize("strides", ["6", "2,3", "3,2"])
+def test_wave_encoder_sees_one_wave_and_keeps_time(strides: str) -> None:
+    config = override(WaveEncoder(), {"strides": strides, "output": 7, "channels": 8, "depth": 2, "hidden": 8})
+    network = config.build(6).eval()
+    wave = torch.randn(2, 50 * 6)
+    frames = wave.reshape(2, 50, 6).transpose(1, 2).requires_grad_()
+    out = network(frames)
+    assert out.shape == (2, config.size(6), 50)
+    out[:, :, 25].sum().backward()
+    assert frames.grad is not None
+    seen = torch.nonzero(frames.grad.abs().sum(dim=(0, 1)))[:, 0]
+    assert seen.min() < 25 < seen.max() and seen.max() - 25 <= 25 - seen.min() <= 8  # dilations 1 and 2, gates, kernels
+    later = torch.roll(wave, 6 * 10, dims=1).reshape(2, 50, 6).transpose(1, 2)
+    torch.testing.assert_close(network(later)[:, :, 25:35], out[:, :, 15:25])
+    network.train()(frames).square().mean().backward()
+    assert all(p.grad is not None and p.grad.any() for p in network.parameters() if p.requires_grad)
+
+
+def test_wave_encoder_needs_frames_of_its_size() -> None:
+    with pytest.raises(InputError, match=r"strides=5,3,3,3 make frames of 135 samples.*120 dimensions.*wave:135"):
+        WaveEncoder().build(120)
 
 
 @pytest.mark.parametrize("name", TINY)

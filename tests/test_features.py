@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def noise(seconds: float, rate_hz: int, seed: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def wav(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "noise.wav"
-    soundfile.write(path, noise(4.0, 16_000, seed=0), 16_000, subtype="FLOAT")
+    tone = 0.5 * np.sin(2 * np.pi * 200 * np.arange(64_000) / 16_000)[:, None]
+    soundfile.write(path, noise(4.0, 16_000, seed=0) + tone, 16_000, subtype="FLOAT")
     return path
 
 
@@ -178,15 +180,34 @@ def test_a_word_outside_the_stimulus_is_left_out() -> None:
     assert not WordLength().extract(late).any() and not WordHash().extract(late).any()
 
 
+# kinds that need a model, and the small one they are given here
+MODELS = {
+    "speech_model": "wav2vec2_layer",
+    "speech_model_conv": "wav2vec2",
+    "text_model": "bert",
+    "text_embedding": "xlm_roberta",
+    "spacy_vector": "spacy",
+    "part_of_speech": "spacy",
+}
+
+
 @pytest.mark.parametrize("name", Feature.kinds())
-def test_every_feature_depends_on_the_stimulus_alone(name: str, stimulus: Stimulus) -> None:
-    feature = Feature.parse(name)
+def test_every_feature_depends_on_the_stimulus_alone(name: str, stimulus: Stimulus, models: Callable[[str], str]) -> None:
+    feature = Feature.parse(f"{name}:{models(MODELS[name])}" if name in MODELS else name)
+    if "layers" in type(feature).model_fields:
+        feature = override(feature, {"layers": "1,2"})
+    feature.check()
     frames = feature.extract(stimulus)
     assert frames.shape == (len(feature.frames(stimulus)), feature.size)
     assert frames.dtype == np.float32 and np.isfinite(frames).all()
     assert (frames != feature.silence).any()
+    if feature.categories:
+        assert feature.size == 1 and np.all((frames == np.round(frames)) & (frames >= 0) & (frames < feature.categories))
     feature.extract(Stimulus(duration=2.0, sounds=stimulus.sounds[:1], words=WORDS[1:], phonemes=PHONEMES[1:]))
     again = pickle.loads(pickle.dumps(feature)).extract(pickle.loads(pickle.dumps(stimulus)))
     np.testing.assert_array_equal(frames, again)
+    for together in feature.extract_many([stimulus, Stimulus(duration=1.0), stimulus])[::2]:
+        np.testing.assert_array_equal(frames, together)
+    assert feature.identity() == feature.identity()
     nothing = feature.extract(Stimulus(duration=1.0))
     assert (nothing == feature.silence).all()

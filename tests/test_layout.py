@@ -120,7 +120,10 @@ def ended(code: str, cwd: Path) -> str:
 
 
 LIGHT = ["cli", "config", "events", "recording", "cluster", "tracking", "studies.synthetic", "studies.bids", "features.mel"]
-NUMERIC = ["train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "losses", "metrics", "batch"]
+NUMERIC = [
+    *("train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "encoders.wave"),
+    *("losses", "metrics", "batch"),
+]
 LOADED = "import sys, importlib; [importlib.import_module('raybrain.' + m) for m in {0}]; print(*({1} & set(sys.modules)))"
 
 

@@ -36,6 +36,13 @@ SMALL: dict[str, Any] = {
     "window.offset_s": 0.1,
 }
 DEEP = {"speech_encoder": "deep_mel", "speech_encoder.depth": 2, "speech_encoder.hidden": 6, "speech_encoder.output": 4}
+WAVE = {
+    "speech_encoder": "wave",
+    "speech_encoder.strides": "5",
+    "speech_encoder.channels": 4,
+    "speech_encoder.depth": 1,
+    "speech_encoder.output": 4,
+}
 # smaller than, equal to and larger than the batch of one of two and of four workers
 CASES: dict[str, dict[str, Any]] = {
     "inside a worker": {"train.contrast_size": 2},
@@ -44,6 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
     "extra negatives": {"train.contrast_size": 8, "train.extra_negatives": 5},
     "trained speech side": {"train.contrast_size": 16, **DEEP},
     "trained speech side, extra": {"train.contrast_size": 8, "train.extra_negatives": 5, **DEEP},
+    "end to end": {"train.contrast_size": 16, **WAVE},
     "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
     "regression": {"train.contrast_size": 16, "loss": "mse"},
 }

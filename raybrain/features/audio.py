@@ -1,5 +1,6 @@
 """Sound for features: pieces of files as mono waves, and their frames in the timeline of a stimulus. Not a feature itself."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,3 +42,23 @@ def place(frames: np.ndarray, piece: np.ndarray, first: int) -> None:
     start, stop = max(first, 0), min(first + len(piece), len(frames))
     if start < stop:
         frames[start:stop] = piece[start - first : stop - first]
+
+
+def spread(frames: np.ndarray, rate_hz: float, piece: np.ndarray, piece_hz: float, sound: Sound, lead_s: float = 0.0) -> None:
+    """Write into those of ``frames`` that lie in ``sound`` the frame of ``piece`` that is nearest in time.
+
+    Args:
+        frames: [frames size] at ``rate_hz``, of the whole stimulus.
+        rate_hz: their rate.
+        piece: [frames size] at ``piece_hz``, of the sound.
+        piece_hz: their rate.
+        sound: where in the stimulus the piece lies.
+        lead_s: seconds from the start of the sound to the middle of its first frame.
+    """
+    first = max(0, math.ceil(round(sound.start * rate_hz, 6)))
+    stop = min(len(frames), math.ceil(round(sound.stop * rate_hz, 6)))
+    if len(piece) and first < stop:
+        times = np.arange(first, stop) / rate_hz - sound.start - lead_s
+        nearest = np.floor(times * piece_hz + 0.5).astype(int)
+        nearest = nearest[nearest < len(piece) + 2]  # the file may end before the sound is said to
+        frames[first : first + len(nearest)] = piece[nearest.clip(0, len(piece) - 1)]

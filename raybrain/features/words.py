@@ -73,6 +73,24 @@ class WordSegment(WordValue, name="word_segment"):
         return 1.0
 
 
+MODALITIES = ("audio", "visual")
+
+
+class Modality(WordValue, name="modality"):
+    """How the word reaches the subject: 1 it is heard, 2 it is read, 0 between words."""
+
+    @property
+    def categories(self) -> int:
+        """None, heard and read."""
+        return 1 + len(MODALITIES)
+
+    def value(self, word: Word) -> float:
+        """Its number."""
+        if word.modality not in MODALITIES:
+            raise InputError(f"a word at {word.start:.3f} s has modality {word.modality!r}. Allowed: {', '.join(MODALITIES)}")
+        return 1 + MODALITIES.index(word.modality)
+
+
 class WordHash(Feature, name="word_hash", shorthand="buckets"):
     """Which of ``buckets`` the word falls into, one-hot; all zero between words. Upper and lower case fall together."""
 

@@ -1,0 +1,111 @@
+"""Pitch by YIN: de Cheveigné and Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music".
+
+Written here because torchaudio's detector is another method, which does not say what is unvoiced, and librosa's comes with a
+compiler.
+"""
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from raybrain.config import InputError
+from raybrain.features.audio import read, spread
+from raybrain.features.base import Feature, Stimulus
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SAMPLES_HZ = 16_000
+SUMMED_S = 0.025  # the difference of the wave and its past is summed over this long
+FRAMES_AT_ONCE = 4096
+QUIET = 1e-8  # mean square below which a frame is silence
+
+
+class Pitch(Feature, name="pitch"):
+    """Fundamental frequency of the voice, 0 where there is none.
+
+    Attributes:
+        lowest_hz: the lowest pitch that is looked for.
+        highest_hz: the highest one.
+        threshold: how unlike itself one period later a wave may be, 0 to 1, to count as voiced.
+    """
+
+    unit: ClassVar[str] = "Hz"
+    needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    rate_hz: float = Field(100.0, gt=0, le=SAMPLES_HZ)
+    lowest_hz: float = Field(100.0, ge=40)
+    highest_hz: float = Field(350.0, le=1000)
+    threshold: float = Field(0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.lowest_hz >= self.highest_hz:
+            raise InputError(f"lowest_hz={self.lowest_hz:g} must be below highest_hz={self.highest_hz:g}")
+        return self
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """The pitch of each piece of sound, 0 between them."""
+        frames = self.frames(stimulus)
+        for sound in stimulus.sounds:
+            wave = read(sound, SAMPLES_HZ).double()
+            if len(wave):
+                spread(frames, self.rate_hz, self.track(wave)[:, None].numpy(), self.rate_hz, sound)
+        return frames
+
+    def track(self, wave: "Tensor") -> "Tensor":
+        """[samples] at 16 kHz to [frames]; frame i is centred on sample ``i / rate_hz``."""
+        import torch
+
+        summed, longest = round(SUMMED_S * SAMPLES_HZ), int(SAMPLES_HZ / self.lowest_hz) + 2
+        length = summed + longest
+        padded = torch.nn.functional.pad(wave, (length // 2, length))
+        count = int(len(wave) * self.rate_hz / SAMPLES_HZ) + 1
+        starts = torch.floor(torch.arange(count) * SAMPLES_HZ / self.rate_hz + 0.5).long()
+        parts = []
+        for some in torch.split(starts, FRAMES_AT_ONCE):
+            parts.append(self._pitch(padded[some[:, None] + torch.arange(length)], summed))
+        return torch.cat(parts)
+
+    def _pitch(self, windows: "Tensor", summed: int) -> "Tensor":
+        """[frames samples] to [frames]."""
+        import torch
+
+        unlike = _normalised(_difference(windows, summed))
+        first, last = int(SAMPLES_HZ / self.highest_hz), unlike.shape[1] - 2
+        inside = unlike[:, first : last + 1]
+        dip = (inside <= unlike[:, first - 1 : last]) & (inside <= unlike[:, first + 1 : last + 2])
+        good = dip & (inside < self.threshold)
+        voiced = good.any(dim=1) & (windows.square().mean(dim=1) > QUIET)
+        at = first + good.int().argmax(dim=1, keepdim=True)
+        before, here, after = (unlike.gather(1, at + step)[:, 0] for step in (-1, 0, 1))
+        bend = before - 2 * here + after
+        shift = torch.where(bend > 0, (before - after) / (2 * bend).clamp(min=1e-12), 0.0)  # the lowest point of a parabola
+        pitch = SAMPLES_HZ / (at[:, 0] + shift.clamp(-1, 1))
+        voiced &= (pitch >= self.lowest_hz) & (pitch <= self.highest_hz)
+        return torch.where(voiced, pitch, 0.0)
+
+
+def _difference(windows: "Tensor", summed: int) -> "Tensor":
+    """Squared distance of the first ``summed`` samples from those each lag later, [frames lags]."""
+    import torch
+
+    lags = windows.shape[1] - summed
+    size = 2 * windows.shape[1]
+    here, there = torch.fft.rfft(windows[:, :summed], size), torch.fft.rfft(windows, size)
+    product = torch.fft.irfft(here.conj() * there, size)[:, :lags]
+    energy = torch.nn.functional.pad(windows.square().cumsum(dim=1), (1, 0))
+    later = energy[:, summed : summed + lags] - energy[:, :lags]
+    distance: Tensor = later[:, :1] + later - 2 * product
+    return distance.clamp(min=0)
+
+
+def _normalised(difference: "Tensor") -> "Tensor":
+    """The difference divided by its mean over all shorter lags; 1 at lag 0."""
+    import torch
+
+    lags = torch.arange(difference.shape[1])
+    total = difference[:, 1:].cumsum(dim=1)
+    rest = difference[:, 1:] * lags[1:] / total.clamp(min=1e-12)
+    whole: Tensor = torch.nn.functional.pad(rest, (1, 0), value=1.0)
+    return whole

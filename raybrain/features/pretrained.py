@@ -1,0 +1,180 @@
+"""Models of Hugging Face: found by name or folder, told apart by revision, loaded once a process. Not a feature itself.
+
+A model of the hub is looked for in the cache of this machine. The network is asked only for what is not there, and not at all
+where HF_HUB_OFFLINE=1.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from raybrain.config import InputError
+from raybrain.features.base import Feature
+
+SEED = 2036  # of the weights of untrained models
+UNUSED = ("pooler", "masked_spec_embed", "decoder")  # weights that hidden states of an encoder do not depend on
+
+
+class Pretrained(Feature):
+    """What a model of Hugging Face makes of a stimulus.
+
+    Attributes:
+        checkpoint: its name on the hub, or a folder written by ``save_pretrained``.
+        revision: a branch, a tag or a commit of the hub.
+        random: draw the weights anew, always the same ones: the control that shows what training the model has brought.
+    """
+
+    model: ClassVar[bool] = True
+    checkpoint: str = Field("", min_length=1)
+    revision: str = Field("main", min_length=1)
+    random: bool = False
+
+    def identity(self) -> dict[str, str]:
+        """The commit of the hub, or a digest of the folder's files."""
+        return {"model": version(self.checkpoint, self.revision)}
+
+    def check(self) -> None:
+        """See to it that the settings of the model are there; ask the network for them if need be."""
+        super().check()
+        try:
+            settings(self.checkpoint, self.revision)
+        except InputError:
+            settings(self.checkpoint, self.revision, fetch=True)
+
+    def settings(self) -> Any:
+        """The config of the model: its sizes, known without its weights."""
+        return settings(self.checkpoint, self.revision)
+
+    def tool(self, kind: Literal["AutoFeatureExtractor", "AutoTokenizer"]) -> Any:
+        """What brings sound or text into the form that the model takes."""
+        return _tool(kind, self.checkpoint, version(self.checkpoint, self.revision))
+
+    def network(self, device: str) -> Any:
+        """The model on ``device``, its encoder where it has a decoder too; the last one asked for stays loaded."""
+        return _network(self.checkpoint, version(self.checkpoint, self.revision), self.random, device)
+
+
+def settings(checkpoint: str, revision: str, fetch: bool = False) -> Any:
+    """The config of a model, from this machine alone unless ``fetch``.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    return _settings(checkpoint, revision, fetch, _stamps(checkpoint))
+
+
+def version(checkpoint: str, revision: str) -> str:
+    """What names a model's content: the commit, or a digest of all files of a folder.
+
+    Raises:
+        InputError: if the model is not there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    settings(checkpoint, revision)
+    stamps = _stamps(checkpoint)
+    if stamps:
+        return _digest(checkpoint, stamps)
+    found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+    assert isinstance(found, str), "transformers has just read it"
+    return Path(found).parent.name  # snapshots/COMMIT/config.json
+
+
+def hidden_states(config: Any, layers: tuple[int, ...], checkpoint: str) -> None:
+    """Refuse layers that a model does not have.
+
+    Raises:
+        InputError: with the number it has.
+    """
+    count = getattr(config, "encoder_layers", None) or config.num_hidden_layers
+    if max(layers) > count:
+        shown = ",".join(map(str, layers))
+        raise InputError(f"{checkpoint} has hidden states 0 to {count}, found layers={shown}; type layers={count // 2},{count}")
+
+
+Stamps = tuple[tuple[str, int, int], ...]
+
+
+def _stamps(checkpoint: str) -> Stamps:
+    """Name, size and time of each file of a folder; nothing for a model of the hub."""
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return ()
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+
+
+@lru_cache(maxsize=8)
+def _digest(checkpoint: str, stamps: Stamps) -> str:
+    digest = hashlib.sha256()
+    for name, _, _ in stamps:
+        with open(Path(checkpoint) / name, "rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=8)
+def _settings(checkpoint: str, revision: str, fetch: bool, stamps: Stamps) -> Any:
+    from transformers import AutoConfig
+
+    with _told(checkpoint):
+        # the version of a folder is its digest, passed on as its revision: transformers looks at those of the hub only
+        return AutoConfig.from_pretrained(checkpoint, revision=revision, local_files_only=not fetch)
+
+
+@lru_cache(maxsize=2)
+def _tool(kind: str, checkpoint: str, commit: str) -> Any:
+    import transformers
+
+    with _told(checkpoint):
+        return getattr(transformers, kind).from_pretrained(checkpoint, revision=commit)
+
+
+@lru_cache(maxsize=1)
+def _network(checkpoint: str, commit: str, random: bool, device: str) -> Any:
+    import torch
+    from transformers import AutoModel
+
+    with _told(checkpoint):
+        if random:
+            config = settings(checkpoint, commit)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(SEED)
+                model = AutoModel.from_config(config, dtype=torch.float32)
+        else:
+            model, told = AutoModel.from_pretrained(checkpoint, revision=commit, dtype=torch.float32, output_loading_info=True)
+            lost = sorted(name for name in told["missing_keys"] if not any(part in name for part in UNUSED))
+            if lost:  # transformers would draw them at random and go on
+                raise InputError(f"the model {checkpoint} has no weights for {lost[0]} and {len(lost) - 1} more")
+    part = model.get_encoder() if model.config.is_encoder_decoder else model
+    return part.eval().requires_grad_(False).to(device)
+
+
+@contextlib.contextmanager
+def _told(checkpoint: str) -> Iterator[None]:
+    """Say in one line what is wrong with a model, and nothing where all is well."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        if Path(checkpoint).is_dir():
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"the folder {checkpoint} holds no model that transformers can load: {reason}") from None
+        raise InputError(
+            f"no model {checkpoint!r} on this machine; type hf download {checkpoint}, or give the folder of one as checkpoint"
+        ) from None
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

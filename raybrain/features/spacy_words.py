@@ -1,0 +1,150 @@
+"""What spaCy knows of a word: its vector, its part of speech."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from raybrain.config import InputError
+from raybrain.events import Word
+from raybrain.features.base import Feature, Stimulus
+from raybrain.features.sentences import sentences
+
+WIDTHS = {"sm": 96, "md": 300, "lg": 300}
+TAGS = (  # Universal Dependencies; a new one goes to the end, so that numbers stay
+    *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
+    *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
+)
+HOLLOW = ("PUNCT", "SPACE", "")
+
+
+class SpacyFeature(Feature):
+    """What a spaCy pipeline makes of words in their sentence.
+
+    Attributes:
+        pipeline: sm, md or lg: spaCy's own of that size for the language of each word, English where an event says none; or
+            the name or folder of a pipeline, for every language.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ("spacy",)
+    extra: ClassVar[str] = "text"
+    pipeline: str = Field("md", min_length=1)
+
+    def identity(self) -> dict[str, str]:
+        """The versions of the pipelines that are installed, or that of the folder, which its content tells apart."""
+        if self.pipeline in WIDTHS:
+            import spacy
+
+            fitting = sorted(name for name in spacy.util.get_installed_models() if name.endswith(f"_{self.pipeline}"))
+            return {name: str(spacy.util.get_package_version(name)) for name in fitting}
+        return {"pipeline": pipeline_digest(self.pipeline)}
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        """The value of the word being spoken."""
+        frames = self.frames(stimulus)
+        for word, tokens in self._words(stimulus):
+            frames[self.span(word, len(frames))] = self.value(tokens)
+        return frames
+
+    def value(self, tokens: Any) -> Any:
+        """The value of a word, from the tokens it falls into."""
+        raise NotImplementedError
+
+    def _words(self, stimulus: Stimulus) -> Iterator[tuple[Word, Any]]:
+        for sentence in sentences(stimulus):
+            document = load(self.pipeline, sentence.words[0].language)(sentence.text)
+            for word, (start, stop) in zip(sentence.words, sentence.places, strict=True):
+                yield word, document.char_span(start, stop, alignment_mode="expand")
+
+
+class SpacyVector(SpacyFeature, name="spacy_vector", shorthand="pipeline"):
+    """The vector of a word: 300-d and the same everywhere (md, lg), or 96-d in its context (sm, which has no others).
+
+    A word that spaCy cuts in several gets the mean of its parts, one without a vector gets zeros.
+    """
+
+    @property
+    def size(self) -> int:
+        """As wide as the vectors."""
+        if self.pipeline in WIDTHS:
+            return WIDTHS[self.pipeline]
+        network = load(self.pipeline, "")
+        return int(network.vocab.vectors_length or network("word").tensor.shape[-1])
+
+    def value(self, tokens: Any) -> np.ndarray:
+        """[size]."""
+        known = tokens.vocab.vectors_length
+        parts = [token.vector for token in tokens if token.has_vector] if known else list(tokens.tensor)
+        width = known or (parts[0].shape[-1] if parts else 0)
+        if width != self.size:
+            raise InputError(f"the vectors of spaCy's {self.pipeline} have {width} dimensions here, not {self.size}")
+        return np.asarray(np.mean(parts, axis=0) if parts else np.zeros(self.size), dtype=np.float32)
+
+
+class PartOfSpeech(SpacyFeature, name="part_of_speech", shorthand="pipeline"):
+    """The part of speech of a word, a number: 1 adjective, 2 adposition, ... (Universal Dependencies); 0 between words."""
+
+    @property
+    def categories(self) -> int:
+        """Silence and 17 tags."""
+        return 1 + len(TAGS)
+
+    def value(self, tokens: Any) -> float:
+        """Of the first of its tokens that is more than punctuation."""
+        tags = [token.pos_ for token in tokens]
+        tag = next((tag for tag in tags if tag not in HOLLOW), tags[0])
+        if not tag and not tokens.doc.has_annotation("POS"):
+            raise InputError(f"the spaCy pipeline {self.pipeline} tags no parts of speech; type part_of_speech:md")
+        return 1 + TAGS.index(tag) if tag in TAGS else 1 + TAGS.index("X")
+
+
+def pipeline_name(pipeline: str, language: str) -> str:
+    """The pipeline of spaCy's that has a size and speaks a language; a name or folder is what it is.
+
+    >>> pipeline_name("md", ""), pipeline_name("sm", "nl")
+    ('en_core_web_md', 'nl_core_news_sm')
+    """
+    if pipeline not in WIDTHS:
+        return pipeline
+    code = (language or "en").replace("_", "-").partition("-")[0].lower()
+    return f"{code}_core_{'web' if code in ('en', 'zh') else 'news'}_{pipeline}"
+
+
+def load(pipeline: str, language: str) -> Any:
+    """The pipeline for a language; it stays loaded.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    return _load(pipeline_name(pipeline, language))
+
+
+@lru_cache(maxsize=4)
+def _load(name: str) -> Any:
+    import spacy
+
+    try:
+        return spacy.load(name)
+    except OSError:
+        known = name.count("_") == 3 and name.split("_")[1] == "core"
+        more = f"type python -m spacy download {name}" if known else "give the name of an installed one, or a folder"
+        raise InputError(f"no spaCy pipeline {name!r} on this machine; {more}") from None
+
+
+def pipeline_digest(pipeline: str) -> str:
+    """What tells a pipeline from another one: its name and version, and the files of its folder.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    found = load(pipeline, "")
+    digest = hashlib.sha256(f"{found.meta['lang']} {found.meta['name']} {found.meta['version']}".encode())
+    folder = Path(pipeline)
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
