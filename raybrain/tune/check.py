@@ -33,9 +33,10 @@ def check(space: SearchSpace) -> None:
     for changes in space.repeats().values():
         space.experiment(changes)
     if space.sampler == "grid":
-        for point in grid(space):
+        points = grid(space)
+        for point in points:
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
-        if not grid(space):
+        if not points:
             raise InputError("the grid has no point that is allowed")
 
 
@@ -48,8 +49,8 @@ def _check_names(space: SearchSpace) -> None:
         *(("dimension to repeat over", dimension, tuple(space.variants)) for dimension in space.over),
     ):
         if value not in known:
-            why = "trials are chosen by the valid split only; " if what == "metric" else ""
-            raise InputError(f"{why}no {what} {value!r}{hint(str(value), known)}")
+            why = " of the valid split, by which alone trials are chosen" if what == "metric" else ""
+            raise InputError(f"no {what} {value!r}{why}{hint(str(value), known)}")
     for name, count in (("trials", space.trials), ("grace", space.grace)):
         if count is not None and count < 1:
             raise InputError(f"{name}={count}: at least 1")

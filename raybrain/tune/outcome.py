@@ -133,12 +133,15 @@ def _typed(value: Any) -> str:
 
 
 def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
-    """End the MLflow run of a training that did not finish, saying why."""
+    """End the MLflow run of a training that did not finish, if it has not ended; say why, if that is known."""
     known = job.folder.read("tracking")
     status: Status = "FAILED" if how == "failed" else "KILLED"
     if known:
+        run = Run(known["uri"], known["id"])
         with suppress(Exception):  # MLflow may be gone; the sweep's results are not
-            Run(known["uri"], known["id"]).end_if_running(status, {"stopped": f"{how}: {reason}" if reason else how})
+            run.end_if_running(status, {"stopped": how})
+            if reason:
+                run.tags({"stopped": f"{how}: {reason}"})
 
 
 def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:

@@ -15,8 +15,6 @@ from raybrain.tune.run import Sweep
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.walk import grid, settings_line, start
 
-SHOWN = 8  # data parts, and settings of a space
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -143,5 +141,5 @@ def _space(space: SearchSpace) -> dict[str, str]:
 
 
 def _data_line(data: DataConfig) -> str:
-    names = [", ".join(part.name for part in parts) for parts in (data.studies, data.features)]
-    return f"{' / '.join(names)} ({data.brain_signature})"
+    studies = ", ".join(study.name for study in data.studies)
+    return f"{studies} {data.brain_signature} with {', '.join(map(feature_name, data.features))}"

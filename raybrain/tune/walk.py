@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raybrain.config import InputError, flat, override
+from raybrain.config import InputError, flat
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.tune.space import SearchSpace
 
@@ -164,26 +164,32 @@ def _data(space: SearchSpace, here: Point) -> DataConfig | None:
 
 
 def start(space: SearchSpace) -> Point | None:
-    """The recipe as a point of the space; None if it lies outside."""
-    experiment = space.experiment()
-    known = flat(experiment)
+    """The recipe as a point of the space; None if it is not found there.
 
-    def answer(name: str, found: Any) -> Any:
-        here = known.get(name)
-        if not hasattr(found, "choices"):
-            return here if isinstance(here, int | float) and found.low <= here <= found.high else found.low
-        for choice in found.choices:
-            settings = space.variants[name][choice] if name in space.variants else {name: choice}
-            if _same(experiment, settings):
-                return choice
-        return found.choices[0]
+    A function may call its parameters what it likes, so they are set one by one to what brings the experiment nearest.
+    """
+    known = flat(space.experiment())
+    numbers = {value for value in known.values() if isinstance(value, int | float) and not isinstance(value, bool)}
+    answers: dict[str, Any] = {}
 
-    found = point(space, answer)
-    return found if _same(experiment, found.settings) else None
+    def reach(answers: Mapping[str, Any]) -> tuple[int, Point]:
+        here = point(space, lambda name, found: answers[name] if name in answers else ends(found)[0])
+        try:
+            found = flat(space.experiment(here.settings))
+        except InputError:
+            return len(known), here
+        return sum(found.get(key) != known.get(key) for key in found.keys() | known.keys()), here
 
-
-def _same(experiment: Experiment, settings: Mapping[str, Any]) -> bool:
-    try:
-        return override(experiment, settings) == experiment
-    except InputError:
-        return False
+    distance, here = reach(answers)
+    waiting = list(here.asked)
+    for name in waiting:
+        if name not in here.asked:  # of a branch that was left
+            continue
+        found = here.asked[name]
+        options = found.choices if hasattr(found, "choices") else [n for n in sorted(numbers) if found.low <= n <= found.high]
+        for option in options:
+            nearer, there = reach({**answers, name: option})
+            if nearer < distance:
+                distance, here, answers = nearer, there, {**answers, name: option}
+        waiting += [name for name in here.asked if name not in waiting]
+    return here if distance == 0 else None

@@ -1,0 +1,477 @@
+"""Sweeps: what a space can say, which training comes next, and what a sweep is after a kill."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from raybrain.config import InputError
+from raybrain.experiment import Experiment
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.worker import TrainJob, with_kept
+from raybrain.tune.check import check
+from raybrain.tune.ledger import Ledger, Member
+from raybrain.tune.outcome import command
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import open_study
+from raybrain.tune.walk import data_parts, extremes, grid, start
+from tests.conftest import REPO, TINY, Ended
+
+Raybrain = Callable[..., Ended]
+DEPTH = CategoricalDistribution([2, 4])
+LR = FloatDistribution(1e-4, 1e-2, log=True)
+
+
+def space(**changed: Any) -> SearchSpace:
+    return SearchSpace(**{"recipe": "quickstart", "parameters": {"encoder.depth": DEPTH}, "trials": 4, **changed})
+
+
+def architecture(trial: Any) -> dict[str, Any]:
+    kind = trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"])
+    if kind == "conv_rnn":
+        return {"encoder": kind, "encoder.lstm.layers": trial.suggest_int("lstm.layers", 1, 3)}
+    return {"encoder.depth": trial.suggest_categorical("depth", [2, 4])}  # the recipe's kind, with all else it says of it
+
+
+# what a space can say
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"parameters": {"encoder.dpeth": DEPTH}}, r"no setting 'encoder.dpeth', did you mean 'depth'\?"),
+        ({"parameters": {"optim.lr": FloatDistribution(-1.0, 1.0)}}, r"optim.lr=-1.0: "),
+        ({"parameters": {"encoder.depth": [2, 4]}}, r"encoder.depth: \[2, 4\] is no distribution"),
+        ({"parameters": lambda trial: {"optim.rl": trial.suggest_float("rate", 0.1, 1)}}, r"rate=0.1: no setting 'optim.rl'"),
+        ({"parameters": {}}, r"name settings to search"),
+        ({"variants": {"model": {"big": {"encoder.hiden": 3}}}}, r"model=big: no setting 'encoder.hiden', did you mean"),
+        ({"variants": {"model": {}}}, r"'model' names none"),
+        ({"over": ("study",)}, r"no dimension to repeat over 'study'"),
+        ({"seeds": (-1,)}, r"train.seed=-1"),
+        (
+            {"metric": "test_top10"},
+            r"no metric 'test_top10' of the valid split, by which alone trials are chosen\. Allowed: valid_loss",
+        ),
+        ({"objectives": ("size",), "scheduler": "none"}, r"no objective 'size'"),
+        ({"objectives": ("parameters",)}, r'type scheduler="none"'),
+        ({"objectives": ("seconds",), "scheduler": "none", "sampler": "cmaes"}, r'type sampler="tpe"'),
+        ({"scheduler": "ahsa"}, r"no scheduler 'ahsa', did you mean 'asha'\?"),
+        ({"trials": None}, r"say how many trials"),
+        ({"grace": 0}, r"grace=0: at least 1"),
+        ({"sampler": "grid", "parameters": {"optim.lr": LR}}, r"optim.lr is a range without steps"),
+        ({"sampler": "grid", "allowed": lambda experiment: False}, r"no point that is allowed"),
+        ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
+    ],
+)
+def test_what_a_space_cannot_say(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        check(space(**changed))
+
+
+def test_a_function_is_tried_at_both_ends_of_everything_it_asks() -> None:
+    found = extremes(space(parameters=architecture))
+    asked = {(name, value) for point in found for name, value in point.params.items()}
+    assert asked == {
+        *(("encoder", kind) for kind in ("simple_conv", "conv_rnn")),
+        *(("lstm.layers", layers) for layers in (1, 3)),
+        *(("depth", depth) for depth in (2, 4)),
+    }
+    layers = space(parameters=architecture).experiment(found[-1].settings).encoder
+    assert layers.name == "conv_rnn"  # another kind brings its own settings
+
+
+def test_a_grid_is_every_point_once_and_in_order() -> None:
+    variants = {"model": {"small": {"encoder.hidden": 16}, "big": {"encoder.hidden": 32, "encoder.depth": 6}}}
+    asked = {"optim.lr": FloatDistribution(0.001, 0.003, step=0.001), "train.epochs": IntDistribution(2, 3)}
+    whole = space(sampler="grid", variants=variants, parameters=asked, trials=None)
+    points = [tuple(point.params.values()) for point in grid(whole)]
+    assert points == [
+        (model, pytest.approx(lr), epochs) for model in ("small", "big") for lr in (0.001, 0.002, 0.003) for epochs in (2, 3)
+    ]
+    assert whole.experiment(grid(whole)[-1].settings).encoder.depth == 6
+    conditional = space(sampler="grid", parameters=architecture, trials=None)
+    assert [point.settings for point in grid(conditional)] == [
+        *({"encoder.depth": depth} for depth in (2, 4)),
+        *({"encoder": "conv_rnn", "encoder.lstm.layers": layers} for layers in (1, 2, 3)),
+    ]
+    some = space(sampler="grid", parameters=asked, trials=None, allowed=lambda e: e.optim.lr * e.train.epochs < 0.005)
+    assert len(grid(some)) == 3
+
+
+def test_a_dimension_is_narrowed_by_its_name_and_a_setting_is_where_the_search_starts() -> None:
+    variants = {"model": {"small": {"encoder.hidden": 16}, "big": {"encoder.hidden": 32}, "huge": {"encoder.hidden": 96}}}
+    narrowed = space(variants=variants).ask({"model": "small,huge", "encoder.depth": "2", "train.epochs": "7"})
+    assert narrowed.searched == {"model": ["small", "huge"]}
+    assert {narrowed.experiment(point.settings).train.epochs for point in extremes(narrowed)} == {7}
+    assert {narrowed.experiment(point.settings).encoder.depth for point in extremes(narrowed)} == {2, 4}
+    with pytest.raises(InputError, match=r"model has no variant 'bg', did you mean 'big'\?"):
+        space(variants=variants).ask({"model": "bg"})
+
+
+def test_repetitions_are_seeds_times_what_is_repeated_over() -> None:
+    variants = {"offset": {"early": {"window.offset_s": 0.1}, "late": {"window.offset_s": 0.2}}}
+    repeats = space(variants=variants, over=("offset",), seeds=(1, 2)).repeats()
+    assert list(repeats) == [("early", "1"), ("early", "2"), ("late", "1"), ("late", "2")]
+    assert repeats["late", "1"] == {"window.offset_s": 0.2, "train.seed": 1}
+    assert space().repeats() == {(): {}}
+
+
+def test_the_recipe_is_a_point_where_it_lies_inside() -> None:
+    inside = start(space(parameters={"encoder.depth": DEPTH, "optim.lr": LR}))
+    assert inside and inside.params == {"encoder.depth": 4, "optim.lr": 1e-3}
+    assert start(space(parameters={"encoder.depth": CategoricalDistribution([3, 5])})) is None
+    conditional = start(space(parameters=architecture))
+    assert conditional and conditional.params == {"encoder": "simple_conv", "depth": 4}
+
+
+def test_every_data_part_is_known_beforehand() -> None:
+    def draw(trial: Any) -> dict[str, Any]:
+        settings = {"encoder.depth": trial.suggest_int("depth", 1, 9), "optim.lr": trial.suggest_float("lr", 1e-4, 1e-2)}
+        if trial.suggest_categorical("rate", ["usual", "other"]) == "other":
+            settings["data.signal.rate_hz"] = trial.suggest_categorical("hertz", [60.0, 80.0, 120.0])
+        return settings
+
+    assert {data.signal.rate_hz for data in data_parts(space(parameters=draw))} == {60.0, 80.0, 120.0}
+    studies = {"study": {"quiet": {"data.studies.synthetic.signal": 0.5}, "loud": {"data.studies.synthetic.signal": 2.0}}}
+    assert len(data_parts(space(variants=studies))) == 2
+    assert len(data_parts(space(variants=studies, over=("study",)))) == 2
+    with pytest.raises(InputError, match=r"data.signal.rate_hz is a range that changes the data"):
+        data_parts(space(parameters={"data.signal.rate_hz": FloatDistribution(60.0, 120.0)}))
+
+
+def test_the_best_is_told_as_a_command_that_makes_it() -> None:
+    asked = space(fixed={"train.seed": 3}).ask({"train.epochs": "5"})
+    settings = {"data.features": "mel,word_length", "window.clamp": None, "encoder.depth": 2}
+    typed = command(asked, settings)
+    assert typed is not None
+    from raybrain.cli.common import make_experiment
+
+    _, _, recipe, *words = typed.split()
+    assert make_experiment(recipe, words) == asked.experiment(settings)
+
+
+# which training comes next: what a training leaves behind is written by hand, so none is run
+
+
+class Bench:
+    """A sweep whose trainings are pretended."""
+
+    def __init__(self, folder: Path, asked: SearchSpace, trials: int = 0) -> None:
+        self.folder, self.space = folder, asked
+        folder.mkdir(parents=True, exist_ok=True)
+        study = open_study(asked, folder)
+        self.ledger = Ledger(asked, study, trials or asked.trials or 99, self.job)
+
+    def job(self, experiment: Experiment) -> TrainJob:
+        from raybrain.cluster import Cluster
+        from raybrain.store import Store
+
+        home = self.folder.parent
+        run = RunFolder(home / "runs" / experiment.signature)
+        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", (), run)
+
+    @property
+    def begun(self) -> list[Any]:
+        found = self.ledger.study.get_trials(deepcopy=False)
+        return [trial for trial in found if "refused" not in trial.user_attrs]
+
+    @property
+    def states(self) -> list[str]:
+        return [trial.state.name for trial in self.begun]
+
+    def train(self, member: Member, losses: list[float]) -> int:
+        """Epochs trained until the end or a stop."""
+        history = history_of(losses)
+        for epochs in range(1, len(history) + 1):
+            if self.ledger.told(member, with_kept(history[:epochs])):
+                member.job.folder.write("history", history[:epochs])
+                return epochs
+        finish(member.job.folder, losses)
+        return len(history)
+
+    def run(self, score: Callable[[Experiment], float]) -> list[tuple[Experiment, int]]:
+        """Run to the end; what was trained, and for how long."""
+        trained = []
+        while member := self.ledger.next():
+            experiment = member.job.experiment
+            epochs = self.train(member, [score(experiment) / (1 + epoch) for epoch in range(experiment.train.epochs)])
+            trained.append((experiment, epochs))
+            self.ledger.ended(member)
+        return trained
+
+
+def history_of(losses: list[float]) -> list[dict[str, float]]:
+    return [{"epoch": n + 1, "valid_loss": loss, "valid_top10": 1 - loss, "seconds": n + 1.0} for n, loss in enumerate(losses)]
+
+
+def finish(folder: RunFolder, losses: list[float]) -> None:
+    history = history_of(losses)
+    folder.write("history", history)
+    folder.write("sizes", {"parameters": 10})
+    folder.write("tracking", {"uri": "sqlite:///none", "id": "none"})
+    folder.write("result", {"history": history})
+
+
+def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(tmp_path: Path) -> None:
+    asked = space(seeds=(1, 2, 3), scheduler="asha", grace=1, fixed={"train.epochs": 4})
+    bench = Bench(tmp_path / "s", asked, trials=2)
+    trained = bench.run(lambda experiment: 0.1 * experiment.train.seed * (1 if experiment.encoder.depth == 4 else 5))
+    assert [(e.encoder.depth, e.train.seed, epochs) for e, epochs in trained] == [
+        (4, 1, 4),
+        (4, 2, 4),
+        (4, 3, 4),
+        (2, 1, 1),
+    ]
+    assert bench.states == ["COMPLETE", "PRUNED"]
+    best = bench.ledger.study.best_trial
+    assert best.value == pytest.approx(1 - 0.1 * 2 / 4)  # the mean of 0.1, 0.2 and 0.3, after four epochs
+    assert "behind the others after epoch 1" in bench.begun[1].user_attrs["reason"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [("tpe", "asha"), ("tpe", "hyperband"), ("cmaes", "median"), ("random", "none"), ("qmc", "asha")],
+)
+def test_samplers_and_schedulers(tmp_path: Path, sampler: Any, scheduler: Any) -> None:
+    parameters = {"optim.lr": LR, "window.offset_s": FloatDistribution(0.0, 1.0)}
+    asked = space(sampler=sampler, scheduler=scheduler, parameters=parameters, grace=1, fixed={"train.epochs": 9})
+    bench = Bench(tmp_path / "s", asked, trials=12)
+    trained = bench.run(lambda experiment: abs(math.log10(experiment.optim.lr) + 3) / 3)
+    assert len(trained) == 12 and trained[0][0] == asked.experiment()
+    assert set(bench.states) == ({"COMPLETE"} if scheduler == "none" else {"COMPLETE", "PRUNED"})
+    assert len({experiment.signature for experiment, _ in trained}) == 12
+
+
+def test_a_small_space_ends_when_nothing_is_new(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", space(scheduler="none"), trials=10)
+    assert len(bench.run(lambda experiment: 0.5)) == 2
+    assert bench.states == ["COMPLETE"] * 2
+
+
+def test_what_is_trained_is_not_trained_again_across_sweeps(tmp_path: Path) -> None:
+    def score(experiment: Experiment) -> float:
+        return experiment.optim.lr
+
+    one, two = space(parameters={"encoder.depth": DEPTH}), space(parameters={"encoder.depth": CategoricalDistribution([2, 6])})
+    grids = [Bench(tmp_path / name, asked) for name, asked in (("a", one), ("b", two))]
+    assert len(grids[0].run(score)) == 2
+    assert [experiment.encoder.depth for experiment, _ in grids[1].run(score)] == [6]
+    assert grids[1].states == ["COMPLETE"] * 2
+
+
+def test_two_points_that_are_one_experiment_are_trained_once(tmp_path: Path) -> None:
+    variants = {"row": {"full": {}, "same": {"encoder.depth": 4}, "other": {"encoder.depth": 2}}}
+    bench = Bench(tmp_path / "s", space(sampler="grid", scheduler="none", parameters={}, variants=variants, trials=None))
+    members = [bench.ledger.next(), bench.ledger.next()]
+    assert bench.ledger.next() is None  # the second row waits for the first: they are one folder
+    assert [member.job.experiment.encoder.depth for member in members if member] == [4, 2]
+    for member in members:
+        assert member
+        bench.train(member, [0.5])
+        bench.ledger.ended(member)
+    assert bench.ledger.next() is None
+    assert bench.states == ["COMPLETE"] * 3
+
+
+def test_what_was_cut_off_goes_on_under_its_own_number_and_the_sampler_remembers(tmp_path: Path) -> None:
+    asked = space(parameters={"optim.lr": LR}, seeds=(1, 2), grace=1, fixed={"train.epochs": 3})
+    bench = Bench(tmp_path / "s", asked)
+    first, second = bench.ledger.next(), None
+    assert first
+    bench.train(first, [0.5, 0.4, 0.3])
+    bench.ledger.ended(first)
+    second = bench.ledger.next()
+    assert second and second.repeat == ("2",)
+    known = bench.ledger.study.get_trials()[0].intermediate_values
+    # killed here: another process opens the same database
+    again = Bench(tmp_path / "s", asked)
+    member = again.ledger.next()
+    assert member and member.job.experiment == second.job.experiment  # the first seed is done, and the trial still number 0
+    assert member.entry.trial.number == 0
+    assert again.ledger.study.get_trials()[0].intermediate_values == known
+    again.train(member, [0.5, 0.4, 0.1])
+    again.ledger.ended(member)
+    rest = again.run(lambda experiment: 0.5)
+    assert {experiment.optim.lr for experiment, _ in rest} == {t.params["optim.lr"] for t in again.ledger.study.trials[1:]}
+    assert "RUNNING" not in again.states and len(again.states) == 4
+
+
+def test_a_failure_has_a_reason_and_only_a_crash_is_tried_again_later(tmp_path: Path) -> None:
+    asked = space(scheduler="none", sampler="grid", trials=None)
+    bench = Bench(tmp_path / "s", asked)
+    crashed, diverged = bench.ledger.next(), bench.ledger.next()
+    assert crashed and diverged
+    assert bench.ledger.ended(crashed, "out of memory", again=True) == "failed"
+    assert bench.ledger.ended(diverged, "the loss is not finite") == "failed"
+    assert bench.ledger.next() is None
+    assert bench.states == ["FAIL", "FAIL"]
+    assert [trial.user_attrs["reason"] for trial in bench.begun] == ["out of memory", "the loss is not finite"]
+    later = Bench(tmp_path / "s", asked)
+    assert [experiment for experiment, _ in later.run(lambda experiment: 0.5)] == [crashed.job.experiment]
+    assert later.states == ["FAIL", "FAIL", "COMPLETE"]
+    assert Bench(tmp_path / "s", asked).ledger.next() is None
+
+
+def test_a_failed_seed_fails_its_trial_and_stops_the_others(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", space(scheduler="none", seeds=(1, 2, 3)), trials=1)
+    one, two = bench.ledger.next(), bench.ledger.next()
+    assert one and two and one.entry is two.entry
+    bench.ledger.ended(one, "the loss is not finite")
+    assert bench.ledger.told(two, with_kept(history_of([0.5])))
+    bench.ledger.ended(two)
+    assert bench.ledger.next() is None
+    assert bench.states == ["FAIL"]
+
+
+def test_time_that_is_up_leaves_a_trial_open(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", space(seeds=(1, 2)), trials=1)
+    member = bench.ledger.next()
+    assert member and bench.ledger.ended(member) == "cut off"
+    assert bench.states == ["RUNNING"]
+    assert len(Bench(tmp_path / "s", space(seeds=(1, 2)), trials=1).run(lambda experiment: 0.5)) == 2
+
+
+def test_several_objectives_have_a_front(tmp_path: Path) -> None:
+    asked = space(parameters={"optim.lr": LR}, scheduler="none", objectives=("parameters", "seconds"))
+    bench = Bench(tmp_path / "s", asked, trials=6)
+    bench.run(lambda experiment: experiment.optim.lr)
+    study = bench.ledger.study
+    assert [trial.values[1:] for trial in study.trials] == [[10.0, 12.0]] * 6
+    assert [trial.number for trial in study.best_trials] == [
+        max(study.trials, key=lambda trial: trial.values[0]).number  # the others are all alike
+    ]
+
+
+def test_points_that_cannot_be_are_passed_over(tmp_path: Path) -> None:
+    def kernel(trial: Any) -> dict[str, Any]:
+        stride = trial.suggest_int("stride", 2, 3)
+        return {"encoder": "conv_rnn", "encoder.stride": stride, "encoder.kernel": 4 if stride == 2 else 5}
+
+    asked = space(parameters=kernel, scheduler="none", allowed=lambda experiment: experiment.encoder.stride == 2)
+    bench = Bench(tmp_path / "s", asked, trials=3)
+    assert [experiment.encoder.stride for experiment, _ in bench.run(lambda experiment: 0.5)] == [2]
+    refused = [trial for trial in bench.ledger.study.trials if "refused" in trial.user_attrs]
+    assert {trial.state for trial in refused} == {TrialState.FAIL}
+
+
+# whole sweeps
+
+
+FILE = """
+'''What is best?'''
+from optuna.distributions import CategoricalDistribution
+from raybrain.tune.space import SearchSpace
+def architecture(trial):
+    if trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"]) == "simple_conv":
+        return {"encoder.depth": trial.suggest_categorical("depth", [1, 2])}
+    return {"encoder": "conv_rnn", "encoder.depth": 1, "encoder.lstm.layers": trial.suggest_int("layers", 1, 2)}
+SPACE = SearchSpace(recipe="quickstart", metric="valid_loss", grace=1, **CHANGED)
+"""
+
+
+def runs(uri: str) -> dict[str, Any]:
+    """All MLflow runs by id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    return {run.info.run_id: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])}
+
+
+def write(folder: Path, name: str, changed: str) -> str:
+    path = folder / f"{name}.py"
+    path.write_text(FILE.replace("**CHANGED", changed))
+    return str(path)
+
+
+def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
+    for option, value in (("--time-budget", "soon"), ("--time-budget", "0m"), ("--max-concurrent", "0")):
+        ended = raybrain("tune", "quickstart", option, value, "--home", str(home))
+        assert ended.code == 2
+        assert f"raybrain: {option} {value}: type" in ended.err
+
+
+@pytest.mark.slow
+def test_a_sweep_with_seeds_a_failure_and_what_it_leaves_behind(
+    ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
+) -> None:
+    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e9])}, sampler="grid", scheduler="none", seeds=(1, 2)'
+    file, settings = write(tmp_path, "rates", rates), [s for s in TINY if "epochs" not in s] + ["train.epochs=2"]
+    where = ["--home", str(home), "--json"]
+    planned = raybrain("tune", file, *settings, "--dry-run", *where)
+    assert planned.code == 0, planned.err
+    assert "2 trials x 2 repetitions = 4 trainings" in planned.out
+    assert planned.json["points"] == [{"optim.lr": 0.003}, {"optim.lr": 1e9}]
+    assert raybrain("tune", file, *settings, "--resume", *where).code == 2  # there is nothing to go on with
+    ended = raybrain("tune", file, *settings, *where)
+    assert ended.code == 0, ended.err
+    good, bad = ended.json["sweep"]["trials"]
+    assert (good["state"], bad["state"]) == ("finished", "failed")
+    assert "not finite or has exploded" in bad["reason"]
+    scores = [run["score"] for run in good["runs"]]
+    assert good["score"] == pytest.approx(sum(scores) / 2) and good["sd"] > 0 and scores[0] != scores[1]
+    assert set(ended.json["repeats"]) == {"1", "2"}
+    found = runs(ended.json["tracking_uri"])
+    parent = found[ended.json["sweep"]["mlflow_run_id"]]
+    children = [run for run in found.values() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
+    assert [run for run in children if "exploded" in run.data.tags.get("stopped", "")]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(ended.json["tracking_uri"])
+    kept = {item.path for folder in ("", "figures", "tables") for item in client.list_artifacts(parent.info.run_id, folder)}
+    assert {"best.json", "trials.json", "figures/history.png", "tables/trials.csv", "tables/best_test_studies.csv"} <= kept
+    again = raybrain("tune", file, *settings, "--resume", *where)
+    assert again.json["sweep"] == ended.json["sweep"]
+    planned = raybrain("tune", file, *settings, "--dry-run", *where)
+    assert planned.json["hours"] > 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
+    """A sweep is interrupted, begun again, killed, and ends: nothing trained twice, nothing left running."""
+    file = write(tmp_path, "architecture", "parameters=architecture, trials=5, seeds=(1,)")
+    settings = [s for s in TINY if "depth" not in s and "epochs" not in s] + ["train.epochs=3"]
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", file, *settings, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    results: dict[Path, float] = {}
+
+    def begin(done: int) -> subprocess.Popen[str]:
+        """Start the sweep and come back when that many trainings are done and another is under way."""
+        process = subprocess.Popen(
+            [*command, "--home", str(tmp_path)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while process.poll() is None:
+            finished = set(tmp_path.glob("runs/*/result.json"))
+            if len(finished) >= done and len(set(tmp_path.glob("runs/*/progress.json"))) > len(finished):
+                results.update({path: path.stat().st_mtime for path in finished})
+                break
+            time.sleep(0.02)
+        return process
+
+    driver = begin(done=0)
+    driver.send_signal(signal.SIGINT)
+    _, err = driver.communicate(timeout=120)
+    assert driver.returncode == 130, err
+    assert "the same command goes on" in err
+    assert not [run for run in runs(f"sqlite:///{tmp_path / 'mlflow.db'}").values() if run.info.status == "RUNNING"]
+    driver = begin(done=1)
+    driver.kill()
+    driver.communicate()
+    time.sleep(1)  # its workers end with it
+    ended = raybrain(*command[3:], "--home", str(tmp_path))
+    assert ended.code == 0, ended.err
+    trials = ended.json["sweep"]["trials"]
+    assert sorted(trial["trial"] for trial in trials) == list(range(len(trials)))
+    assert {trial["state"] for trial in trials} <= {"finished", "stopped early"}
+    assert len({trial["signature"] for trial in trials}) == len(trials) >= 4  # there are no more
+    assert results and all(path.stat().st_mtime == then for path, then in results.items())
+    assert not [run for run in runs(ended.json["tracking_uri"]).values() if run.info.status == "RUNNING"]
