@@ -77,13 +77,18 @@ class Cluster(Config):
         return self.scratch or self.home / "maps"
 
 
+def home_path(given: Path | None = None) -> Path:
+    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain."""
+    return (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+
+
 def home_folder(given: Path | None = None) -> Path:
-    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; made if it is not there.
+    """``home_path``, made if it is not there.
 
     Raises:
         InputError: if it cannot be written.
     """
-    home = (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+    home = home_path(given)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):
@@ -112,7 +117,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
     if address:
-        _probe(address)
+        probe(address)
         try:
             ray.init(address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -142,8 +147,12 @@ def _remove_orphans() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _probe(address: str) -> None:
-    """Refuse an address nobody listens at, which Ray itself would try for minutes."""
+def probe(address: str) -> None:
+    """Refuse an address nobody listens at, which Ray itself would try for minutes.
+
+    Raises:
+        InputError: if nobody does.
+    """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return

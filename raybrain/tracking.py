@@ -49,6 +49,22 @@ def tracking_uri(home: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.expanduser().absolute() / 'mlflow.db'}"
 
 
+def server_version(uri: str) -> str:
+    """The version of MLflow behind a tracking store: the server's, or for a file the one installed here.
+
+    Raises:
+        InputError: if a server does not answer.
+    """
+    if not uri.startswith(("http://", "https://")):
+        return metadata.version("mlflow")
+    _probe(uri)
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/version", timeout=PROBE_S) as answer:
+            return str(answer.read(50).decode(errors="replace"))
+    except (OSError, http.client.HTTPException):
+        return "unknown"  # a proxy may let only some paths through
+
+
 @functools.cache
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings: ``version.torch``, ``version.git`` and so on, as far as known."""

@@ -1,4 +1,4 @@
-"""Commands for the machine and what is kept on it: ui."""
+"""Commands for the machine and what is kept on it: doctor, ui."""
 
 import os
 import socket
@@ -7,7 +7,48 @@ from typing import Annotated
 
 import typer
 
-from raybrain.cli.common import Home, app
+from raybrain.cli.common import (
+    Address,
+    Home,
+    Json,
+    Settings,
+    Where,
+    Workers,
+    app,
+    changes_of,
+    console,
+    make_experiment,
+    print_json,
+)
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[str | None, typer.Argument(help="a recipe: also look at what it needs", show_default=False)] = None,
+    settings: Settings = None,
+    workers: Workers = 1,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine, and at what an experiment will take of it: downloads, disk, memory, time."""
+    from raybrain.cluster import Cluster, home_path
+    from raybrain.config import override
+    from raybrain.doctor.run import run
+    from raybrain.report.findings import findings_table
+
+    experiment = make_experiment(recipe, settings) if recipe else None
+    # a home that cannot be written is a finding here
+    cluster = override(Cluster(home=home_path(home)), {"address": address, "workers": workers} | changes_of(where))
+    findings = []
+    with console().status("looking"):
+        for finding in run(cluster, experiment):
+            findings.append(finding)
+    console().print(findings_table(findings))
+    print_json(as_json, {"findings": [vars(finding) for finding in findings]})
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -51,21 +51,19 @@ def fetch(
 def _show_survey(download: "Download") -> dict[str, Any]:
     """Print what each host offers, and what of it is missing."""
     from raybrain.download.run import free_bytes
-    from raybrain.download.unpack import told
+    from raybrain.download.unpack import amount
 
-    found, free = download.survey(), free_bytes(download.folder)
-    for host in found:
-        missing = [file for file in host["files"] if not file["there"]]
-        for file in host["files"]:
-            much = "size not known" if file["bytes"] is None else told(file["bytes"])
-            typer.echo(f"{much:>14}  {'there  ' if file['there'] else 'missing'}  {file['path']}")
-        host["bytes"], host["missing_bytes"] = (sum(file["bytes"] or 0 for file in part) for part in (host["files"], missing))
-        host["missing"] = len(missing)
-        typer.echo(
-            f"{host['host']}: {host['error']}"
-            if host["error"]
-            else f"{host['host']}: {len(host['files'])} files, {told(host['bytes'])}; {len(missing)} missing, "
-            f"{told(host['missing_bytes'])}"
-        )
-    typer.echo(f"{download.folder}: {told(free)} free{'; your own copy, nothing is downloaded' if download.own() else ''}")
-    return {"study": download.study, "folder": str(download.folder), "free_bytes": free, "own": download.own(), "hosts": found}
+    hosts = []
+    for offer in download.survey():
+        missing = {file.path for file in offer.missing}
+        for file in offer.files:
+            much = "size not known" if file.bytes is None else amount(file.bytes)
+            typer.echo(f"{much:>14}  {'missing' if file.path in missing else 'there  '}  {file.path}")
+        has = f"{len(offer.files)} files, {amount(offer.bytes())}"
+        lacks = f"{len(missing)} missing, {amount(offer.bytes(missing=True))}"
+        typer.echo(f"{offer.host}: {offer.error or f'{has}; {lacks}'}")
+        files = [{"path": file.path, "bytes": file.bytes, "there": file.path not in missing} for file in offer.files]
+        hosts.append({"host": offer.host, "error": offer.error, "files": files, "missing_bytes": offer.bytes(missing=True)})
+    own, free = download.own(), free_bytes(download.folder)
+    typer.echo(f"{download.folder}: {amount(free)} free{'; your own copy, nothing is downloaded' if own else ''}")
+    return {"study": download.study, "folder": str(download.folder), "free_bytes": free, "own": own, "hosts": hosts}

@@ -8,7 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from raybrain.download.unpack import told
+from raybrain.download.unpack import amount
 
 LINE_S = 30.0
 
@@ -80,5 +80,5 @@ class Display:
     def _line(self) -> None:
         self.said = time.monotonic()
         self.say(
-            f"{self.title}: {told(sum(self.bytes.values()))} of {told(self.total)}, {self.done} of {self.files} files done"
+            f"{self.title}: {amount(sum(self.bytes.values()))} of {amount(self.total)}, {self.done} of {self.files} files done"
         )

@@ -1,5 +1,6 @@
 """HTTP: sessions that try again, and answers that are data or one clear line. No credential and no query gets into a line."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ def open_session(auth: Any = None) -> "requests.Session":
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of every new attempt, with the whole url
     session = requests.Session()
     session.auth = auth
     session.headers["User-Agent"] = f"raybrain/{__version__}"
@@ -108,8 +110,9 @@ def shown(url: str) -> str:
 def reason(error: BaseException) -> str:
     """Why a request failed, in a few words: the system's own if it said something."""
     import requests
+    from urllib3.exceptions import TimeoutError
 
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout | TimeoutError):
         return "it took too long"
     seen: list[Any] = [error]
     for item in seen:

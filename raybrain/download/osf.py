@@ -46,11 +46,12 @@ class OSF(Host):
         found: dict[str, RemoteFile] = {}
         with self.session() as session:
             for project in self.projects:
-                for file in self._folder(session, f"{self.base}/nodes/{project}/files/osfstorage/?page[size]=100"):
+                for file in self._folder(session, f"{self.base}/nodes/{project}/files/osfstorage/"):
                     found.setdefault(file.path, file)
         return sorted(found.values(), key=lambda file: file.path)
 
-    def _folder(self, session: "requests.Session", url: str | None) -> Iterator[RemoteFile]:
+    def _folder(self, session: "requests.Session", folder: str) -> Iterator[RemoteFile]:
+        url: str | None = f"{folder}?page[size]=100"
         while url:
             page = ask(session, "GET", url, login=self.login).json()
             for item in page["data"]:

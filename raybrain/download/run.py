@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
@@ -15,11 +14,25 @@ from raybrain.download.display import Display
 from raybrain.download.http import Unreachable
 from raybrain.download.record import NAME, Record, is_there
 from raybrain.download.transfer import Stopped, Transfer, Unwritable
-from raybrain.download.unpack import fault, told, unpack
+from raybrain.download.unpack import amount, fault, unpack
 
 JOBS = 4
 SPARE = 0.05  # of what is missing, and at least this much:
 SPARE_BYTES = 1 << 28
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a host has, or why it cannot be asked."""
+
+    host: str
+    error: str = ""
+    files: tuple[RemoteFile, ...] = ()
+    missing: tuple[RemoteFile, ...] = ()
+
+    def bytes(self, *, missing: bool = False) -> int:
+        """Of all files, or of those that are missing; a file whose size the host does not say counts as none."""
+        return sum(file.bytes or 0 for file in (self.missing if missing else self.files))
 
 
 @dataclass
@@ -64,23 +77,17 @@ class Download:
                 self._fetch()
         return self.folder
 
-    def survey(self) -> list[dict[str, Any]]:
-        """What each host offers of what is wanted, and how much of that is there; nothing is written."""
+    def survey(self) -> Iterator[Offer]:
+        """What each host offers of what is wanted, and how much of that is there. They are asked one by one."""
         record = Record.load(self.folder) or Record("")
-        found: list[dict[str, Any]] = []
         for host in self.hosts:
             try:
-                files = self._listed(host)
+                wanted = [file for file in self._listed(host) if self.wanted(file.path)]
             except InputError as error:
-                found.append({"host": host.name, "error": str(error), "files": []})
+                yield Offer(host.name, str(error))
                 continue
-            rows = [
-                {"path": file.path, "bytes": file.bytes, "there": record.has(self.folder, file) or self._owned(file)}
-                for file in files
-                if self.wanted(file.path)
-            ]
-            found.append({"host": host.name, "error": "", "files": rows})
-        return found
+            missing = [file for file in wanted if not (record.has(self.folder, file) or self._owned(file))]
+            yield Offer(host.name, "", tuple(wanted), tuple(missing))
 
     def _owned(self, file: RemoteFile) -> bool:
         return self.own() and not file.unpack and Record("").has(self.folder, file)
@@ -231,7 +238,7 @@ class Download:
         free = free_bytes(self.folder)
         if needed > free:
             raise InputError(
-                f"{self.study} needs {told(needed)} more in {self.folder}, and {told(free)} are free; "
+                f"{self.study} needs {amount(needed)} more in {self.folder}, and {amount(free)} are free; "
                 "make room, or choose another folder with --home DIR"
             )
 

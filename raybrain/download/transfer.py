@@ -62,10 +62,11 @@ class Transfer:
         target = self.folder / file.path
         part = target.with_name(f"{target.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
+        fruitless = _Fruitless(part)
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Dropped),
-            stop=_Fruitless(part),
-            wait=tenacity.wait_exponential(multiplier=http.BACKOFF_S, max=30),
+            stop=fruitless,
+            wait=lambda _: http.BACKOFF_S * 2**fruitless.attempts,
             sleep=tenacity.sleep_using_event(self.stop),
             reraise=True,
         )
@@ -81,7 +82,7 @@ class Transfer:
 
     def _go_on(self, file: RemoteFile, part: Path, progress: Callable[[int], None]) -> None:
         """Get what is missing of ``part``, or all of it if the server cannot send a rest or has another file now."""
-        import requests
+        from urllib3.exceptions import HTTPError
 
         if self.stop.is_set():
             raise Stopped
@@ -102,7 +103,7 @@ class Transfer:
                 raise InputError(f"{file.path}: {self.host.name} announced {file.bytes} bytes and sends {total}")
             try:
                 self._write(part, begin, response, progress)
-            except requests.RequestException as error:
+            except HTTPError as error:
                 raise Dropped(f"{file.path}: {http.shown(file.url)} stopped sending ({http.reason(error)})") from None
         whole = file.bytes if file.bytes is not None else total
         if whole is not None and _size(part) < whole:
@@ -115,7 +116,7 @@ class Transfer:
                 _tag(part).write_text(tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", ""))
             done = begin
             progress(done)
-            for chunk in response.iter_content(CHUNK):
+            while chunk := response.raw.read1(CHUNK):  # what has come so far, so that nothing of it is lost when it breaks off
                 if self.stop.is_set():
                     raise Stopped
                 out.write(chunk)

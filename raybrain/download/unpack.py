@@ -1,5 +1,7 @@
 """Unpack: zip and tar archives into a folder and nowhere else. What an archive would do is looked at before it is done."""
 
+import errno
+import lzma
 import os
 import re
 import shutil
@@ -7,6 +9,7 @@ import stat
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +19,8 @@ from typing import IO
 
 from raybrain.config import InputError
 
-FAULTS = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError)  # the last: it wants a password
+# what the libraries raise for an archive that is damaged, packed in a way they do not know, or wants a password
+FAULTS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 LITTER = ("__MACOSX",)
 OURS = ".raybrain-"
 
@@ -75,7 +79,9 @@ def _extract(archive: Path, aside: Path, temporary: Path, inner: str) -> None:
             place = temporary / "archives" if inner else _root(archive, aside, chosen)
             for member in chosen:
                 _write(member, place / member.path)
-    except FAULTS as error:
+    except (*FAULTS, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's fault
         raise InputError(f"{archive.name} cannot be unpacked ({error}); delete it and type the same command") from None
     if inner:
         for member in chosen:
@@ -137,7 +143,7 @@ def _refuse(archive: Path, name: str, also: str) -> None:
 def _refuse_full(archive: Path, members: Iterable[Member], folder: Path) -> None:
     needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(f"unpacking {archive.name} needs {told(needed)} in {folder.parent}, and {told(free)} are free")
+        raise InputError(f"unpacking {archive.name} needs {amount(needed)} in {folder.parent}, and {amount(free)} are free")
 
 
 def _without_litter(members: list[Member]) -> list[Member]:
@@ -173,7 +179,7 @@ def _move(aside: Path, folder: Path) -> dict[str, int]:
     return moved
 
 
-def told(count: float) -> str:
+def amount(count: float) -> str:
     """Bytes for people: 1.2 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

@@ -1,0 +1,1 @@
+"""Doctor: whether this machine can do what is asked, before it is tried."""

@@ -1,0 +1,112 @@
+"""Machine: what is installed, how much there is of everything, and whether folders and servers answer."""
+
+import importlib
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from raybrain.cluster import Cluster, probe
+from raybrain.config import InputError
+from raybrain.doctor.findings import Finding, looked
+from raybrain.download.http import shown
+from raybrain.download.run import free_bytes
+from raybrain.download.unpack import amount
+from raybrain.tracking import server_version, tracking_uri
+
+LITTLE, NOTHING = 10e9, 1e9  # bytes free on a disk
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def examine(cluster: Cluster) -> Iterator[Finding]:
+    """Look at everything that does not depend on an experiment."""
+    yield Finding("python", platform.python_version())
+    yield looked("torch and torchaudio", _torch)
+    yield looked("Ray", lambda: _ray(cluster))
+    yield Finding("CPUs", f"{cpus()}, {cluster.workers * cluster.cpus_per_worker} of them for training")
+    yield _memory()
+    yield looked("GPUs", lambda: _gpus(cluster))
+    folders = {"home": cluster.home, "memory maps": cluster.maps}
+    for name, folder in folders.items():
+        yield looked(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
+    yield looked("tracking", lambda: _tracking(cluster.home))
+
+
+def cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_bytes() -> tuple[int, int]:
+    """Memory of this machine, or what its container may use; and what is free of it."""
+    import psutil
+
+    found = psutil.virtual_memory()
+    try:
+        limit = int(CGROUP.read_text())
+    except (OSError, ValueError):  # no container, or one without a limit
+        limit = found.total
+    return min(found.total, limit), min(found.available, limit)
+
+
+def _memory() -> Finding:
+    total, free = memory_bytes()
+    told = f"{amount(total)}, {amount(free)} free"
+    return Finding("memory", told) if total >= 7e9 else Finding("memory", told, "warn", "8 GB are better")
+
+
+def _torch() -> Finding:
+    what, names = "torch and torchaudio", ("torch", "torchaudio")
+    versions = {name: metadata.version(name) for name in names}
+    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    cure = "install the pair that raybrain names: pip install --force-reinstall raybrain"
+    try:
+        for name in names:
+            importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding(what, f"{told}: {str(error).splitlines()[0]}", "bad", cure)
+    if len({".".join(version.split(".")[:2]) for version in versions.values()}) > 1:
+        return Finding(what, told, "warn", cure)
+    return Finding(what, told)
+
+
+def _ray(cluster: Cluster) -> Finding:
+    told = metadata.version("ray")
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        return Finding("Ray", f"{told}, starts its own for each command")
+    probe(address)
+    return Finding("Ray", f"{told}, at {address}")
+
+
+def _gpus(cluster: Cluster) -> Finding:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = [torch.cuda.get_device_properties(number) for number in range(count)]
+    told = ", ".join(f"{found.name} ({amount(found.total_memory)})" for found in names) or "none"
+    if cluster.gpus == "off":
+        return Finding("GPUs", f"{told}; gpus=off, so they are not used")
+    if 0 < count < cluster.workers and not (cluster.address or os.environ.get("RAY_ADDRESS")):
+        raise InputError(f"{told}, and {cluster.workers} workers want one each; type --workers {count}")
+    return Finding("GPUs", told if count else "none; training runs on CPUs")
+
+
+def _folder(name: str, folder: Path) -> Finding:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        option = "--home DIR" if name == "home" else "--cluster scratch=DIR"
+        raise InputError(f"cannot write to {there} ({error.strerror}); choose another folder with {option}") from None
+    free = free_bytes(folder)
+    state, do = ("bad", "make room") if free < NOTHING else ("warn", "a study may need more") if free < LITTLE else ("ok", "")
+    return Finding(f"{name} folder", f"{folder}, {amount(free)} free", state, do)  # type: ignore[arg-type]
+
+
+def _tracking(home: Path) -> Finding:
+    uri = tracking_uri(home)
+    return Finding("tracking", f"{shown(uri)}, MLflow {server_version(uri)}")

@@ -1,0 +1,117 @@
+"""Run: all that is looked at, and what an experiment will take."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from raybrain.cluster import Cluster
+from raybrain.config import InputError
+from raybrain.doctor.extent import Extent, Sizes, sizes, study_extent
+from raybrain.doctor.findings import Finding, refused
+from raybrain.doctor.machine import cpus, examine, memory_bytes
+from raybrain.doctor.speed import Speed, measure
+from raybrain.download.run import free_bytes
+from raybrain.download.unpack import amount
+from raybrain.experiment import Experiment
+from raybrain.store import Store
+from raybrain.train.order import contrast, resolve
+
+LONG_S = 7 * 24 * 3600.0
+CHANNELS, SUBJECTS = 208, 27  # where nobody knows: those of the paper's largest study
+
+
+def run(cluster: Cluster, experiment: Experiment | None = None) -> Iterator[Finding]:
+    """Look at the machine, and at what ``experiment`` needs of it; each finding as it is there."""
+    yield from examine(cluster)
+    if experiment is None:
+        return
+    extents: list[Extent | None] = []
+    for study in experiment.data.studies:
+        finding, extent = study_extent(study, cluster)
+        extents.append(extent)
+        yield finding
+    known = [extent for extent in extents if extent is not None]
+    whole = len(known) == len(extents)
+    expected = sizes(experiment.data, known) if whole else None
+    if expected:
+        yield from _space(experiment, cluster, expected)
+        yield _prepare_memory(expected)
+    else:
+        yield Finding("disk", "not known without the recordings", "warn", "look again when they are there")
+    yield from _training(experiment, cluster, known, expected)
+
+
+def _space(experiment: Experiment, cluster: Cluster, expected: Sizes) -> Iterator[Finding]:
+    """Disk of what is prepared; nothing is needed for what is there already."""
+    store = cluster.home / "stores" / experiment.data.brain_signature
+    there = (store / "manifest.json").exists()
+    yield _disk("prepared data", store, 0.0 if there else expected.store, "there" if there else "at most", "--home DIR")
+    yield _disk("memory maps", cluster.maps, expected.maps, "at most", "--cluster scratch=DIR")
+
+
+def _disk(what: str, folder: Path, needed: float, about: str, option: str) -> Finding:
+    free = free_bytes(folder)
+    told = f"{about} {amount(needed)}, {amount(free)} are free" if needed else f"{about}: {folder}"
+    if needed <= free:
+        return Finding(what, told)
+    return Finding(what, told, "bad", f"make room at {folder}, or choose another folder with {option}")
+
+
+def _prepare_memory(expected: Sizes) -> Finding:
+    """One recording a CPU at a time, each with some copies of its signal."""
+    total, _ = memory_bytes()
+    needed = expected.task * cpus()
+    told = f"about {amount(expected.task)} a recording, {cpus()} at a time"
+    if needed <= total:
+        return Finding("memory to prepare", told)
+    return Finding("memory to prepare", told, "warn", "give Ray fewer CPUs: `ray start --head --num-cpus 1` and --address auto")
+
+
+def _training(experiment: Experiment, cluster: Cluster, known: Sequence[Extent], expected: Sizes | None) -> Iterator[Finding]:
+    """A step, all of them, and the memory of a worker."""
+    channels = max((extent.channels for extent in known), default=CHANNELS)
+    subjects = sum(extent.subjects or extent.recordings for extent in known) or SUBJECTS
+    segments = _segments(experiment, cluster, expected)
+    train = resolve(experiment.train, cluster.workers)
+    try:
+        speed = measure(experiment, cluster, channels, subjects)
+        updates = contrast(train, cluster.workers, segments or sys.maxsize).updates_per_epoch
+    except InputError as error:
+        yield refused("training", error)
+        return
+    batch = f"{train.batch_size} segments" + (f" over {cluster.workers} workers" if cluster.workers > 1 else "")
+    guess = "" if speed.segments * cluster.workers == train.batch_size else f", going by one of {speed.segments}"
+    told = f"{speed.seconds:.3g} s on {speed.device} for {batch}{guess}; {speed.parameters:,} parameters"
+    yield Finding("a training step", told)
+    seconds = speed.seconds * updates * train.epochs
+    some = f"about {segments:,} train segments, " if segments else ""
+    told = f"{some}{updates:,} steps an epoch, {train.epochs} epochs at most: {duration(seconds)}"
+    long = seconds > LONG_S
+    yield Finding("training", told, "warn" if long else "ok", "use a GPU, more --workers or a smaller encoder" if long else "")
+    yield _worker_memory(speed, cluster)
+
+
+def _worker_memory(speed: Speed, cluster: Cluster) -> Finding:
+    total, _ = memory_bytes()
+    gpu = f", {amount(speed.device_memory)} on the GPU" if speed.device_memory else ""
+    told = f"{amount(speed.memory)}{gpu}, and the memory maps as far as there is room"
+    if speed.memory * cluster.workers <= total:
+        return Finding("memory of a worker", told)
+    return Finding("memory of a worker", told, "bad", "type a smaller train.batch_size, or use a machine with more memory")
+
+
+def _segments(experiment: Experiment, cluster: Cluster, expected: Sizes | None) -> int:
+    """Of the train split: as prepared, else as expected; 0 if nobody knows."""
+    try:
+        manifest = Store(cluster.home / "stores" / experiment.data.brain_signature).manifest
+        return int(manifest["counts"]["train"])
+    except InputError:
+        return int(expected.train) if expected else 0
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 3.5 h."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
