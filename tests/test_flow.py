@@ -68,9 +68,23 @@ def test_two_workers_decode_far_above_chance(trained: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_controls_are_at_chance_beside_the_model(trained: dict[str, Any]) -> None:
+    """Segments of two subjects share candidates, so a control that hardly differs between them strays twice as far."""
+    controls = trained["evaluation"].controls.set_index("control")
+    assert controls["top1"]["model"] == trained["evaluation"].studies.iloc[0]["top1"], "all segments: fewer than the limit"
+    rest = controls.drop("model")
+    assert list(rest.index) == ["random", "untrained", "other segment", "noise", "shifted"]
+    assert controls["low10"]["random"] <= controls["top10"]["random"] <= controls["high10"]["random"]
+    assert (rest["top10"] < rest["chance10"] + 0.25).all()
+    assert (rest["top1"] < controls["top1"]["model"] / 2).all()
+
+
+@pytest.mark.slow
 def test_the_same_command_does_nothing_twice(trained: dict[str, Any], raybrain: Raybrain, home: Path) -> None:
+    command = ["train", "quickstart", *TINY, "--workers", "2", "--home", str(home), "--json"]
+    raybrain(*command)  # draws the picture of the subjects
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file() and "mlflow" not in path.name}
-    ended = raybrain("train", "quickstart", *TINY, "--workers", "2", "--home", str(home), "--json")
+    ended = raybrain(*command)
     assert ended.code == 0, ended.err
     assert ended.json["history"] == trained["trained"].history
     assert ended.json["test"] == trained["evaluation"].studies.to_dict("records")
@@ -93,7 +107,10 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     client = MlflowClient(tracking.uri)
     assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
     artifacts = {item.path for folder in ("", "tables") for item in client.list_artifacts(tracking.id, folder)}
-    assert {"best.pt", "experiment.json", "tables/test_subjects.csv"} <= artifacts
+    assert {"best.pt", "experiment.json", "tables/test_subjects.csv", "tables/test_controls.csv"} <= artifacts
+    assert {"test_control_top10/noise", "test_control_top10/other segment", "test_sentences_in_two_splits"} <= set(
+        run.data.metrics
+    )
 
 
 @pytest.mark.slow

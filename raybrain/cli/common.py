@@ -112,20 +112,20 @@ def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str,
     }
 
 
-def show_evaluation(trained: "Trained", prepared: "Prepared", parent: Any = None) -> dict[str, Any]:
+def show_evaluation(trained: "Trained", prepared: "Prepared") -> dict[str, Any]:
     """Print the final table; return everything for --json."""
     from raybrain.evaluate import run as evaluating
+    from raybrain.report.pictures import keep_subjects
     from raybrain.report.tables import accuracy_table, audit_line, controls_table
 
     evaluation = evaluating.run(trained)
+    keep_subjects(trained, evaluation)
     console().print(accuracy_table(evaluation.studies, evaluation.subjects))
     console().print(controls_table(evaluation.controls))
     typer.echo(audit_line(evaluation.leaks))
     job = trained.job
     typer.echo(f"signature {job.experiment.signature}, MLflow run {trained.tracking.id} in {trained.tracking.uri}")
     typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
-    if parent is not None:
-        parent.table("best_test_studies", evaluation.studies.to_dict("records"))
     return prepared_result(job.experiment, prepared) | {
         "mlflow_run_id": trained.tracking.id,
         "tracking_uri": trained.tracking.uri,

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.metrics import TOP
+from raybrain.report.results import Cell
 
 
 def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
@@ -53,6 +54,34 @@ def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
     """What stands in two splits, in one line."""
     told = [f"{len(found)} {kind} in two splits ({'; '.join(found[:3])})" for kind, found in leaks.items() if found]
     return "split audit: " + ("; ".join(told) if told else f"no {' or '.join(leaks)} in two splits")
+
+
+def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:
+    """A sweep on the test split: mean and deviation over seeds, beside chance and what was published, if it was."""
+    table = Table(title="test: top-10 segment accuracy, mean and standard deviation over seeds, in percent")
+    published = any(cell.published for cell in found)
+    for name in ("study", "row"):
+        table.add_column(name)
+    names = ["top-10", "chance", "candidates", "seeds", "top-1", *(["published", "accepted", ""] if published else [])]
+    for name in [*names, "p against first row"]:
+        table.add_column(name, justify="right")
+    p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
+    columns = list(dict.fromkeys(cell.column for cell in found))
+    for cell in sorted(found, key=lambda cell: columns.index(cell.column)):
+        top1 = f"{100 * sum(cell.top1) / len(cell.top1):.1f}"
+        numbers = [cell.percent, f"{100 * cell.chance:.1f}", str(cell.candidates), str(len(cell.top10)), top1]
+        if published:
+            numbers += _verdict(cell)
+        style = "" if cell.passed is None else "green" if cell.passed else "red"
+        table.add_row(cell.column, cell.row, *numbers, p.get((cell.column, cell.row), ""), style=style)
+    return table
+
+
+def _verdict(cell: Cell) -> list[str]:
+    if cell.published is None:
+        return ["", "", ""]
+    span = f"{max(cell.published.low, 0):.1f} - {cell.published.high:.1f}"
+    return [str(cell.published), span, "pass" if cell.passed else "FAIL"]
 
 
 def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequence[str]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 
 from raybrain.config import InputError
 
-MISSING = ("", "n/a", "N/A", "nan", "NaN", "None")
+MISSING = ("", "n/a", "N/A", "nan", "NaN")  # not None, which people say
 LONGEST_DICT = 10_000  # characters
 WANTED = "wanted: rows with trial_type 'sound' and a stim_file, rows with a word, best with word_index and sequence_id"
 
@@ -127,4 +127,4 @@ def _plain_dict(text: str) -> dict[str, str] | None:
         return None
     if not all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in found.items()):
         return None
-    return {key: _field(str(value)) for key, value in found.items()}
+    return {key: "" if value is None else _field(str(value)) for key, value in found.items()}

@@ -1,0 +1,132 @@
+"""Gather: what a sweep left on disk, with every result its table needs on the test split."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from raybrain.cluster import Cluster
+from raybrain.config import InputError, hint
+from raybrain.evaluate import run as evaluating
+from raybrain.experiment import DataConfig, Experiment
+from raybrain.report.results import Result
+from raybrain.store import Prepared
+from raybrain.tracking import Run
+from raybrain.train import run as training
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.order import resolve
+from raybrain.tune.space import SearchSpace, load_space
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep on disk.
+
+    Attributes:
+        folder: its folder.
+        trials: a row a trial, as the sweep left them.
+        space: the search space it was made from; None if that is not among the known ones.
+    """
+
+    folder: Path
+    trials: list[dict[str, Any]]
+    space: SearchSpace | None
+
+    @property
+    def grid(self) -> bool:
+        """Whether nothing is selected, so that every cell meets the test split."""
+        return self.space is not None and self.space.sampler == "grid"
+
+    @property
+    def tracking(self) -> Run | None:
+        """The parent run in MLflow."""
+        known = RunFolder(self.folder).read("tracking")
+        return Run(known["uri"], known["id"]) if known else None
+
+    def runs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """The trials and trainings that are tested: all that are finished of a grid, else those of the best trial."""
+        finished = [trial for trial in self.trials if trial["state"] == "finished"]
+        for trial in finished if self.grid else finished[:1]:
+            yield from ((trial, run) for run in trial["runs"] if run["finished"])
+
+    def missing(self) -> list[str]:
+        """Trials that ended otherwise, with the reason."""
+        return [
+            f"trial {trial['trial']} {trial['state']}{': ' + trial['reason'] if trial.get('reason') else ''}"
+            for trial in self.trials
+            if trial["state"] != "finished"
+        ]
+
+
+def find_sweep(home: Path, name: str) -> Sweep:
+    """The sweep called ``name``: its folder's name, or that of its search space if there is one sweep of it.
+
+    Raises:
+        InputError: if there is none, or several.
+    """
+    there = sorted(path.parent.name for path in (home / "sweeps").glob("*/trials.json"))
+    stem = Path(name).stem if name.endswith(".py") else name
+    found = [folder for folder in there if folder == name or folder.rpartition("-")[0] == stem]
+    if not found:
+        raise InputError(f"no sweep {name!r} in {home / 'sweeps'}{hint(name, there)}; `raybrain tune {name}` makes one")
+    if len(found) > 1 and name not in found:
+        raise InputError(f"there are {len(found)} sweeps of {name!r}; type one of {', '.join(found)}")
+    folder = home / "sweeps" / found[0]
+    return Sweep(
+        folder, RunFolder(folder).read("trials"), _space(name if name.endswith(".py") else found[0].rpartition("-")[0])
+    )
+
+
+def _space(name: str) -> SearchSpace | None:
+    try:
+        return load_space(name)
+    except InputError:
+        return None
+
+
+def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
+    """Every training that is to be tested, with its evaluation, which is made if it is not there. Needs a running Ray.
+
+    Args:
+        sweep: which.
+        prepare: gives the data of an experiment.
+        cluster: where trainings are and evaluations run.
+
+    Raises:
+        InputError: if a training is not there for the data as they are now.
+    """
+    data: dict[DataConfig, Prepared] = {}
+    found = []
+    for trial, run in sweep.runs():
+        experiment = Experiment.model_validate(RunFolder(Path(run["folder"])).read("experiment"))
+        if experiment.data not in data:
+            data[experiment.data] = prepare(experiment)
+        trained = training.load(training.make_job(experiment, data[experiment.data], cluster))
+        if trained is None:
+            raise InputError(f"{run['folder']} holds no finished training of the data as they are now; run the sweep again")
+        trained = training.kept(trained)
+        names, seed = _names(sweep.space, trial["params"], run["repeat"])
+        as_published = sweep.space is not None and _as_published(sweep.space, trial["params"], run["repeat"], experiment)
+        found.append(Result(trial["trial"], names, seed, evaluating.run(trained), as_published, trained.history))
+    return found
+
+
+def _names(space: SearchSpace | None, params: Mapping[str, Any], repeat: list[str]) -> tuple[dict[str, Any], str]:
+    """Variants by dimension, those repeated over too, in the space's order; then settings; and the seed."""
+    seeded = space is not None and bool(space.seeds)
+    seed = repeat[-1] if seeded else ""
+    over = dict(zip(space.over, repeat, strict=False)) if space else {}
+    known = {**over, **params}
+    dimensions = list(space.variants) if space else []
+    return {name: known[name] for name in [*dimensions, *(name for name in known if name not in dimensions)]}, seed
+
+
+def _as_published(space: SearchSpace, params: Mapping[str, Any], repeat: list[str], experiment: Experiment) -> bool:
+    """Whether a training is the one the search space asks for, with nothing changed on the command line."""
+    plain = replace(space, asked={})
+    try:
+        settings = {**plain.settings(params), **plain.repeats()[tuple(repeat)]}
+        asked = plain.experiment(settings)
+    except (ValueError, KeyError):  # a variant that only the command line knows
+        return False
+    return asked.model_copy(update={"train": resolve(asked.train, 1)}).signature == experiment.signature

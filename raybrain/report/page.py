@@ -1,0 +1,156 @@
+"""Page: a sweep's report as one HTML file that needs no other."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raybrain.evaluate.controls import SEGMENTS, WHAT
+from raybrain.report.pictures import curves_picture, embedded, pareto_picture, subjects_picture
+from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons
+from raybrain.report.tables import audit_line
+from raybrain.tune.space import SearchSpace
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0 }
+th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right }
+th { background: #f4f4f4 } th:first-child, td:first-child { text-align: left } small { color: #666 } img { max-width: 100% }
+.pass { background: #e3f4e3 } .fail { background: #fbe3e0 } .odd { background: #fff3cd }
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is said about a sweep.
+
+    Attributes:
+        name: of the sweep.
+        tested: its trainings on the test split.
+        missing: trials that ended otherwise, and why.
+        trials: all trials as the sweep left them, for what was selected by the valid split.
+        space: what was asked, if it is known.
+    """
+
+    name: str
+    tested: list[Result]
+    missing: list[str] = field(default_factory=list)
+    trials: list[dict[str, Any]] = field(default_factory=list)
+    space: SearchSpace | None = None
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The table."""
+        return cells(self.tested, self.space.published if self.space else {})
+
+    def result(self) -> dict[str, Any]:
+        """For --json."""
+        found = self.cells
+        told = {"sweep": self.name, "table": [cell.result() for cell in found], "comparisons": comparisons(found)}
+        return told | {"missing": self.missing, "tolerance": TOLERANCE}
+
+
+def page(report: Report) -> str:
+    """The report as HTML."""
+    found, space = report.cells, report.space
+    parts = [
+        f"<h1>{html.escape(report.name)}</h1>",
+        f"<p>{html.escape(space.question)}</p>" if space else "",
+        "<h2>Top-10 segment accuracy on the test split</h2>",
+        _results(found),
+        f"<p><small>Mean ± standard deviation over seeds, in percent. {html.escape(TOLERANCE[0].upper() + TOLERANCE[1:])}; "
+        "published numbers are shown only for experiments that ask exactly what was published.</small></p>",
+        *(f"<p class=fail>{html.escape(line)}</p>" for line in report.missing),
+        "<h2>Subjects</h2>",
+        _subjects(found),
+        _comparisons(comparisons(found)),
+        "<h2>Controls</h2>",
+        _controls(report.tested),
+        "<h2>Curves</h2>",
+        _curves(report.tested),
+    ]
+    if space and space.objectives:
+        picture = pareto_picture(report.trials, space.objectives, space.metric)
+        parts += ["<h2>Score against what else was to be small</h2>", embedded(picture, "Pareto")]
+    body = "\n".join(part for part in parts if part)
+    title = f"<title>{html.escape(report.name)}</title>"
+    return f'<!doctype html>\n<meta charset="utf-8">{title}<style>{STYLE}</style>\n{body}\n'
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[tuple[str, str]]]) -> str:
+    """Cells are HTML and a class."""
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    lines = ["".join(f"<td{f' class={kind}' if kind else ''}>{content}</td>" for content, kind in row) for row in rows]
+    return f"<table><tr>{top}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _results(found: Sequence[Cell]) -> str:
+    columns = list(dict.fromkeys(cell.column for cell in found))
+    known = {(cell.row, cell.column): cell for cell in found}
+    sizes = {cell.column: f"{cell.column} ({cell.candidates} candidates, chance {cell.chance:.1%})" for cell in found}
+    rows = [
+        [(html.escape(row), ""), *(_result(known.get((row, column))) for column in columns)]
+        for row in dict.fromkeys(cell.row for cell in found)
+    ]
+    return _table(["", *(sizes[column] for column in columns)], rows)
+
+
+def _result(cell: Cell | None) -> tuple[str, str]:
+    if cell is None:
+        return "not run", ""
+    text = f"<b>{cell.percent}</b>"
+    if cell.published is None:
+        return text, ""
+    span = f"{max(cell.published.low, 0):.1f} to {cell.published.high:.1f}"
+    verdict = "pass" if cell.passed else "fail"
+    return f"{text}<br><small>published {cell.published}; {verdict}: {span}</small>", verdict
+
+
+def _subjects(found: Sequence[Cell]) -> str:
+    groups: dict[str, dict[str, Mapping[tuple[str, str], float]]] = {}
+    for cell in found:
+        if cell.subjects:
+            groups.setdefault(cell.column, {})[cell.row] = cell.subjects
+    chance = {cell.column: cell.chance for cell in found}
+    return embedded(subjects_picture(groups, chance), "accuracy of every subject") if groups else ""
+
+
+def _comparisons(found: Sequence[Mapping[str, Any]]) -> str:
+    if not found:
+        return ""
+    rows = [
+        [(html.escape(str(one[key])), "") for key in ("row", "against", "study", "subjects")]
+        + [(f"{100 * one['difference']:+.1f}", ""), (f"{one['p']:.2g}", "")]
+        for one in found
+    ]
+    head = ["row", "against", "study", "subjects", "difference, points", "p, Wilcoxon signed-rank over subjects"]
+    return _table(head, rows)
+
+
+def _controls(tested: Sequence[Result]) -> str:
+    """Every control of every training, the farthest from chance first where there are many."""
+    rows, shown = [], 0
+    for one in tested:
+        for _, control in one.evaluation.controls.iterrows():
+            inside = control["low10"] <= control["top10"] <= control["high10"]
+            if control["control"] == "model" or (inside and len(tested) > 1):
+                continue
+            shown += 1
+            what = [one.row, one.seed, str(control["study"]), WHAT[control["control"]]]
+            span = f"{control['low10']:.1%} to {control['high10']:.1%}"
+            numbers = [f"{control['top10']:.1%}", f"{control['chance10']:.1%}", span]
+            rows.append([(html.escape(text), "" if inside else "odd") for text in [*what, *numbers]])
+    leaks = {audit_line(one.evaluation.leaks) for one in tested}
+    count = sum(len(one.evaluation.controls) for one in tested)
+    told = "all are shown" if len(tested) <= 1 else f"{shown} of {count} lie outside of chance and are shown"
+    head = ["", "seed", "study", "estimates", "top-10", "chance", "99.9 % of independent guesses"]
+    note = f"<p>On up to {SEGMENTS} segments of each study; {told}.</p>"
+    return note + (_table(head, rows) if rows else "") + "".join(f"<p>{html.escape(line)}</p>" for line in sorted(leaks))
+
+
+def _curves(tested: Sequence[Result]) -> str:
+    groups: dict[str, dict[str, list[Sequence[Mapping[str, float]]]]] = {}
+    for one in tested:
+        for column in one.columns():
+            groups.setdefault(column, {}).setdefault(one.row, []).append(one.history)
+    return embedded(curves_picture(groups), "valid accuracy after each epoch") if groups else ""

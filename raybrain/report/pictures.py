@@ -1,0 +1,116 @@
+"""Pictures: accuracies of subjects against chance, curves of training, and what a larger model buys."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from raybrain.evaluate.run import Evaluation
+from raybrain.store import aside
+from raybrain.train.run import Trained
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDE, HIGH = 7.0, 3.5  # inches of one panel
+Subjects = Mapping[tuple[str, str], float]
+
+
+def subjects_picture(found: Mapping[str, Mapping[str, Subjects]], chance: Mapping[str, float]) -> "Figure":
+    """Top-10 accuracy of every subject: a panel a study, a line of dots a row of the table, chance dashed.
+
+    Args:
+        found: by study and row, the accuracies of its subjects.
+        chance: of each study.
+    """
+    tallest = max(len(rows) for rows in found.values())
+    figure, panels = _panels(len(found), max(HIGH, 1.2 + 0.35 * tallest))
+    for axes, (study, rows) in zip(panels, found.items(), strict=True):
+        for place, subjects in enumerate(rows.values()):
+            values = 100 * np.array([subjects[who] for who in sorted(subjects)])
+            spread = place + 0.25 * (np.arange(len(values)) % 7 - 3) / 3 * (len(values) > 1)
+            axes.plot(values, spread, "o", markersize=4, alpha=0.6, color=f"C{place % 10}")
+            axes.plot([values.mean()] * 2, [place - 0.4, place + 0.4], color=f"C{place % 10}", linewidth=2)
+        axes.axvline(100 * chance[study], color="black", linestyle="--", linewidth=1, label=f"chance {chance[study]:.1%}")
+        axes.set(
+            title=study, xlabel="top-10 accuracy of a subject, % (bar: mean)", xlim=(0, None), ylim=(len(rows) - 0.5, -0.5)
+        )
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.legend(loc="best", fontsize="small")
+    return figure
+
+
+def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
+    """Keep the picture of one experiment's subjects in its run folder and in MLflow, if it is not there."""
+    job, run = trained.job, trained.tracking
+    if job.folder.read("pictured") == run.id:
+        return
+    row = job.experiment.encoder.name
+    found: dict[str, dict[str, Subjects]] = {}
+    for study, table in evaluation.subjects.groupby("study"):
+        found[str(study)] = {
+            row: {(str(study), who): value for who, value in zip(table["subject"], table["top10"], strict=True)}
+        }
+    chance = dict(zip(evaluation.studies["study"], evaluation.studies["chance10"], strict=True))
+    path = job.folder.path / "test_subjects.png"
+    with aside(path) as temporary:
+        temporary.write_bytes(png(subjects_picture(found, chance)))
+    run.artifact(path, "figures")
+    job.folder.write("pictured", run.id)
+
+
+def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":
+    """Valid top-10 accuracy after each epoch: a panel a study, a colour a row of the table, a line a training.
+
+    Args:
+        found: by study and row, the histories of its trainings.
+    """
+    figure, panels = _panels(len(found), HIGH)
+    for axes, (study, rows) in zip(panels, found.items(), strict=True):
+        for place, (row, histories) in enumerate(rows.items()):
+            for number, history in enumerate(histories):
+                shown = [(epoch["epoch"], 100 * epoch["valid_top10"]) for epoch in history if "valid_top10" in epoch]
+                if shown:
+                    label = row if number == 0 else None
+                    axes.plot(*zip(*shown, strict=True), color=f"C{place % 10}", alpha=0.7, label=label)
+        axes.set(title=study, xlabel="epoch", ylabel="valid top-10, %", ylim=(0, None))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize="x-small")
+    return figure
+
+
+def pareto_picture(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str], metric: str) -> "Figure":
+    """The score of every finished trial against what else was to be small: a panel an objective."""
+    figure, panels = _panels(len(objectives), HIGH)
+    for axes, objective in zip(panels, objectives, strict=True):
+        points = [(trial[objective], trial["score"]) for trial in trials if trial.get(objective) is not None]
+        axes.plot([cost for cost, _ in points], [score for _, score in points], "o")
+        axes.set(xlabel=objective, ylabel=metric, xscale="log")
+    return figure
+
+
+def _panels(count: int, height: float) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    across = min(count, 2)
+    down = -(-count // across)
+    figure = Figure(figsize=(WIDE * across, height * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, list(panels[:count])
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure as a PNG file."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def embedded(figure: "Figure", what: str) -> str:
+    """A figure as HTML that needs no other file."""
+    return f'<img alt="{what}" src="data:image/png;base64,{base64.b64encode(png(figure)).decode()}">'
