@@ -180,7 +180,6 @@ def test_the_reference_has_190_unique_test_segments(tmp_path: Path) -> None:
         unique |= mine
     assert len(unique) == 190
     assert {len(blocks) for blocks in plan.blocks.values()} == {58}
-    assert plan.leaks == []
 
 
 @pytest.mark.parametrize("subject", FULL)
