@@ -177,7 +177,7 @@ class Bench:
 
         home = self.folder.parent
         run = RunFolder(home / "runs" / experiment.signature)
-        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", (), run)
+        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run)
 
     @property
     def begun(self) -> list[Any]:
