@@ -169,10 +169,6 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read."""
         found = []
-        raw = self.raw(root, recording)
-        channels = raw.get_channel_types().count("mag")
-        if (channels, raw.info["sfreq"]) != (self.facts.channels, self.facts.hertz):
-            found.append(f"{channels} channels at {raw.info['sfreq']:g} Hz, not {self.facts.channels} at {self.facts.hertz:g}")
         if not _table_rows(_beside(root, recording, "events.tsv")):
             found.append("events.tsv tells nothing of what the stimulus computer did; its log is used")
         rows, stimuli = _rows(root, recording), told.Stimuli.read(root)
