@@ -287,6 +287,23 @@ def test_bad_channels_and_layout(made: Path) -> None:
     assert raw.info["bads"] == ["MLC11"]  # its name in the table has the suffix of the system
 
 
+@needs_ctf
+def test_what_follows_the_stop_of_the_clock_is_left_out(tmp_path: Path) -> None:
+    """The acquisition fills its last trial with zeros; the sidecar counts them, and that is no fault."""
+    import mne
+
+    folder = tmp_path / "sub-A2002" / "meg"
+    file = folder / "sub-A2002_task-auditory_meg.ds"
+    write_ctf(file, 8.0, [])
+    (folder / "sub-A2002_task-auditory_meg.json").write_text('{"RecordingDuration": 8.0}')
+    channels = mne.io.read_raw_ctf(file, verbose="error").ch_names
+    data = np.memmap(file / f"{file.stem}.meg4", ">i4", mode="r+", offset=8).reshape(-1, len(channels), 2402 // 2)
+    whole = Schoffelen2019().raw(tmp_path, A2002).n_times
+    data[-1, :, 500:] = 0
+    data.flush()
+    assert Schoffelen2019().raw(tmp_path, A2002).n_times == whole - (data.shape[2] - 500)
+
+
 def test_sources_are_all_that_matters(copy: Path) -> None:
     names = [path.name for path in Schoffelen2019().sources(copy, A2002)]
     assert {"sub-A2002_task-auditory_meg.meg4", "sub-A2002_task-auditory_events.tsv", "stimuli.txt", "phonemes"} <= set(names)
