@@ -19,8 +19,9 @@ from raybrain.studies.gentle import read_gentle
 from raybrain.studies.sentences import places_by_pauses, places_by_text
 from raybrain.studies.sidecars import bad_channels
 from raybrain.studies.textgrids import Interval
-from tests.conftest import SHARED, Ended
-from tests.made_studies import STEPS, write_textgrid, write_wav
+from tests.conftest import SHARED
+from tests.made_studies import link_copy, write_textgrid, write_wav
+from tests.two_steps import two_steps
 
 REAL = SHARED / "data" / "broderick2019"
 NAMES = [f"{letter}{number}" for letter in "ABCD" for number in range(1, 33)]
@@ -400,13 +401,12 @@ def test_eeg_that_ends_before_its_sound_is_told(bids: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["bids", "matlab"])
 def test_each_form_is_prepared_and_trained(
-    form: str, request: pytest.FixtureRequest, ray_cluster: None, raybrain: Callable[..., Ended], tmp_path: Path
+    form: str, request: pytest.FixtureRequest, ray_cluster: None, tmp_path: Path
 ) -> None:
     root: Path = request.getfixturevalue(form)
-    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
-    monkeypatch.setattr(Broderick2019, "fetch", lambda self, cache: root)
-    studies = ["data.studies=broderick2019", "data.studies.broderick2019.max_recordings=2"]
-    ended = raybrain("train", "quickstart", *studies, *STEPS, "--home", str(tmp_path), "--json")
-    assert ended.code == 0, ended.err
-    assert ended.json["test"][0]["study"] == "broderick2019"
-    assert len(ended.json["history"]) == 1
+    link_copy(root, Broderick2019(), tmp_path)
+    prepared, tables, losses = two_steps(tmp_path, "broderick2019", **{"data.studies.broderick2019.max_recordings": 2})
+    assert len(prepared.recordings) == 2
+    assert not prepared.failed
+    assert {len(table) > 0 for table in tables.rows.values()} == {True}
+    assert np.isfinite(losses).all()
