@@ -336,6 +336,21 @@ def test_two_processes_download_once(site: Website, tmp_path: Path) -> None:
     assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
 
 
+def test_who_waits_goes_on_when_the_other_is_killed(site: Website, tmp_path: Path) -> None:
+    host, site.gate = offer(site, a=BLOB), threading.Event()
+    first = start(host, tmp_path)
+    part = tmp_path / "studies/s/raw/a.bin.part"
+    wait_for(lambda: part.exists() and part.stat().st_size > 500_000)
+    second = start(host, tmp_path)
+    assert second.stderr and "another process is downloading it" in second.stderr.readline()
+    first.kill()
+    first.communicate()
+    site.gate.set()
+    assert second.wait(30) == 0
+    assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
+    second.communicate()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle(site: Website, tmp_path: Path, how: signal.Signals) -> None:
     host, site.gate = offer(site, a=BLOB), threading.Event()
