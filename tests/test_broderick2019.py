@@ -217,6 +217,7 @@ def test_what_is_downloaded() -> None:
     assert [run for run in ("01", "02", "03", "04") if some.wanted(eeg("002", run))] == ["01", "02", "03"]
     assert not some.wanted(eeg("001", "01"))
     assert some.wanted(mat("Natural Speech", 2, 3))
+    assert [host.name for host in whole.hosts] == ["OpenNeuro ds004408", "Dryad 10.5061/dryad.070jc"]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no {REAL}")

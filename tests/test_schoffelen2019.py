@@ -220,6 +220,7 @@ def test_what_is_downloaded() -> None:
     some = Schoffelen2019(subjects=("A2003",))
     assert some.wanted(meg("A2003", "auditory"))
     assert not some.wanted(meg("A2002", "auditory"))
+    assert "DSC_3011020.09_236_v1" in audio.hosts[0].name
     first = Schoffelen2019(max_recordings=2)
     assert [first.wanted(meg(subject, "auditory")) for subject in ("A2002", "A2003", "A2004")] == [True, True, False]
 

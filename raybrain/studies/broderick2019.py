@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
+from raybrain.download.base import Host
+from raybrain.download.dryad import Dryad
+from raybrain.download.s3 import OpenNeuro
 from raybrain.events import Event, Phoneme, Sound, Word
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
@@ -68,6 +71,7 @@ class Broderick2019(Study, name="broderick2019"):
         hours=20.6,
         excluded={},
     )
+    hosts: ClassVar[tuple[Host, ...]] = (OpenNeuro("ds004408"), Dryad("10.5061/dryad.070jc", inner=f"{NATURAL}*.zip"))
 
     subjects: tuple[str, ...] = ()
     max_recordings: int | None = Field(default=None, ge=1)

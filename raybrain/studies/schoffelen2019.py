@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
+from raybrain.download.base import Host
+from raybrain.download.webdav import Donders
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies import schoffelen2019_events as told
@@ -76,6 +78,7 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         excluded=EXCLUDED,
     )
     blocks_by: ClassVar[Literal["sentence", "sound"]] = "sound"
+    hosts: ClassVar[tuple[Host, ...]] = (Donders(COLLECTION),)
 
     selection: Literal["audio", "visual", "audio_wordlists"] = "audio"
     sound_starts_at: told.SoundStart = "audio_onset"
