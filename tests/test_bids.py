@@ -13,8 +13,10 @@ import pytest
 import soundfile
 
 from raybrain.config import InputError, override
-from raybrain.events import Event, Phoneme, Sound, Word
+from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word
 from raybrain.experiment import DataConfig
+from raybrain.features.mel import Mel
+from raybrain.prepare.stimuli import Heard, make_plan
 from raybrain.recording import Recording
 from raybrain.studies.bids import Bids
 from raybrain.studies.bids_events import SoundRows, WordRows, read_events
@@ -97,6 +99,38 @@ def test_ticks_show_the_drift(tmp_path: Path) -> None:
     assert sound.start == pytest.approx(7.25, abs=1e-3)
     assert sound.duration == pytest.approx(700 * DRIFT, abs=1e-3)
     assert [word.start for word in only(Word, events)] == pytest.approx([at(s) for s in (10, 300, 690)], abs=1e-3)
+
+
+def lag_s(file: Path, brain: np.ndarray, block: int, sounds: dict[str, Any]) -> float:
+    """By how much the loudness in a block's mel frames comes after the brain of that block, which is loudness, at 1 kHz."""
+    events = heard(file, sounds)
+    sound = only(Sound, events)[0]
+    plan = make_plan([Heard(Recording("made", "01"), tuple(events))], {sound.filepath: "a"}, SplitConfig())
+    planned = plan.blocks["made_sub-01"][block]
+    mel = Mel(bands=10, n_fft=256)
+    loud = mel.extract(plan.stimuli[planned.stimulus])[20:-20].mean(axis=1)
+    times = planned.origin_s + np.arange(20, 20 + len(loud)) / mel.rate_hz
+    shifts = np.arange(-400, 401, 2) / 1000
+    scores = [np.corrcoef(loud, np.interp(times + shift, np.arange(len(brain)) / 1000, brain))[0, 1] for shift in shifts]
+    assert max(scores) > 0.5
+    return float(shifts[np.argmax(scores)])
+
+
+def test_audio_and_brain_meet_however_long_they_drift(tmp_path: Path) -> None:
+    """Ten minutes of noise of changing loudness; what the mel frames of the last block say is where the brain has it."""
+    words = [f"{7.25 + s}\t0.3\tword\tn/a\tw{s}\t{s}\t{s // 8}\t{s % 8}" for s in range(600)]
+    ticks = [f"{at(second)}\t0\ttick" + "\tn/a" * 5 for second in range(1, 600)]
+    rows = ["7.25\t0\tsound\tnoise.wav" + "\tn/a" * 4, *words, *ticks]
+    file = dataset(tmp_path, rows, f"{HEADER}\tsequence_id\tword_index")
+    rng = np.random.default_rng(0)
+    loud = np.repeat(rng.uniform(0.01, 0.3, 600 * 10), 400)
+    soundfile.write(tmp_path / "stimuli" / "noise.wav", loud * rng.standard_normal(len(loud)), 4000)
+    second = (np.arange(620 * 1000) / 1000 - 7.25) / DRIFT
+    brain = np.interp(second, np.arange(len(loud)) / 4000, loud, left=0, right=0)
+    fitted, ignored = {"tick": "tick", "time_column": "second"}, {"time_column": "second"}
+    assert abs(lag_s(file, brain, 0, fitted)) < 0.02
+    assert abs(lag_s(file, brain, -2, fitted)) < 0.02
+    assert lag_s(file, brain, -2, ignored) == pytest.approx(580 * (DRIFT - 1), abs=0.03)
 
 
 def test_seconds_of_the_sound_in_a_column(tmp_path: Path) -> None:
@@ -194,7 +228,7 @@ def test_shifts(tmp_path: Path) -> None:
 
 def test_dicts_in_trial_type(tmp_path: Path) -> None:
     told = [
-        {"kind": "sound", "sound": "audio/10s.wav", "start": 0.0, "nothing": None},
+        {"kind": "sound", "sound": "audio/10s.wav", "start": 0.0, "nothing": None, "word": float("nan")},
         {"kind": "word", "word": "it's", "sound": "audio/10s.wav", "start": 0.5, "sequence_id": 3.0, "word_index": 0.0},
         {"kind": "phoneme", "phoneme": "i_B", "start": 0.5, "sound": "audio/10s.wav"},
     ]

@@ -17,6 +17,7 @@ from raybrain.studies.bids_table import WANTED, Row, read_rows
 from raybrain.studies.sound_clock import fit_clock, tick_times
 from raybrain.studies.textgrids import Interval, find_textgrid, find_tier, read_tiers, spoken
 
+TICK = "(tick)"  # no trial_type is called that
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 CLOSE_S = 0.1  # a word's own onset may come this much before that of its sound
 WORD_S = 0.5  # how long a word counts that has no duration, when pauses are looked for
@@ -124,7 +125,7 @@ def _kind(row: Row, sounds: SoundRows) -> str:
     """What the row is about: sound, word, phoneme, tick or, if nothing of these, its trial_type."""
     named = row.text("trial_type").lower()
     if sounds.tick and sounds.tick in (row.text("trial_type"), row.text("value")):
-        return "tick"
+        return TICK
     if named in ("sound", "word", "phoneme"):
         return named
     if row.text("word"):
@@ -160,7 +161,7 @@ def _playbacks(
     stand_in = () if "sound" in kinds else ("word", "phoneme")
     for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
         row, kind, onset = rows[number], kinds[number], onsets[number]
-        if kind == "tick" and found:
+        if kind == TICK and found:
             found[-1].ticks.append(onset)
         if kind not in ("sound", "word", "phoneme") or not row.text("onset"):
             continue

@@ -114,17 +114,24 @@ def _unfolded(row: Row) -> Row:
 
 
 def _plain_dict(text: str) -> dict[str, str] | None:
-    """A dict of text and numbers, written as Python or JSON do; None if it is anything else."""
-    found: Any = None
-    if len(text) <= LONGEST_DICT:
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                found = parse(text)
-                break
-            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-                continue
-    if not isinstance(found, dict):
+    """A dict of text and numbers, written as Python, pandas (with ``nan``) or JSON do; None if it is anything else."""
+    if len(text) > LONGEST_DICT:
         return None
-    if not all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in found.items()):
-        return None
-    return {key: "" if value is None else _field(str(value)) for key, value in found.items()}
+    for parse in (json.loads, _literal):
+        try:
+            found = parse(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+        if not isinstance(found, dict):
+            return None
+        if all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in found.items()):
+            return {key: "" if value is None else _field(str(value)) for key, value in found.items()}
+    return None
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, in which a dict may hold ``nan``: its value is None."""
+    node = ast.parse(text, mode="eval").body
+    if isinstance(node, ast.Dict):
+        node.values = [ast.Constant(None) if isinstance(v, ast.Name) and v.id == "nan" else v for v in node.values]
+    return ast.literal_eval(node)
