@@ -54,7 +54,7 @@ def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluste
     frames = frames_folder(cluster.home, feature)
     missing = {key: corpus.stimuli[key] for key in frames.missing(corpus.stimuli)}
     of = f"{len(corpus.stimuli)} stimuli (heard {corpus.heard} times)"
-    title = f"{feature.name} of {of if len(missing) == len(corpus.stimuli) else f'{len(missing)} of {of}'}"
+    title = f"prepare: {feature.name} of {of if len(missing) == len(corpus.stimuli) else f'{len(missing)} of {of}'}"
     _extract_all(feature, missing, frames, cluster, store.root / "failed", title)
     mean, deviation = frame_statistics(feature, frames, corpus.train())
     return {

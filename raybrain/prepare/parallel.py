@@ -60,7 +60,7 @@ def each(
         # one is enough to begin with, where others use the cluster as well
         compute = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1)
         dataset = dataset.map(Resident, fn_constructor_args=(function,), compute=compute, **pool.resources)
-    columns = (TextColumn("prepare: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(title, total=total or len(items))
         try:

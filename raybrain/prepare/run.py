@@ -176,7 +176,7 @@ def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) 
         return {"result": b""} | guarded(task, source.recording.uid, logs)
 
     by_uid = {source.recording.uid: source for source in sources}
-    for row in each(list(sources), read, "events"):
+    for row in each(list(sources), read, "prepare: events"):
         if row["error"]:
             _say_failed(row, failed)
             continue
@@ -192,7 +192,7 @@ def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None
         job: Job = pickle.loads(row["task"])
         return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
-    for row in each(missing, make, "signals"):
+    for row in each(missing, make, "prepare: signals"):
         if row["error"]:
             _say_failed(row, failed)
 

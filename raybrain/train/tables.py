@@ -48,7 +48,8 @@ class FeatureTable:
 
     def of(self, rows: Tensor, times: Tensor) -> Tensor:
         """The frames nearest to these times after the start of some segments, [B T D]."""
-        frame = torch.round(self.first[rows, None] + times * self.rate_hz).long()  # [B T]
+        # halves go up, all the same way: rounding to even would say one frame twice and leave the next one out
+        frame = torch.floor(self.first[rows, None] + times * self.rate_hz + 0.5 + 1e-6).long()  # [B T]
         heard = (frame >= 0) & (frame < self.count[rows, None])
         found = self.frames[torch.where(heard, self.begin[rows, None] + frame, 0)]
         if not self.weights:
