@@ -7,7 +7,8 @@ from torch import Tensor
 from raybrain.config import InputError
 from raybrain.experiment import TrainConfig
 from raybrain.train.order import Order, contrast
-from tests.workers import CASES, STEPS, exchanged, largest_difference, run_workers
+from raybrain.train.step import Place
+from tests.workers import CASES, DEEP, STEPS, exchanged, largest_difference, run_workers, train
 
 JOBS = [(case, dtype, "none") for case in CASES for dtype in ("float64", "float32")]
 LIMIT = {"float64": 1e-9, "float32": 1e-4}
@@ -51,6 +52,11 @@ def test_stored_features_are_never_exchanged() -> None:
         others.append(sum(size for size in found["sent"] if size != found["gradients"]))
     assert others[0] == others[1]  # statistics of batch norm, whatever the size of the features
     assert others[0] / STEPS < 1000
+
+
+def test_classes_cannot_be_told_from_a_trained_speech_side() -> None:
+    with pytest.raises(InputError, match="type speech_encoder=stored"):
+        train({"loss": "mixed", **DEEP}, Place())
 
 
 def test_the_order_is_one_for_all_and_each_epoch_sees_a_segment_once() -> None:
