@@ -228,6 +228,25 @@ def test_weights_that_are_not_there_are_not_drawn(models: Callable[[str], str], 
         small(str(folder)).extract(heard(tmp_path / "a.wav", noise(0.5)))
 
 
+def test_a_checkpoint_as_published_years_ago(models: Callable[[str], str], tmp_path: Path) -> None:
+    """The paper's: pickled, of a model with more around it, its weight norm under old names."""
+    folder = tmp_path / "model"
+    shutil.copytree(models("wav2vec2_layer"), folder)
+    (folder / "model.safetensors").unlink()
+    model = transformers.AutoModel.from_pretrained(models("wav2vec2_layer"))
+    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    weights = {}
+    for name, value in model.state_dict().items():
+        for new, before in old.items():
+            name = name.replace(new, before)
+        if name != "masked_spec_embed":
+            weights[f"wav2vec2.{name}"] = value
+    assert any(name.endswith("weight_g") for name in weights)
+    torch.save({**weights, "quantizer.codevectors": torch.zeros(2)}, folder / "pytorch_model.bin")
+    stimulus = heard(tmp_path / "a.wav", noise(0.5))
+    np.testing.assert_array_equal(small(str(folder)).extract(stimulus), small(models("wav2vec2_layer")).extract(stimulus))
+
+
 def test_recipes_are_asked_without_the_model(raybrain: Callable[..., Ended]) -> None:
     paper = recipe("defossez2023").data.features[0]
     assert isinstance(paper, SpeechModel)
