@@ -48,12 +48,12 @@ class Feature(Choice):
     """
 
     unit: ClassVar[str] = ""
+    continuous: ClassVar[bool] = False  # frames in a row are a wave, cut at the samples of the brain: at its rate
     needs: ClassVar[tuple[str, ...]] = ("words",)
     packages: ClassVar[tuple[str, ...]] = ()  # that it imports and raybrain does not bring along
     extra: ClassVar[str] = ""  # of raybrain's, that brings them
     model: ClassVar[bool] = False  # runs a large model, which wants a GPU and is loaded once a process
     version: ClassVar[int] = 1  # raise it when the code (of audio.py, say) gives other frames, so that they are made anew
-    continuous: ClassVar[bool] = False  # frames in a row are a wave, cut at the samples of the brain: at its rate
     rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
     stored_as: Literal["float32", "float16"] = "float32"
