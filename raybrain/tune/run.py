@@ -17,6 +17,7 @@ from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
+from raybrain.train.order import resolve
 from raybrain.train.run import check as check_training
 from raybrain.train.run import finish, fit, load, make_job, tracked
 from raybrain.train.worker import TrainJob, make_place, trial_device, with_kept, work
@@ -38,11 +39,14 @@ class Sweep:
     trials: int
     data_parts: tuple[Experiment, ...]
 
-    def name(self, prepared: Sequence[Prepared]) -> str:
-        """The same question about the same data has the same name; more trials continue it."""
+    def folder(self, prepared: Sequence[Prepared], cluster: Cluster) -> Path:
+        """Where it is kept. The same question about the same data has the same folder; more trials continue it."""
         kept = {dimension: list(named) for dimension, named in self.space.variants.items()}
-        asked = [self.space.source, self.space.experiment().signature, kept, [part.digest for part in prepared]]
-        return f"{self.space.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]}"
+        experiment = self.space.experiment()
+        batch = resolve(experiment.train, cluster.workers).batch_size  # if said a worker, their number is part of the question
+        asked = [self.space.source, experiment.signature, batch, kept, [part.digest for part in prepared]]
+        digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+        return cluster.home / "sweeps" / f"{self.space.name}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     Raises:
         InputError: if no trial could be trained to the end, or the sweep is running elsewhere.
     """
-    folder = cluster.home / "sweeps" / sweep.name(prepared)
+    folder = sweep.folder(prepared, cluster)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         tracker = Tracker.open(cluster.home)
@@ -99,7 +103,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
 
 def exists(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> bool:
     """Whether an earlier command began this sweep."""
-    return (cluster.home / "sweeps" / sweep.name(prepared) / "tracking.json").exists()
+    return (sweep.folder(prepared, cluster) / "tracking.json").exists()
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,6 @@ class Training:
         from ray import tune
         from ray.tune.integration.ray_train import TuneReportCallback
 
-        check_training(job.experiment.train, self.cluster, self.data[job.experiment.data])
         job = tracked(job, self.tracker, name=line, parent=self.parent)
         if self.cluster.workers == 1:
             work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), tune.report)
@@ -201,6 +204,7 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
 def _job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
     if experiment.data not in data:
         raise InputError("its data were not foreseen: what changes data must be a choice among named values")
+    check_training(experiment.train, cluster, data[experiment.data])
     return make_job(experiment, data[experiment.data], cluster)
 
 
