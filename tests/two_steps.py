@@ -20,8 +20,10 @@ from tests.conftest import TINY
 
 def own_copy(study: Study, home: Path) -> Path:
     """The folder in which ``home`` has a copy of ``study`` that was put there by hand."""
-    (home / "studies" / study.name).mkdir(parents=True)
-    return study.fetch(Cluster(home=home).cache)
+    cache = Cluster(home=home).cache
+    root = cache / study.name if study.hosts else cache
+    root.mkdir(parents=True)
+    return root
 
 
 def two_steps(home: Path, study: str, **changes: Any) -> tuple[Prepared, Tables, list[float]]:

@@ -109,10 +109,8 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
         files = _files(root)
         for subject in self.subjects:
             if subject not in self._set():
-                why = self.facts.excluded[subject]
-                raise InputError(
-                    f"{subject} is not in subject_set={self.subject_set}: {why}. Type subject_set=all or another subject"
-                )
+                cure = "" if self.subject_set == "all" else "; type subject_set=all"
+                raise InputError(f"{subject} is not in subject_set={self.subject_set}: {self.facts.excluded[subject]}{cure}")
         found = [
             Recording("brennan2019", subject, task="alice")
             for subject in sorted(files.signals.keys() & files.tables.keys() & set(self._set()))

@@ -19,7 +19,7 @@ class Trials:
     Attributes:
         onsets: the time of each trial, in seconds from the start of the recording.
         columns: what else the table says of each trial [trials columns].
-        bads: channels of too high an impedance, and rejected ones.
+        bads: channels of too high an impedance, and rejected ones; none if it does not say.
     """
 
     onsets: np.ndarray
@@ -68,11 +68,13 @@ def read_trials(file: Path, rate_hz: float) -> Trials:
         table = np.atleast_2d(np.asarray(proc["trl"], dtype=np.float64))
         if table.shape[1] < 3 or not np.isfinite(table).all():
             raise ValueError(f"trl has shape {table.shape}; wanted: start, stop, offset and more, all numbers")
-        bads = [proc["impedence"]["bads"], proc["rejections"]["badchans"]]  # spelled so in the files
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} is no table of FieldTrip trials: {_told(error)}") from None
-    names = frozenset(str(name) for some in bads for name in np.atleast_1d(some))
-    return Trials((table[:, 0] - table[:, 2]) / rate_hz, table[:, 3:], names)
+    bads: set[str] = set()
+    for struct, field in (("impedence", "bads"), ("rejections", "badchans")):  # spelled so in the files
+        found = proc.get(struct)
+        bads |= {str(name) for name in np.atleast_1d(found.get(field, []) if isinstance(found, dict) else [])}
+    return Trials((table[:, 0] - table[:, 2]) / rate_hz, table[:, 3:], frozenset(bads))
 
 
 def _struct(file: Path, name: str) -> dict[str, Any]:

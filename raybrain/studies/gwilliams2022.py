@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
-from raybrain.events import Event, Sound
+from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
 from raybrain.studies.choosing import choose
@@ -108,17 +108,6 @@ class Gwilliams2022(Study, name="gwilliams2022"):
         from raybrain.studies.masc_events import read_events
 
         return read_events(root, _file(root, recording, "events.tsv"), self.facts.language)
-
-    def problems(self, root: Path, recording: Recording) -> list[str]:
-        """Sounds that go on after the recording has ended."""
-        raw = self.raw(root, recording)
-        lasts = raw.n_times / float(raw.info["sfreq"])
-        sounds = [event for event in self.events(root, recording) if isinstance(event, Sound)]
-        return [
-            f"the recording ends at {lasts:.1f} s, {Path(sound.filepath).name} at {sound.stop:.1f} s"
-            for sound in sounds
-            if sound.stop > lasts
-        ]
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The signal, its events and its channels."""
