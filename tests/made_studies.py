@@ -8,23 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from raybrain.studies.base import Study
 from tests.conftest import SHARED
+from tests.two_steps import own_copy
 
 CTF = SHARED / "data" / "ctf275" / "testdata_ctf_short_discontinuous.ds"
 CTF_HZ = 1200
-STEPS = [
-    "data.features.mel.bands=20",
-    "encoder.depth=2",
-    "encoder.hidden=24",
-    "encoder.attention.channels=12",
-    "encoder.initial_linear=12",
-    "encoder.attention.dimensions=128",
-    "train.batch_size=4",
-    "train.contrast_size=4",
-    "train.epochs=1",
-    "train.updates_per_epoch=2",
-]
-
 Interval = tuple[float, float, str]
 
 
@@ -86,3 +75,10 @@ def write_ctf(folder: Path, seconds: float, triggers: Sequence[tuple[float, int]
         for number in range(trials):
             trial[channel] = sent[number * samples : (number + 1) * samples]
             file.write(trial.tobytes())
+
+
+def link_copy(folder: Path, study: Study, home: Path) -> None:
+    """Let ``home`` have ``folder`` as a copy of ``study`` of its own."""
+    root = own_copy(study, home)
+    root.rmdir()
+    root.symlink_to(folder)

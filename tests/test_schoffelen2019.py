@@ -15,8 +15,8 @@ from raybrain.recording import Recording
 from raybrain.studies.base import Study
 from raybrain.studies.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.schoffelen2019 import EXCLUDED, LISTENERS, READERS, Schoffelen2019
-from tests.conftest import Ended
-from tests.made_studies import CTF, CTF_HZ, STEPS, write_ctf, write_textgrid, write_wav
+from tests.made_studies import CTF, CTF_HZ, link_copy, write_ctf, write_textgrid, write_wav
+from tests.two_steps import two_steps
 
 needs_ctf = pytest.mark.skipif(not CTF.is_dir(), reason=f"no {CTF}")
 
@@ -287,6 +287,23 @@ def test_bad_channels_and_layout(made: Path) -> None:
     assert raw.info["bads"] == ["MLC11"]  # its name in the table has the suffix of the system
 
 
+@needs_ctf
+def test_what_follows_the_stop_of_the_clock_is_left_out(tmp_path: Path) -> None:
+    """The acquisition fills its last trial with zeros; the sidecar counts them, and that is no fault."""
+    import mne
+
+    folder = tmp_path / "sub-A2002" / "meg"
+    file = folder / "sub-A2002_task-auditory_meg.ds"
+    write_ctf(file, 8.0, [])
+    (folder / "sub-A2002_task-auditory_meg.json").write_text('{"RecordingDuration": 8.0}')
+    channels = mne.io.read_raw_ctf(file, verbose="error").ch_names
+    data = np.memmap(file / f"{file.stem}.meg4", ">i4", mode="r+", offset=8).reshape(-1, len(channels), 2402 // 2)
+    whole = Schoffelen2019().raw(tmp_path, A2002).n_times
+    data[-1, :, 500:] = 0
+    data.flush()
+    assert Schoffelen2019().raw(tmp_path, A2002).n_times == whole - (data.shape[2] - 500)
+
+
 def test_sources_are_all_that_matters(copy: Path) -> None:
     names = [path.name for path in Schoffelen2019().sources(copy, A2002)]
     assert {"sub-A2002_task-auditory_meg.meg4", "sub-A2002_task-auditory_events.tsv", "stimuli.txt", "phonemes"} <= set(names)
@@ -502,13 +519,11 @@ def test_each_fault_of_the_signal_has_one_line(copy: Path, damage: str, parts: t
 
 
 @pytest.mark.slow
-def test_heard_and_read_are_prepared_and_trained(
-    made: Path, ray_cluster: None, raybrain: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Schoffelen2019, "fetch", lambda self, cache: made)
-    studies = "data.studies=schoffelen2019:audio,schoffelen2019:visual"
-    features = "data.features=mel,word_length"
-    ended = raybrain("train", "quickstart", studies, features, *STEPS, "--home", str(tmp_path), "--json")
-    assert ended.code == 0, ended.err
-    assert {row["study"] for row in ended.json["test"]} == {"schoffelen2019-audio", "schoffelen2019-visual"}
-    assert len(ended.json["history"]) == 1
+def test_heard_and_read_are_prepared_and_trained(made: Path, ray_cluster: None, tmp_path: Path) -> None:
+    link_copy(made, Schoffelen2019(), tmp_path)
+    studies = "schoffelen2019:audio,schoffelen2019:visual"
+    prepared, tables, losses = two_steps(tmp_path, studies, **{"data.features": "mel,word_length"})
+    assert prepared.recordings == (A2002.uid, V1001.uid)
+    assert not prepared.failed
+    assert {len(table) > 0 for table in tables.rows.values()} == {True}
+    assert np.isfinite(losses).all()

@@ -33,6 +33,7 @@ from raybrain.studies.choosing import choose
 from raybrain.studies.gentle import Aligned, read_gentle
 from raybrain.studies.sentences import Place, places_by_pauses, places_by_text
 from raybrain.studies.sidecars import bad_channels
+from raybrain.studies.sounds import sound_length_s
 from raybrain.studies.textgrids import read_tiers
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ SUBJECTS, RUNS = 19, 20
 MONTAGE = "biosemi128"
 LANGUAGE = "en"
 MICROVOLT = 1e-6
+HERTZ = {".vhdr": 512.0, ".mat": 128.0}
 SILENCE = ("", "sil", "sp", "<p:>")
 VHDR = re.compile(r"sub-(\w+)_task-listening_run-(\d+)_eeg\.vhdr")
 MAT = re.compile(r"Subject(\d+)_Run(\d+)\.mat")
@@ -63,7 +65,6 @@ class Broderick2019(Study, name="broderick2019"):
         doi="10.18112/openneuro.ds004408.v1.0.8",
         recordings=SUBJECTS * RUNS,
         channels=128,
-        hertz=512.0,
         hours=20.6,
         excluded={},
     )
@@ -118,14 +119,9 @@ class Broderick2019(Study, name="broderick2019"):
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
         """The sound from the first sample on, and its words and phonemes."""
-        import soundfile
-
         stimulus = _stimulus(root, recording)
         spoken, places = _spoken(stimulus)
-        try:
-            seconds = float(soundfile.info(str(stimulus.wav)).duration)
-        except (soundfile.SoundFileError, OSError) as error:
-            raise InputError(f"the sound file {stimulus.wav} cannot be read: {' '.join(str(error).split())}") from None
+        seconds = sound_length_s(stimulus.wav)
         events: list[Event] = [Sound(start=0.0, duration=seconds, language=LANGUAGE, filepath=str(stimulus.wav.absolute()))]
         events += [
             Word(
@@ -156,8 +152,9 @@ class Broderick2019(Study, name="broderick2019"):
         """What is odd about a recording that can be read: EEG that ends before the sound, words that were not found."""
         raw = self.raw(root, recording)
         sound, *_ = (event for event in self.events(root, recording) if isinstance(event, Sound))
-        lasts = raw.n_times / raw.info["sfreq"]
-        found = []
+        hertz, usual = raw.info["sfreq"], HERTZ[_file(root, recording).suffix]
+        found = [] if hertz == usual else [f"{hertz:g} Hz, not {usual:g}"]
+        lasts = raw.n_times / hertz
         if lasts < sound.duration:
             found.append(f"the EEG lasts {lasts:.1f} s, less than its sound, {sound.duration:.1f} s")
         spoken, _ = _spoken(_stimulus(root, recording))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import mne
 
 TRIGGERS = "UPPT001"
-COLLECTION = "di/dccn/DSC_3011020.09_236_v1"
+COLLECTION = "dccn/DSC_3011020.09_236_v1"
 TWO_RUNS = "the acquisition crashed and the task is in two runs"
 EXCLUDED = {
     "A2011": TWO_RUNS,
@@ -122,7 +122,8 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         ]
         if not found:
             raise InputError(
-                f"no recordings of {self.selection} in {root}: looked for sub-*/meg/sub-*_task-{self._task}*_meg.ds"
+                f"no recordings of {self.selection} in {root}: looked for sub-*/meg/sub-*_task-{self._task}*_meg.ds, as in the "
+                f"collection {COLLECTION}"
             )
         kept = [recording for recording in found if self.subjects or recording.subject not in EXCLUDED]
         if not kept:
@@ -135,12 +136,14 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
         """The signal, not loaded: 273 gradiometers, and 28 reference and other channels, told apart by their type.
 
+        It ends where the system's clock stopped; the rest of the file, if there is any, holds zeros.
+
         Raises:
-            InputError: it cannot be read, or lasts less than its sidecar says.
+            InputError: it cannot be read, or the file lasts less than its sidecar says.
         """
-        raw = _open(_file(root, recording))
-        sidecar = _beside(root, recording, "meg.json")
-        check_length(raw, _file(root, recording), [sidecar] if sidecar.is_file() else [])
+        file, sidecar = _file(root, recording), _beside(root, recording, "meg.json")
+        raw = _open(file)
+        check_length(_open(file, system_clock="ignore"), file, [sidecar] if sidecar.is_file() else [])
         bads = {name.partition("-")[0] for name in bad_channels(_beside(root, recording, "channels.tsv"))}
         raw.info["bads"] = sorted(set(raw.info["bads"]) | (bads & set(raw.ch_names)))
         return raw
@@ -169,10 +172,6 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read."""
         found = []
-        raw = self.raw(root, recording)
-        channels = raw.get_channel_types().count("mag")
-        if (channels, raw.info["sfreq"]) != (self.facts.channels, self.facts.hertz):
-            found.append(f"{channels} channels at {raw.info['sfreq']:g} Hz, not {self.facts.channels} at {self.facts.hertz:g}")
         if not _table_rows(_beside(root, recording, "events.tsv")):
             found.append("events.tsv tells nothing of what the stimulus computer did; its log is used")
         rows, stimuli = _rows(root, recording), told.Stimuli.read(root)
@@ -215,14 +214,14 @@ def _beside(root: Path, recording: Recording, ending: str) -> Path:
     return root / f"sub-{recording.subject}" / "meg" / name
 
 
-def _open(file: Path) -> "mne.io.BaseRaw":
+def _open(file: Path, system_clock: Literal["truncate", "ignore"] = "truncate") -> "mne.io.BaseRaw":
     import mne
 
     if not file.is_dir():
         known = (path.name for path in file.parent.glob("*.ds"))
         raise InputError(f"no {file}{hint(file.name, known)}")
     try:
-        raw: mne.io.BaseRaw = mne.io.read_raw_ctf(file, clean_names=True, verbose="error")
+        raw: mne.io.BaseRaw = mne.io.read_raw_ctf(file, system_clock, clean_names=True, verbose="error")
         raw[:, raw.n_times - 1 :]  # else a cut-off file would fail much later
     except Exception as error:  # the reader raises all sorts of things at a damaged file
         raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
