@@ -206,7 +206,7 @@ def test_every_feature_depends_on_the_stimulus_alone(name: str, stimulus: Stimul
     feature.extract(Stimulus(duration=2.0, sounds=stimulus.sounds[:1], words=WORDS[1:], phonemes=PHONEMES[1:]))
     again = pickle.loads(pickle.dumps(feature)).extract(pickle.loads(pickle.dumps(stimulus)))
     np.testing.assert_array_equal(frames, again)
-    for together in feature.extract_many([stimulus, Stimulus(duration=1.0), stimulus])[::2]:
+    for together in list(feature.extract_many([stimulus, Stimulus(duration=1.0), stimulus]))[::2]:
         np.testing.assert_array_equal(frames, together)
     assert feature.identity() == feature.identity()
     nothing = feature.extract(Stimulus(duration=1.0))

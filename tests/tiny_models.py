@@ -96,7 +96,7 @@ def spacy_pipeline(folder: Path, *, vectors: bool = True) -> str:
         for number, word in enumerate(("the", "rabbit", "cat", "tired", "was")):
             network.vocab.set_vector(word, np.eye(6, dtype=np.float32)[number] * (number + 1))
     else:
-        network.add_pipe("tok2vec", config={"model": {"encode": {"width": 8, "depth": 1}, "embed": {"width": 8}}})
+        network.add_pipe("tok2vec", config={"model": {"width": 8, "depth": 1, "embed_size": 50}})
         network.initialize()
     tags = network.add_pipe("attribute_ruler")
     for tag, words in (

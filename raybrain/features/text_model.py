@@ -48,6 +48,7 @@ class TextFeature(Pretrained):
 
     def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
         """The frames of some stimuli. A GPU takes several sentences at once, a CPU one: there it is the same bit for bit."""
+        out = [self.frames(stimulus) for stimulus in stimuli]
         found = [(number, sentence) for number, stimulus in enumerate(stimuli) for sentence in sentences(stimulus)]
         tokens = [self._tokens(sentence.text) for _, sentence in found]
         stretches = sorted({id(one): one for some in tokens for one in some}.values(), key=lambda one: len(one.ids))
@@ -56,7 +57,6 @@ class TextFeature(Pretrained):
         for at in range(0, len(stretches), size):
             batch = stretches[at : at + size]
             states |= {id(one): made for one, made in zip(batch, self.run([one.ids for one in batch], device), strict=True)}
-        out = [self.frames(stimulus) for stimulus in stimuli]
         for (number, sentence), some in zip(found, tokens, strict=True):
             frames = out[number]
             for word, place in zip(sentence.words, sentence.places, strict=True):
@@ -69,6 +69,8 @@ class TextFeature(Pretrained):
         import torch
 
         net = self.network(device)
+        if net.main_input_name != "input_ids":
+            raise InputError(f"{self.checkpoint} reads {net.main_input_name}, not text")
         fill = self.settings().pad_token_id or 0
         rows = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in ids], batch_first=True, padding_value=fill)
         mask = torch.arange(rows.shape[1]) < torch.tensor([len(row) for row in ids])[:, None]
@@ -82,6 +84,8 @@ class TextFeature(Pretrained):
 
     def _tokens(self, text: str) -> list[Tokens]:
         tokenizer = self.tool("AutoTokenizer")
+        if 2 * len(tokenizer) < self.settings().vocab_size:  # transformers makes an empty one where the files are missing
+            raise InputError(f"{self.checkpoint} has {self.settings().vocab_size} tokens and a tokenizer of {len(tokenizer)}")
         if not tokenizer.is_fast:
             raise InputError(f"{self.checkpoint} has no fast tokenizer, which alone knows where in a text its tokens lie")
         # two less than there are positions: RoBERTa and its like number them from 2

@@ -108,8 +108,7 @@ class Tables:
         times = torch.arange(self.shapes.times, device=self.device, dtype=torch.float64) / self.meta["rate_hz"]
         parts = []
         for table in self.features:
-            # halves go up, all the same way: rounding to even would say one frame twice and leave the next one out
-            frame = torch.floor(table.first[rows, None] + times * table.rate_hz + 0.5 + 1e-6).long()  # [B T]
+            frame = torch.round(table.first[rows, None] + times * table.rate_hz).long()  # [B T]
             heard = (frame >= 0) & (frame < table.count[rows, None])
             parts.append(table.frames[torch.where(heard, table.begin[rows, None] + frame, 0)])
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
