@@ -56,13 +56,13 @@ def tune(
     from raybrain.tracking import Tracker
     from raybrain.train import run as training
     from raybrain.tune import run as sweeping
-    from raybrain.tune.plan import make_plan
+    from raybrain.tune.plan import make_plan, trainings
     from raybrain.tune.space import load_space
 
     cluster = make_cluster(home, where, address=address, workers=workers)
     sweep = sweeping.make_sweep(load_space(space), changes_of(settings), trials)
     limits = sweeping.Limits(_seconds(time_budget), _at_once(max_concurrent))
-    for experiment in sweep.data_parts:
+    for experiment in trainings(sweep):
         training.check(experiment.train, cluster)
     if dry_run:
         plan = make_plan(sweep, cluster)

@@ -1,7 +1,6 @@
 """Check: what a search space says is possible, before anything is prepared or trained."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any, get_args
 
 from raybrain.config import InputError, hint, override
@@ -64,8 +63,6 @@ def _check_names(space: SearchSpace) -> None:
         raise InputError('several objectives are known at the end of a training only; type scheduler="none"')
     if space.objectives and space.sampler == "cmaes":
         raise InputError('the sampler "cmaes" knows one objective only; type sampler="tpe"')
-    if space.sampler == "cmaes" and find_spec("cmaes") is None:
-        raise InputError('the sampler "cmaes" needs a package; type pip install cmaes')
 
 
 def _check_distribution(key: str, found: Any) -> None:

@@ -22,7 +22,7 @@ from raybrain.train.worker import TrainJob, best_epoch, with_kept
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.walk import grid, settings_line, start
 
-DRAWS = 50  # in search of a point that is new and allowed
+DRAWS = 20  # in search of a point that is new and allowed
 
 Repeat = tuple[str, ...]
 Jobs = dict[Repeat, TrainJob]
@@ -90,7 +90,10 @@ class Ledger:
         space: what is asked.
         study: the Optuna study, with the sampler and the pruner of the space.
         trials: how many distinct points there are to be.
-        make: the job of an experiment.
+        make: the job of an experiment; refuses one that cannot be trained.
+
+    Raises:
+        InputError: if a point of a grid cannot be trained.
     """
 
     def __init__(self, space: SearchSpace, study: Any, trials: int, make: Callable[[Experiment], TrainJob]) -> None:
@@ -184,6 +187,7 @@ class Ledger:
                 self.study.enqueue_trial(frozen.params)
         if self.space.sampler == "grid":
             for point in grid(self.space):
+                jobs_of(self.space, point.settings, self.make)  # of a grid nothing is passed over
                 self.study.enqueue_trial(point.params, skip_if_exists=True)
         elif not found and (first := start(self.space)):
             self.study.enqueue_trial(first.params)

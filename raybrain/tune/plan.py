@@ -79,7 +79,7 @@ def make_plan(sweep: Sweep, cluster: Cluster) -> Plan:
     else:
         points = [point.params] if (point := start(space)) else []
     data = {experiment.data: _train_segments(experiment.data, cluster) for experiment in sweep.data_parts}
-    sizes = [_size(experiment, cluster, data) for experiment in _trainings(sweep)]
+    sizes = [_size(experiment, cluster, data) for experiment in trainings(sweep)]
     known = [size for size in sizes if size is not None]
     share = sweep.trials * len(space.repeats()) / len(sizes)  # of a search only the recipe's size is known
     whole = len(known) == len(sizes)
@@ -95,8 +95,8 @@ def make_plan(sweep: Sweep, cluster: Cluster) -> Plan:
     )
 
 
-def _trainings(sweep: Sweep) -> list[Experiment]:
-    """The trainings whose cost stands for all."""
+def trainings(sweep: Sweep) -> list[Experiment]:
+    """All trainings of a grid; of a search those that stand for all: the first of each data part."""
     space = sweep.space
     points = [point.settings for point in grid(space)][: sweep.trials] if space.sampler == "grid" else None
     if points is None:

@@ -135,7 +135,6 @@ class Training:
         from ray import tune
         from ray.tune.integration.ray_train import TuneReportCallback
 
-        check_training(job.experiment.train, self.cluster, self.data[job.experiment.data])
         job = tracked(job, self.tracker, name=line, parent=self.parent)
         if self.cluster.workers == 1:
             work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), tune.report)
@@ -201,6 +200,7 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
 def _job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
     if experiment.data not in data:
         raise InputError("its data were not foreseen: what changes data must be a choice among named values")
+    check_training(experiment.train, cluster, data[experiment.data])
     return make_job(experiment, data[experiment.data], cluster)
 
 
