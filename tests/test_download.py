@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -187,6 +188,15 @@ def test_all_there_is_instant(site: Website, tmp_path: Path) -> None:
     assert len(site.asked("/a.bin")) == 2 and len(site.asked("/b.bin")) == 1
 
 
+def test_bars_on_a_terminal(
+    site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    Download("s", tmp_path / "s", [offer(site, a=BLOB, b=b"b")]).fetch()
+    assert re.search(r"s from plain .*3\.0/3\.0 MB", capfd.readouterr().err)
+
+
 def test_only_what_is_wanted(site: Website, tmp_path: Path) -> None:
     host = offer(site, a=b"a", b=b"b")
     Download("s", tmp_path / "s", [host], wanted=lambda path: path.endswith("a.bin")).fetch()
@@ -324,6 +334,21 @@ def test_two_processes_download_once(site: Website, tmp_path: Path) -> None:
     assert sum("another process is downloading it; waiting for that" in text for text in said) == 1
     assert len(site.asked("/a.bin")) == len(site.asked("/b.bin")) == 1
     assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
+
+
+def test_who_waits_goes_on_when_the_other_is_killed(site: Website, tmp_path: Path) -> None:
+    host, site.gate = offer(site, a=BLOB), threading.Event()
+    first = start(host, tmp_path)
+    part = tmp_path / "studies/s/raw/a.bin.part"
+    wait_for(lambda: part.exists() and part.stat().st_size > 500_000)
+    second = start(host, tmp_path)
+    assert second.stderr and "another process is downloading it" in second.stderr.readline()
+    first.kill()
+    first.communicate()
+    site.gate.set()
+    assert second.wait(30) == 0
+    assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
+    second.communicate()
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -659,6 +684,18 @@ def test_donders(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "s3cret" not in kept + "".join(capfd.readouterr())
 
 
+def test_a_terminal_is_asked_for_credentials(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    webdav(site, {"a.bin": b"a"})
+    site.password = "Basic bWU6czNjcmV0"
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "me")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "s3cret")
+    assert (Download("s", tmp_path / "s", [Donders("di/col_v1", base=site.url)]).fetch() / "a.bin").exists()
+    assert asked == ["user: ", "password: "]
+
+
 def test_credentials_stay_with_their_host(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     webdav(site, {"a.bin": b"a", "b.bin": b"b"})
     monkeypatch.setenv("RAYBRAIN_DONDERS_USER", "me")
@@ -720,4 +757,5 @@ def test_fetch_says_what_is_wrong(shop: Plain, site: Website, raybrain: Callable
     ended = raybrain("studies", "fetch", "shop", "--home", str(tmp_path))
     assert ended.code == 2 and len(ended.err.strip().splitlines()) == 1
     assert f"if you have it, put it, or a link to it, at {tmp_path}/studies/shop" in ended.err
-    assert raybrain("studies", "fetch", "synthetic", "--home", str(tmp_path)).code == 0
+    (tmp_path / "dataset_description.json").touch()
+    assert f"lies in {tmp_path}" in raybrain("studies", "fetch", f"bids:{tmp_path}", "--home", str(tmp_path)).out

@@ -61,6 +61,7 @@ NEVER = [
     ("metrics.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("batch.py", ["*"]),
     ("download/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "events", "recording"]),
+    ("doctor/*", ["prepare", "evaluate", "tune", "report", "cli"]),
     ("recording.py", ["*"]),
     ("tracking.py", ["studies", "features", "encoders", "prepare", "train", "experiment"]),
     ("experiment.py", ["prepare", "train", "evaluate", "tune", "report", "cluster", "cli"]),

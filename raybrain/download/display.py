@@ -26,7 +26,8 @@ class Display:
     def __init__(self, title: str, there: int, total: int, files: int) -> None:
         self.console = Console(stderr=True)
         self.title, self.total, self.files, self.done = title, total, files, 0
-        self.bytes: dict[str, int] = {"": there}
+        self.bytes: dict[str, int] = {}
+        self.sum = there
         self.lock, self.said = threading.Lock(), time.monotonic()
         columns = (
             TextColumn("{task.description}"),
@@ -42,7 +43,7 @@ class Display:
         """Begin."""
         if self.bars:
             self.bars.start()
-            self.tasks[""] = self.bars.add_task(self.title, total=self.total or None, completed=self.bytes[""])
+            self.tasks[""] = self.bars.add_task(self.title, total=self.total or None, completed=self.sum)
         else:
             self._line()
         return self
@@ -57,12 +58,13 @@ class Display:
     def has(self, path: str, count: int, total: int | None) -> None:
         """The file at ``path`` has so many bytes now."""
         with self.lock:
+            self.sum += count - self.bytes.get(path, 0)
             self.bytes[path] = count
             if self.bars:
                 if path not in self.tasks:
                     self.tasks[path] = self.bars.add_task(f"  {path.rpartition('/')[2]}", total=total)
                 self.bars.update(self.tasks[path], completed=count)
-                self.bars.update(self.tasks[""], completed=sum(self.bytes.values()))
+                self.bars.update(self.tasks[""], completed=self.sum)
             elif time.monotonic() - self.said > LINE_S:
                 self._line()
 
@@ -79,6 +81,4 @@ class Display:
 
     def _line(self) -> None:
         self.said = time.monotonic()
-        self.say(
-            f"{self.title}: {amount(sum(self.bytes.values()))} of {amount(self.total)}, {self.done} of {self.files} files done"
-        )
+        self.say(f"{self.title}: {amount(self.sum)} of {amount(self.total)}, {self.done} of {self.files} files done")

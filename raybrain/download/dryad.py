@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import Bearer, ask, open_session
+from raybrain.download.http import Bearer, Refused, ask, open_session
 
 if TYPE_CHECKING:
     import requests
@@ -47,7 +47,11 @@ class Dryad(Host):
         said = dict(zip(("client_id", "client_secret"), values, strict=True)) | {"grant_type": "client_credentials"}
         with open_session() as session:
             answer = ask(session, "POST", urljoin(self.base, "/oauth/token"), login=self.login, data=said)
-            return open_session(Bearer(answer.json()["access_token"], urlsplit(self.base).hostname or ""))
+            try:
+                token = answer.json()["access_token"]
+            except (ValueError, KeyError):
+                raise Refused(f"{self.name} gives no token for this account; {self.login}") from None
+            return open_session(Bearer(token, urlsplit(self.base).hostname or ""))
 
     def files(self) -> list[RemoteFile]:
         """The files of the newest version."""

@@ -35,7 +35,7 @@ class WebDAV(Host):
     @property
     def login(self) -> str:  # type: ignore[override]
         """Which variables to set."""
-        return f"set {' and '.join(self.variables)} to those of your account at {self.title}"
+        return f"set {' and '.join(self.variables)} to those of your account there"
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class WebDAV(Host):
             return user, password
         if self._asked is None:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise InputError(f"{self.title} wants credentials; {self.login}")
+                raise InputError(f"it wants credentials; {self.login}")
             from getpass import getpass
 
             print(f"{self.title} (to not be asked, {self.login})", file=sys.stderr)
@@ -93,4 +93,4 @@ class Donders(WebDAV):
 
     def __init__(self, collection: str, base: str = "https://webdav.data.donders.ru.nl") -> None:
         variables = ("RAYBRAIN_DONDERS_USER", "RAYBRAIN_DONDERS_PASSWORD")
-        super().__init__(f"the Donders Repository, {collection}", collection, base, variables)
+        super().__init__(f"Donders Repository {collection}", collection, base, variables)
