@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass, replace
 
-from raybrain.batch import Batch, Shapes
+from raybrain.batch import Shapes
 from raybrain.config import InputError
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import Experiment
@@ -58,31 +58,23 @@ def _hours(study: Study) -> float:
 
 
 def _forward_flops(experiment: Experiment, channels: int) -> float:
-    """Of encoder and speech encoder for one segment."""
+    """Of one segment: every weight multiplies and adds once a sample, as in a convolution; where rates are lower, fewer do."""
     data = experiment.data
     rate = data.signal.rate_hz
     times = data.segments.samples(rate) - round(experiment.window.offset_s * rate)
     features = sum(_size(feature) for feature in data.features)
-    return _counted(
-        experiment.encoder, experiment.speech_encoder, Shapes(channels, 1, features, times, rate, data.segments.tmin_s)
-    )
+    shapes = Shapes(channels, 1, features, times, rate, data.segments.tmin_s)
+    return 2.0 * times * _weights(experiment.encoder, experiment.speech_encoder, shapes)
 
 
 @functools.cache
-def _counted(encoder: Encoder, speech: SpeechEncoder, shapes: Shapes) -> float:
-    """Counted by torch while they look at one segment of nothing."""
+def _weights(encoder: Encoder, speech: SpeechEncoder, shapes: Shapes) -> int:
+    """Of both networks, one subject's of what each subject has; no memory is taken."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    index = torch.zeros(1, dtype=torch.long)
-    positions, valid = torch.zeros(1, shapes.channels, 2), torch.ones(1, shapes.channels, dtype=torch.bool)
-    batch = Batch(torch.zeros(1, shapes.channels, shapes.times), index, index, positions, valid, torch.zeros(8))
-    net, speech_net = encoder.build(replace(shapes, features=speech.size(shapes.features))), speech.build(shapes.features)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(batch)
-        if speech_net is not None:
-            speech_net(torch.zeros(1, shapes.features, shapes.times))
-    return float(counter.get_total_flops())
+    with torch.device("meta"):
+        net, other = encoder.build(replace(shapes, features=speech.size(shapes.features))), speech.build(shapes.features)
+    return sum(weights.numel() for part in (net, other) if part is not None for weights in part.parameters())
 
 
 def _size(feature: Feature) -> int:

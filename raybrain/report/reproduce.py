@@ -143,17 +143,17 @@ def missing_studies(spaces: Sequence[SearchSpace], cache: Path) -> list[Missing]
 
 
 def _why_missing(study: Study, cache: Path) -> str:
-    """Why a study cannot be read here; empty if it can."""
+    """Why a study cannot be read here, and how large it is; empty if it can."""
+    facts = study.facts
+    size = f"{facts.recordings} recordings, {facts.hours:g} h of {facts.channels} channels at {facts.hertz:g} Hz"
     if study.hosts:
         download = study.download(cache)
         if download.own() or download.ready():
             return ""
         hosts = " or ".join(host.name for host in study.hosts)
-        facts = study.facts
-        size = f"{facts.recordings} recordings, {facts.hours:g} h of {facts.channels} channels at {facts.hertz:g} Hz"
-        return f"not in {download.folder}: {size}, from {hosts}; type raybrain studies fetch {study.name}"
+        return f"{size}, not in {download.folder}; from {hosts}: type raybrain studies fetch {study.name}"
     try:
         study.recordings(study.fetch(cache))
     except InputError as error:
-        return str(error)
+        return f"{size}, {error}" if facts.recordings else str(error)
     return ""
