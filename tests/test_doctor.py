@@ -27,10 +27,14 @@ def rows(ended: Ended) -> dict[str, dict[str, str]]:
     return {finding["what"]: finding for finding in ended.json["findings"]}
 
 
+def measured(*_: Any) -> Speed:
+    """For tests of something else than how long a step takes."""
+    return Speed("1 CPU", 0.5, 16, 1e9, 0.0, 1000)
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of something else than how long a step takes."""
-    monkeypatch.setattr(doctoring, "measure", lambda *_: Speed("1 CPU", 0.5, 16, 1e9, 0.0, 1000))
+    monkeypatch.setattr(doctoring, "measure", measured)
 
 
 def test_this_machine(raybrain: Raybrain, tmp_path: Path) -> None:
@@ -72,7 +76,7 @@ def test_a_full_disk(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     ended = raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(tmp_path))
     assert ended.code == 1
-    for what in ("prepared data", "memory maps", "home folder"):
+    for what in ("disk", "home folder", "memory maps folder"):
         assert rows(ended)[what]["state"] == "bad" and "make room" in rows(ended)[what]["do"]
 
 
@@ -81,7 +85,7 @@ def test_a_missing_folder_does_not_crash_it(raybrain: Raybrain, tmp_path: Path, 
     found = rows(ended)
     assert ended.code == 1
     assert found["study bids"]["state"] == "bad" and "type bids:PATH" in found["study bids"]["do"]
-    assert found["disk"]["state"] == "warn" and found["a training step"]["state"] == "ok"
+    assert found["prepared data"]["state"] == "warn" and found["a training step"]["state"] == "ok"
     assert raybrain("doctor", "quickstart", "encoder.dpeth=2").code == 2
 
 
@@ -116,7 +120,8 @@ def test_a_study_to_be_downloaded(raybrain: Raybrain, tmp_path: Path, shop: list
     assert found["study shop"]["found"] == "3.0 GB to download from plain, 2 files"
     assert "raybrain studies fetch shop" in found["study shop"]["do"]
     mel, brain = 20 * 3600 * 125 * 40 * 4, 20 * 3600 * 120 * 200 * 4  # bytes: hours, hertz, dimensions, float32
-    assert found["prepared data"]["found"].startswith(f"at most {(mel + brain) / 1e9:.1f} GB,")
+    assert found["prepared data"]["found"] == f"at most {(mel + brain) / 1e9:.1f} GB"
+    assert found["disk"]["found"].startswith(f"{(2 * mel + 2 * brain + 3e9) / 1e9:.1f} GB in all")
     assert found["memory to prepare"]["found"].startswith(f"about {3 * 8 * 200 * 1000 * 7200 / 1e9:.1f} GB a recording")
     segments = round(20 * 3600 / 0.5 * 0.7)
     assert found["training"]["found"].startswith(f"about {segments:,} train segments, {min(segments // 64, 1200):,} steps")
@@ -124,14 +129,16 @@ def test_a_study_to_be_downloaded(raybrain: Raybrain, tmp_path: Path, shop: list
 
 
 @pytest.mark.slow
-def test_what_it_expects_comes_true(raybrain: Raybrain, ray_cluster: None, home: Path, tmp_path: Path) -> None:
+def test_what_it_expects_comes_true(
+    raybrain: Raybrain, ray_cluster: None, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before anything is there, doctor names the sizes that prepare arrives at, and the encoder that train would build."""
     before = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(tmp_path)))
     assert not any(finding["state"] == "bad" for finding in before.values())
     done = raybrain("prepare", "quickstart", *TINY, "--json", "--home", str(home))
     assert done.code == 0, done.err
     store = Store(Path(done.json["store"]))
-    told, unit = before["prepared data"]["found"].removeprefix("at most ").partition(",")[0].split()
+    told, unit = before["prepared data"]["found"].removeprefix("at most ").split()
     expected = float(told) * {"kB": 1e3, "MB": 1e6}[unit]
     there = sum(path.stat().st_size for name in ("brain", "features") for path in (store.root / name).rglob("*.parquet"))
     assert there / 1.5 < expected < there * 1.5
@@ -142,6 +149,7 @@ def test_what_it_expects_comes_true(raybrain: Raybrain, ray_cluster: None, home:
     trained = [parameter for parameter in experiment.encoder.build(shapes).parameters() if parameter.requires_grad]
     assert f"; {sum(map(torch.numel, trained)):,} parameters" in before["a training step"]["found"]
     assert "for 16 segments;" in before["a training step"]["found"], "measured as it is, not extrapolated"
+    monkeypatch.setattr(doctoring, "measure", measured)
     after = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(home)))
     assert f"about {done.json['counts']['train']:,} train segments" in after["training"]["found"]
     assert after["prepared data"]["found"] == f"there: {store.root}"

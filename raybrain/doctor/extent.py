@@ -49,26 +49,36 @@ class Sizes:
     task: float
 
 
-def study_extent(study: Study, cluster: Cluster) -> tuple[Finding, Extent | None]:
-    """How much there is of a study, or would be; None if nobody knows."""
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a study; ``extent`` is None if nobody knows, ``missing`` are bytes to be downloaded."""
+
+    finding: Finding
+    extent: Extent | None
+    missing: int = 0
+
+
+def look_at(study: Study, cluster: Cluster) -> Seen:
+    """How much there is of a study, or would be."""
     what = f"study {study.name}"
     try:
         root = _root(study, cluster.cache)
         if root is None:
-            return _to_download(study, cluster, what), _known(study)
+            return _to_download(study, cluster, what)
         recordings = study.recordings(root)
         found = _read(study, root, recordings)
     except InputError as error:
-        return refused(what, error), _known(study)
+        return Seen(refused(what, error), _known(study))
     except OSError as error:
-        return Finding(what, f"{error.filename}: {error.strerror}", "bad"), _known(study)
+        return Seen(Finding(what, f"{error.filename}: {error.strerror}", "bad"), _known(study))
     expected = study.facts.recordings
     told = (
         f"{found.recordings} recordings of {found.subjects} subjects, {found.hours:.1f} h, {found.channels} channels in {root}"
     )
     if expected and found.recordings != expected:
-        return Finding(what, told, "warn", f"{expected} recordings are expected; look with `raybrain studies check`"), found
-    return Finding(what, told), found
+        do = f"{expected} recordings are expected; look with `raybrain studies check {study.name}`"
+        return Seen(Finding(what, told, "warn", do), found)
+    return Seen(Finding(what, told), found)
 
 
 def _root(study: Study, cache: Path) -> Path | None:
@@ -79,17 +89,18 @@ def _root(study: Study, cache: Path) -> Path | None:
     return download.folder if download.own() or download.ready() else None
 
 
-def _to_download(study: Study, cluster: Cluster, what: str) -> Finding:
+def _to_download(study: Study, cluster: Cluster, what: str) -> Seen:
     """What is missing, by the first host that answers."""
     download, reasons = study.download(cluster.cache), []
     for offer in download.survey():
         if not offer.error:
-            told = f"{amount(offer.bytes(missing=True))} to download from {offer.host}, {len(offer.missing)} files"
-            return Finding(what, told, "ok", f"raybrain studies fetch {study.name} --home {cluster.home}")
+            missing = offer.bytes(missing=True)
+            told = f"{amount(missing)} to download from {offer.host}, {len(offer.missing)} files"
+            do = f"raybrain studies fetch {study.name} --home {cluster.home}"
+            return Seen(Finding(what, told, "ok", do), _known(study), missing)
         reasons.append(offer.error)
-    return Finding(
-        what, f"not there, and no host answers: {reasons[0]}", "warn", f"put it, or a link to it, at {download.folder}"
-    )
+    told = f"not there, and no host answers: {reasons[0]}"
+    return Seen(Finding(what, told, "warn", f"put it, or a link to it, at {download.folder}"), _known(study))
 
 
 def _known(study: Study) -> Extent | None:

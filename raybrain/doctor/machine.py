@@ -94,6 +94,11 @@ def _gpus(cluster: Cluster) -> Finding:
     return Finding("GPUs", told if count else "none; training runs on CPUs")
 
 
+def device(folder: Path) -> int:
+    """Which disk a folder is on, or would be made on."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists()).stat().st_dev
+
+
 def _folder(name: str, folder: Path) -> Finding:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:

@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
-from raybrain.doctor.extent import Extent, Sizes, sizes, study_extent
+from raybrain.doctor.extent import Extent, Seen, Sizes, look_at, sizes
 from raybrain.doctor.findings import Finding, refused
-from raybrain.doctor.machine import cpus, examine, memory_bytes
+from raybrain.doctor.machine import cpus, device, examine, memory_bytes
 from raybrain.doctor.speed import Speed, measure
 from raybrain.download.run import free_bytes
 from raybrain.download.unpack import amount
@@ -25,36 +24,34 @@ def run(cluster: Cluster, experiment: Experiment | None = None) -> Iterator[Find
     yield from examine(cluster)
     if experiment is None:
         return
-    extents: list[Extent | None] = []
+    seen: list[Seen] = []
     for study in experiment.data.studies:
-        finding, extent = study_extent(study, cluster)
-        extents.append(extent)
-        yield finding
-    known = [extent for extent in extents if extent is not None]
-    whole = len(known) == len(extents)
-    expected = sizes(experiment.data, known) if whole else None
+        seen.append(look_at(study, cluster))
+        yield seen[-1].finding
+    known = [found.extent for found in seen if found.extent is not None]
+    expected = sizes(experiment.data, known) if len(known) == len(seen) else None
     if expected:
-        yield from _space(experiment, cluster, expected)
+        yield from _space(experiment, cluster, expected, sum(found.missing for found in seen))
         yield _prepare_memory(expected)
     else:
-        yield Finding("disk", "not known without the recordings", "warn", "look again when they are there")
+        yield Finding("prepared data", "not known without the recordings", "warn", "look again when they are there")
     yield from _training(experiment, cluster, known, expected)
 
 
-def _space(experiment: Experiment, cluster: Cluster, expected: Sizes) -> Iterator[Finding]:
-    """Disk of what is prepared; nothing is needed for what is there already."""
+def _space(experiment: Experiment, cluster: Cluster, expected: Sizes, missing: int) -> Iterator[Finding]:
+    """What is going to be written, and whether each disk has room for all that falls to it."""
     store = cluster.home / "stores" / experiment.data.brain_signature
     there = (store / "manifest.json").exists()
-    yield _disk("prepared data", store, 0.0 if there else expected.store, "there" if there else "at most", "--home DIR")
-    yield _disk("memory maps", cluster.maps, expected.maps, "at most", "--cluster scratch=DIR")
-
-
-def _disk(what: str, folder: Path, needed: float, about: str, option: str) -> Finding:
-    free = free_bytes(folder)
-    told = f"{about} {amount(needed)}, {amount(free)} are free" if needed else f"{about}: {folder}"
-    if needed <= free:
-        return Finding(what, told)
-    return Finding(what, told, "bad", f"make room at {folder}, or choose another folder with {option}")
+    yield Finding("prepared data", f"there: {store}" if there else f"at most {amount(expected.store)}")
+    yield Finding("memory maps", f"at most {amount(expected.maps)}")
+    needs = {cluster.home: missing + (0.0 if there else expected.store), cluster.maps: expected.maps}
+    if device(cluster.home) == device(cluster.maps):
+        needs = {cluster.home: sum(needs.values())}
+    for folder, needed in needs.items():
+        free = free_bytes(folder)
+        told = f"{amount(needed)} in all are going to be written to {folder}, {amount(free)} are free"
+        full = "make room, or choose another disk with --home DIR or --cluster scratch=DIR"
+        yield Finding("disk", told) if needed <= free else Finding("disk", told, "bad", full)
 
 
 def _prepare_memory(expected: Sizes) -> Finding:

@@ -50,6 +50,9 @@ def measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: i
     Raises:
         InputError: if the experiment cannot be trained, or there is not enough memory.
     """
+    from raybrain.train.order import contrast
+
+    contrast(experiment.train, cluster.workers)  # refuses what does not divide
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
@@ -61,12 +64,10 @@ def measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: i
 def _measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: int) -> Speed:
     import torch
 
-    from raybrain.train.order import contrast, resolve
+    from raybrain.train.order import resolve
     from raybrain.train.worker import make_place
 
-    train = resolve(experiment.train, cluster.workers)
-    contrast(train, cluster.workers)  # refuses what does not divide
-    share = train.batch_size // cluster.workers
+    share = resolve(experiment.train, cluster.workers).batch_size // cluster.workers
     device = torch.device("cuda" if cluster.gpus == "auto" and torch.cuda.is_available() else "cpu")
     place = make_place(cluster, 0, 1, device)
     tables = _noise(experiment, channels, subjects, max(share, SMALL)).place(device)

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from raybrain.download.unpack import amount
 
-LINE_S = 30.0
+LINE_S = 30.0  # between two lines
+BARS_S = 0.1  # between two looks of the bars
 
 
 class Display:
@@ -45,28 +46,25 @@ class Display:
             self.bars.start()
             self.tasks[""] = self.bars.add_task(self.title, total=self.total or None, completed=self.sum)
         else:
-            self._line()
+            self._show()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End, with what there is now."""
+        with self.lock:
+            self._show()
         if self.bars:
             self.bars.stop()
-        else:
-            self._line()
 
     def has(self, path: str, count: int, total: int | None) -> None:
         """The file at ``path`` has so many bytes now."""
         with self.lock:
             self.sum += count - self.bytes.get(path, 0)
             self.bytes[path] = count
-            if self.bars:
-                if path not in self.tasks:
-                    self.tasks[path] = self.bars.add_task(f"  {path.rpartition('/')[2]}", total=total)
-                self.bars.update(self.tasks[path], completed=count)
-                self.bars.update(self.tasks[""], completed=self.sum)
-            elif time.monotonic() - self.said > LINE_S:
-                self._line()
+            if self.bars and path not in self.tasks:
+                self.tasks[path] = self.bars.add_task(f"  {path.rpartition('/')[2]}", total=total)
+            if time.monotonic() - self.said > (BARS_S if self.bars else LINE_S):
+                self._show()
 
     def end(self, path: str) -> None:
         """The file at ``path`` is done with, for better or worse."""
@@ -79,6 +77,11 @@ class Display:
         """Print a line."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _line(self) -> None:
+    def _show(self) -> None:
+        """Show how far it is."""
         self.said = time.monotonic()
-        self.say(f"{self.title}: {amount(self.sum)} of {amount(self.total)}, {self.done} of {self.files} files done")
+        if self.bars:
+            for path, task in self.tasks.items():
+                self.bars.update(task, completed=self.bytes[path] if path else self.sum)
+        else:
+            self.say(f"{self.title}: {amount(self.sum)} of {amount(self.total)}, {self.done} of {self.files} files done")
