@@ -56,7 +56,7 @@ def test_stored_features_are_never_exchanged() -> None:
 
 def test_classes_cannot_be_told_from_a_trained_speech_side() -> None:
     with pytest.raises(InputError, match="type speech_encoder=stored"):
-        train({"loss": "mixed", **DEEP}, Place())
+        train({"loss": "mixed", "train.contrast_size": 16, **DEEP}, Place())
 
 
 def test_the_order_is_one_for_all_and_each_epoch_sees_a_segment_once() -> None:
