@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from raybrain.train.order import contrast, resolve
 from raybrain.train.worker import TrainJob, best_epoch, train_worker
 
 console = Console(stderr=True)
+RELEASE_S = (1.0, 2.0, 4.0, 8.0)  # between attempts, for a controller that is still dying may start workers once more
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,27 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
         _interruptible(trainer.fit)
     except ray.train.TrainingFailedError as error:
         raise told(error) from error
+
+
+def release(job: TrainJob) -> None:
+    """Give back what the workers of a run held whose trial was stopped, however long its controller takes to die.
+
+    Ray leaves this to an actor that asks the dashboard whether the controller lives, which on a busy machine fails: then the
+    workers' share of the machine is lost, and the trials that wait for it wait for ever.
+    """
+    import ray
+    from ray._raylet import PlacementGroupID
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    def remove() -> None:
+        for pause in RELEASE_S:
+            time.sleep(pause)
+            known = job.folder.read("placement")
+            if known and ray.is_initialized():  # else asking would start one
+                with suppress(Exception):  # the group may be gone
+                    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(known))))
+
+    threading.Thread(target=remove, name="release", daemon=True).start()
 
 
 def _interruptible(call: Callable[[], object]) -> None:

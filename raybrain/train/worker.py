@@ -140,5 +140,8 @@ def train_worker(config: dict[str, Any]) -> None:
 
     job: TrainJob = config["job"]
     context = ray.train.get_context()
+    group = ray.util.get_current_placement_group()
+    if group is not None and context.get_world_rank() == 0:
+        job.folder.write("placement", group.id.hex())
     place = make_place(job.cluster, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     work(job, place, lambda metrics: ray.train.report(dict(metrics)))

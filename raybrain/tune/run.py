@@ -19,7 +19,7 @@ from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.order import resolve
 from raybrain.train.run import check as check_training
-from raybrain.train.run import finish, fit, load, make_job, tracked
+from raybrain.train.run import finish, fit, load, make_job, release, tracked
 from raybrain.train.worker import TrainJob, make_place, trial_device, with_kept, work
 from raybrain.tune.check import check
 from raybrain.tune.ledger import Ledger, Member
@@ -161,6 +161,8 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
         watcher.ended(member, how, reason)
         if how != "finished":
             stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
+            if training.cluster.workers > 1:
+                release(member.job)
 
     search = watcher.search = LedgerSearch(ledger, ended)
     with watcher.live:
