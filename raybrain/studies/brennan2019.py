@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
+from raybrain.download.base import Host
+from raybrain.download.deep_blue import DeepBlue
+from raybrain.download.nemar import Nemar
 from raybrain.events import Event, Sound
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
@@ -45,6 +48,13 @@ REASONS = {
     "not in the reference: recorded from after the story began": LATE,
     "no table of when words were heard": NO_TABLE,
 }
+DEEP_BLUE = """
+    vm40xs661 t435gf09p 0v8381376 6h440t36j qv33rx36x 7w62f925w 5425kb76p g445cf216 df65v8733 41687j32q r207tq17h pn89d748r
+    41687j330 xg94hq37z fj2362955 1r66j195h j098zc06b 3n203z903 gx41mj79g mp48sd64h p2676w56p dn39x2566 pv63g1045 r207tq18s
+    qr46r1659 wd375x18w td96k336b 6q182m27b ms35t936k 02870w66d cj82k821x 9k41zf376 bk128b81j q524jp737 37720d60h ks65hd14w
+    b5644s476 3t945r72w bn999773b 4t64gp10r qr46r166k h415pb60j sq87bv504 ht24wk29w p2676w57z 2514nm49h 41687j348 tq57ns04w
+    4t64gp111 5712m736z f1881m88g 2b88qd012 2b88qd00s bn999775w h415pb59s q524jp72z
+"""
 SCRIPT = "AliceChapterOne-EEG.csv"
 PROC = {"proc", "timelock-preprocessing"}
 KINDS = {str(number): "eeg" for number in range(1, 62)} | {"VEOG": "eog"}
@@ -84,6 +94,8 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
             for subject in sorted({*UNUSED, *LATE})
         },
     )
+
+    hosts: ClassVar[tuple[Host, ...]] = (DeepBlue("bg257f92t", tuple(DEEP_BLUE.split())), Nemar("nm000180"))
 
     subject_set: Literal["reference", "paper", "all"] = "reference"
     subjects: tuple[str, ...] = ()

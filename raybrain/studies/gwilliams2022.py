@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
+from raybrain.download.base import Host
+from raybrain.download.nemar import Nemar
+from raybrain.download.osf import OSF
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
@@ -44,6 +47,9 @@ class Gwilliams2022(Study, name="gwilliams2022"):
         hertz=1000.0,
         hours=56.2,
     )
+
+    # OSF answers a stranger a hundred times an hour, and has more folders than that
+    hosts: ClassVar[tuple[Host, ...]] = (Nemar("nm000229"), OSF("ag3kj", "h2tzn", "u5327", "dr4wy"))
 
     subjects: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
