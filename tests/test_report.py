@@ -169,10 +169,10 @@ def test_the_page_holds_everything_and_needs_nothing() -> None:
 def test_a_control_off_chance_is_shown() -> None:
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
     controls = one.evaluation.controls
-    assert "0 of 6 lie outside" in page(Report("s", [one, one], [], [], None))
+    assert "0 of 4 controls lie outside" in page(Report("s", [one, one], [], [], None))
     leaky = replace(one, evaluation=replace(one.evaluation, controls=controls.assign(top10=0.6)))
     text = page(Report("s", [leaky, one], [], [], None))
-    assert "2 of 6 lie outside" in text
+    assert "2 of 4 controls lie outside" in text
     assert "class=odd" in text
 
 

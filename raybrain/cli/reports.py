@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raybrain.cli.common import (
+    Accept,
     Address,
     Home,
     Json,
@@ -14,6 +15,7 @@ from raybrain.cli.common import (
     app,
     changes_of,
     console,
+    exit_for_failed,
     make_cluster,
     prepare_data,
     print_json,
@@ -21,6 +23,7 @@ from raybrain.cli.common import (
 
 if TYPE_CHECKING:
     from raybrain.cluster import Cluster
+    from raybrain.store import Prepared
     from raybrain.tune.space import SearchSpace
 
 
@@ -83,6 +86,7 @@ def reproduce(
     home: Home = None,
     address: Address = None,
     where: Where = None,
+    accept_failed: Accept = False,
     as_json: Json = False,
 ) -> None:
     """Run the paper's grids and put the results beside its tables; the same command again goes on where it was."""
@@ -105,11 +109,17 @@ def reproduce(
     if missing or dry_run:
         print_json(as_json, found)
         raise typer.Exit(2 if missing else 0)
-    print_json(as_json, found | {"reports": [_run(space, cluster) for space in spaces]})
+    failed: list[Prepared] = []
+    reports = [_run(space, cluster, failed) for space in spaces]
+    print_json(as_json, found | {"reports": reports})
+    for part in failed:
+        exit_for_failed(part, accept_failed)
+    if any(told["missing"] for told in reports):
+        raise typer.Exit(1)
 
 
-def _run(space: "SearchSpace", cluster: "Cluster") -> dict[str, Any]:
-    """Run a grid to its end and report it."""
+def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> dict[str, Any]:
+    """Run a grid to its end and report it; data without some recordings are added to ``failed``."""
     from raybrain.cluster import ray_session
     from raybrain.train import run as training
     from raybrain.tune import run as sweeping
@@ -120,5 +130,6 @@ def _run(space: "SearchSpace", cluster: "Cluster") -> dict[str, Any]:
     typer.echo(f"{space.name}: {space.question.splitlines()[0]}", err=True)
     with ray_session(cluster):
         prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts]
+        failed += [part for part in prepared if part.failed]
         swept = sweeping.run(sweep, prepared, cluster)
         return _report(swept.name, cluster)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, embedded, pareto_picture, subjects_picture
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons
@@ -128,24 +130,27 @@ def _comparisons(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _controls(tested: Sequence[Result]) -> str:
-    """Every control of every training, the farthest from chance first where there are many."""
-    rows, shown = [], 0
-    for one in tested:
-        for _, control in one.evaluation.controls.iterrows():
-            inside = control["low10"] <= control["top10"] <= control["high10"]
-            if control["control"] == "model" or (inside and len(tested) > 1):
-                continue
-            shown += 1
-            what = [one.row, one.seed, str(control["study"]), WHAT[control["control"]]]
-            span = f"{control['low10']:.1%} to {control['high10']:.1%}"
-            numbers = [f"{control['top10']:.1%}", f"{control['chance10']:.1%}", span]
-            rows.append([(html.escape(text), "" if inside else "odd") for text in [*what, *numbers]])
-    leaks = {audit_line(one.evaluation.leaks) for one in tested}
-    count = sum(len(one.evaluation.controls) for one in tested)
-    told = "all are shown" if len(tested) <= 1 else f"{shown} of {count} lie outside of chance and are shown"
-    head = ["", "seed", "study", "estimates", "top-10", "chance", "99.9 % of independent guesses"]
-    note = f"<p>On up to {SEGMENTS} segments of each study; {told}.</p>"
-    return note + (_table(head, rows) if rows else "") + "".join(f"<p>{html.escape(line)}</p>" for line in sorted(leaks))
+    """The mean of every control over all trainings, and those trainings of which one lies outside of chance."""
+    parts = [one.evaluation.controls.assign(row=one.row, seed=one.seed) for one in tested]
+    every = pd.concat(parts, ignore_index=True)
+    every = every[every["control"] != "model"]
+    odd = every[~every["top10"].between(every["low10"], every["high10"])]
+    means = [
+        [(html.escape(text), "") for text in (str(study), WHAT[str(name)], f"{group['top10'].mean():.1%}", f"{chance:.1%}")]
+        for (study, name), group in every.groupby(["study", "control"], sort=False)
+        for chance in [group["chance10"].mean()]
+    ]
+    strays = [
+        [(html.escape(text), "odd") for text in (row["row"], row["seed"], row["study"], WHAT[row["control"]])]
+        + [(f"{row['top10']:.1%}", "odd"), (f"{row['low10']:.1%} to {row['high10']:.1%}", "odd")]
+        for _, row in odd.iterrows()
+    ]
+    head = ["", "seed", "study", "estimates", "top-10", "99.9 % of independent guesses"]
+    note = f"On up to {SEGMENTS} segments of each study. {len(odd)} of {len(every)} controls lie outside of chance"
+    told = _table(["study", "estimates", "top-10, mean over trainings", "chance"], means)
+    told += f"<p>{note}{':' if strays else '.'}</p>" + (_table(head, strays) if strays else "")
+    leaks = sorted({audit_line(one.evaluation.leaks) for one in tested})
+    return told + "".join(f"<p>{html.escape(line)}</p>" for line in leaks)
 
 
 def _curves(tested: Sequence[Result]) -> str:
