@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -87,11 +87,16 @@ class Phoneme(Event):
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it: its ``sentences``."""
+    """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it: its ``sentences``.
+
+    ``heard`` are the sentences its words belong to. An aligner may miss a sentence's first word: then no block starts there,
+    and a neighbour's block, whose words name it, holds that sentence too.
+    """
 
     start: float
     duration: float
     sentences: tuple[str, ...]
+    heard: tuple[str, ...] = ()
 
     @property
     def uid(self) -> str:
@@ -155,7 +160,8 @@ def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = 
             stop = min(stop, max(event.stop for event in inside) + LONG_PAUSE_S)
         named = next((event.sequence_uid for event in (first, *inside) if isinstance(event, Word)), "")
         uid = named if named and (by == "sound" or names[named] == 1) else _spoken(inside, first.start, stop)
-        blocks.append(Block(first.start, stop - first.start, (uid,)))
+        heard = dict.fromkeys(event.sequence for event in inside if isinstance(event, Word) and event.sequence)
+        blocks.append(Block(first.start, stop - first.start, (uid,), tuple(heard)))
     return blocks
 
 
@@ -184,13 +190,14 @@ def merge_blocks(blocks: Sequence[Block], min_block_s: float) -> list[Block]:
     if group:
         merged.append(_joined(group))
     if merged:
-        merged[0] = Block(0.0, merged[0].stop, merged[0].sentences)
+        merged[0] = replace(merged[0], start=0.0, duration=merged[0].stop)
     return merged
 
 
 def _joined(group: Sequence[Block]) -> Block:
     sentences = tuple(sentence for block in group for sentence in block.sentences)
-    return Block(group[0].start, group[-1].stop - group[0].start, sentences)
+    heard = tuple(dict.fromkeys(sentence for block in group for sentence in block.heard))
+    return Block(group[0].start, group[-1].stop - group[0].start, sentences, heard)
 
 
 def uid_split(uid: str, config: SplitConfig) -> Split:
@@ -204,7 +211,7 @@ def uid_split(uid: str, config: SplitConfig) -> Split:
 
 
 def assign_splits(
-    stories: Iterable[Sequence[Block]], config: SplitConfig, same_audio: Iterable[tuple[str, str]] = ()
+    stories: Collection[Sequence[Block]], config: SplitConfig, same_audio: Iterable[tuple[str, str]] = ()
 ) -> dict[str, Split]:
     """The split of every merged block's uid, over all recordings of all studies at once.
 
@@ -217,7 +224,8 @@ def assign_splits(
     if config.mode == "paper":
         return {uid: uid_split(uid, config) for uid in blocks}
     ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
-    together = _shared(sorted([*(block.sentences for block in blocks.values()), *ties]))
+    said = [(*block.sentences, *block.heard) for story in stories for block in story]
+    together = _shared(sorted([*said, *ties]))
     return {uid: uid_split(together[_text(block.sentences[0])], config) for uid, block in blocks.items()}
 
 
@@ -247,7 +255,7 @@ def audit_splits(stories: Iterable[Sequence[Block]], splits: dict[str, Split]) -
     where: dict[str, set[Split]] = {}
     for story in stories:
         for block in story:
-            for sentence in block.sentences:
+            for sentence in (*block.sentences, *block.heard):
                 where.setdefault(_text(sentence), set()).add(splits[block.uid])
     return sorted(sentence for sentence, names in where.items() if len(names - {"removed"}) > 1)
 

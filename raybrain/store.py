@@ -23,7 +23,7 @@ A file is written aside and renamed, and a part counts only once its JSON is the
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -72,16 +72,14 @@ EVENTS = pa.schema(
 def aside(path: Path) -> Iterator[Path]:
     """A path to write to; what was written appears under ``path`` only if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}-")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")  # as readable for others as any file; mkstemp's is not
     try:
-        yield Path(name)
-        with open(name, "rb") as written:
+        yield temporary
+        with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.replace(name, path)
+        os.replace(temporary, path)
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

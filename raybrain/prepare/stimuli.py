@@ -66,13 +66,7 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
         digests: the checksum of each sound file, by path.
         config: how to form and split blocks.
     """
-    stories = {
-        item.recording.uid: merge_blocks(
-            sentence_blocks(item.events, item.blocks_by),
-            0.0 if item.blocks_by == "sound" else config.min_block_s,
-        )
-        for item in heard
-    }
+    stories = {item.recording.uid: _blocks(item, config) for item in heard}
     inside = {item.recording.uid: _by_block(item.events, stories[item.recording.uid]) for item in heard}
     stretches = _stretches(inside.values(), digests)
     splits = assign_splits(stories.values(), config, same_audio(stretches))
@@ -92,6 +86,11 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
         planned[recording.uid] = tuple(blocks)
     names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
     return Plan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
+
+
+def _blocks(item: Heard, config: SplitConfig) -> list[Block]:
+    blocks = sentence_blocks(item.events, item.blocks_by)
+    return blocks if item.blocks_by == "sound" else merge_blocks(blocks, config.min_block_s)
 
 
 def _stretches(stories: Iterable[list[tuple[Block, list[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
