@@ -181,14 +181,14 @@ def test_who_is_at_fault_is_named_and_the_others_are_kept(tmp_path: Path) -> Non
 
 
 def test_two_who_extract_the_same_end_with_whole_frames(tmp_path: Path) -> None:
-    """Two stores that are prepared at once share a folder."""
+    """Two stores that are prepared at once share a folder of frames, and so do two who prepare the same one."""
     stimuli, frames = {f"{n:03d}": said("x" * n) for n in range(1, 60)}, Frames(tmp_path / "some")
     rows = []
 
-    def extract() -> None:
-        rows.append(extract_some(Batched(), stimuli, frames, "cpu", tmp_path / "log"))
+    def extract(run: str) -> None:
+        rows.append(extract_some(Batched(), stimuli, frames, "cpu", tmp_path / "log", run))
 
-    threads = [threading.Thread(target=extract) for _ in range(3)]
+    threads = [threading.Thread(target=extract, args=[run]) for run in "abc"]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torchaudio
 import wordfreq
 
 from raybrain.config import InputError, override
-from raybrain.events import Phoneme, Sound, Word
+from raybrain.events import Block, Phoneme, Sound, Word, cut_sounds
 from raybrain.features.audio import place, read
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
@@ -104,6 +105,20 @@ def test_sound_is_cut_mixed_and_resampled(tmp_path: Path) -> None:
     assert wave.dtype == torch.float32 and wave.shape == (16_000,)
     expected = 0.5 * np.sin(2 * np.pi * 440 * (1.5 + np.arange(16_000) / 16_000))
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=2e-3)
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.0003])
+def test_pieces_of_a_sound_share_no_sample(speed: float, tmp_path: Path) -> None:
+    """What is heard after a border is not heard before it, wherever the border lies between two samples."""
+    rate_hz = 1000
+    soundfile.write(tmp_path / "a.wav", np.arange(4000) / 4000, rate_hz, subtype="DOUBLE")
+    for border in np.linspace(1.2344, 1.2356, 13):
+        sound = Sound(start=0.0, duration=3.0, filepath=str(tmp_path / "a.wav"), offset=0.1237, speed=speed)
+        blocks = [Block(0.0, border, ("one",)), Block(border, 3.0 - border, ("two",))]
+        before, after = (
+            read(replace(piece, speed=1.0, duration=piece.duration * speed), rate_hz) for piece in cut_sounds([sound], blocks)
+        )
+        assert round(float(before[-1]) * 4000) + 1 == round(float(after[0]) * 4000)
 
 
 def test_sound_that_is_not_there(wav: Path) -> None:

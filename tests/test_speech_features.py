@@ -35,19 +35,26 @@ def heard(path: Path, wave: np.ndarray, start: float = 0.0, hz: int = HZ) -> Sti
 
 
 def directly(folder: str, wave: np.ndarray, layers: list[int]) -> np.ndarray:
-    """Hidden states as transformers gives them, [frames size]."""
+    """What leaves the k-th transformer layer (1 is the first), caught there; the mean over ``layers``, [frames size]."""
     model: Any = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
     inputs = extractor(wave, sampling_rate=HZ, return_tensors="pt")
     inputs.pop("attention_mask", None)
     part = model.encoder if model.config.model_type == "whisper" else model
+    left: list[torch.Tensor] = []
+
+    def catch(_layer: Any, _given: Any, out: Any) -> None:
+        left.append(out[0] if isinstance(out, tuple) else out)
+
+    for layer in part.layers if hasattr(part, "layers") else part.encoder.layers:
+        layer.register_forward_hook(catch)
     with torch.no_grad():
-        states = part(**inputs, output_hidden_states=True).hidden_states
-    return np.asarray(torch.stack([states[layer][0] for layer in layers]).mean(dim=0))
+        part(**inputs)
+    return np.asarray(torch.stack([left[layer - 1][0] for layer in layers]).mean(dim=0))
 
 
 def small(folder: str, **settings: Any) -> SpeechModel:
-    return override(SpeechModel(), {"checkpoint": folder, "layers": "1,3", **settings})
+    return override(SpeechModel(), {"checkpoint": folder, "layers": "1,2", **settings})
 
 
 @pytest.mark.parametrize("kind", SPEECH)
@@ -56,7 +63,7 @@ def test_hidden_states_are_those_of_transformers(kind: str, models: Callable[[st
     feature = small(models(kind))
     assert (feature.size, feature.rate_hz) == (16, 50.0)
     frames = feature.extract(heard(tmp_path / "a.wav", wave, start=1.0))
-    expected = directly(models(kind), wave, [1, 3])
+    expected = directly(models(kind), wave, [1, 2])
     count = 100 if kind == "whisper" else 99  # Whisper's frames are centred on 0, 20, ... ms, the others' on 12.5, 32.5, ...
     lead = 0 if kind == "whisper" else 1
     np.testing.assert_allclose(frames[50 + lead : 50 + lead + count], expected[:count], atol=2e-4)
@@ -166,6 +173,8 @@ def test_a_folder_is_told_apart_by_its_content(models: Callable[[str], str], tmp
     feature = small(str(folder))
     stimulus = heard(tmp_path / "a.wav", noise(0.5))
     first = feature.extract(stimulus)
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "config.json.metadata").write_text("when it was downloaded")
     assert feature.identity() == small(models("wav2vec2")).identity()
     model = transformers.AutoModel.from_pretrained(folder)
     with torch.no_grad():
@@ -173,6 +182,16 @@ def test_a_folder_is_told_apart_by_its_content(models: Callable[[str], str], tmp
     model.save_pretrained(folder)
     assert feature.identity() != small(models("wav2vec2")).identity()
     assert np.abs(feature.extract(stimulus) - first).max() > 1e-3
+
+
+def test_a_folder_is_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("models/tiny", "./models/tiny", "~/models/tiny", f"{tmp_path}/models/tiny"):
+        for kind in ("speech_model", "text_model", "part_of_speech"):
+            assert Feature.parse(f"{kind}:{name}") == Feature.parse(f"{kind}:{tmp_path}/models/tiny")
+    assert small("openai/whisper-base").checkpoint == "openai/whisper-base"
 
 
 def test_a_model_in_the_cache_of_the_hub(models: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +203,7 @@ def test_a_model_in_the_cache_of_the_hub(models: Callable[[str], str], tmp_path:
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text(commit)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("asks the network"))
     feature = small("somebody/tiny")
     feature.check()
     assert feature.identity() == {"model": commit}
@@ -205,11 +224,13 @@ def test_models_that_cannot_be_used(models: Callable[[str], str], tmp_path: Path
         "layers=4; type": small(models("wav2vec2"), layers="4"),
         "has hidden states 0 to 3": small(models("whisper"), layers="9"),
         "bert model; known are models of waves": small(models("bert")),
-        "holds no model": small(str(tmp_path)),
+        "holds no model that transformers can load: ": small(str(tmp_path)),
+        f"the folder {tmp_path}/nowhere holds no model that transformers can load: it is not there": small(
+            f"{tmp_path}/nowhere"
+        ),
         "no convolutions over waves; type speech_model:": Feature.parse(f"speech_model_conv:{models('whisper')}"),
         "hears 30 s at most, found window_s=31": small(models("whisper"), window_s=31),
     }
-    (tmp_path / "empty").mkdir()
     for message, feature in wrong.items():
         with pytest.raises(InputError) as error:
             feature.extract(stimulus)

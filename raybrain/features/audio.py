@@ -31,7 +31,8 @@ def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
                 length = file.frames / file.samplerate
                 raise InputError(f"{sound.filepath} lasts {length:.3f} s, but a sound starts {sound.offset:.3f} s into it")
             file.seek(first)
-            count = round(sound.duration * sound.speed * file.samplerate)
+            # the next piece begins with the sample after the last of this one
+            count = round(sound.offset_stop * file.samplerate) - first
             wave = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
             native_hz = file.samplerate
     except soundfile.LibsndfileError as error:

@@ -17,8 +17,10 @@ array([0., 5., 5., 0., 0., 0.], dtype=float32)
 
 import importlib.util
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -123,3 +125,15 @@ class Feature(Choice):
         """Which of ``count`` frames lie in ``event``; at least one, unless the event lies outside."""
         first = max(0, round(event.start * self.rate_hz))
         return slice(first, min(count, max(first + 1, round(event.stop * self.rate_hz))))
+
+
+def name_or_folder(text: str) -> str:
+    """What names a model: a folder in full, so that it is the same from every folder and in every process; else ``text``."""
+    folder = Path(text).expanduser()
+    return os.path.abspath(folder) if folder.is_dir() or text.startswith(("/", ".", "~")) else text
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """All files below a folder by name, in order; not the hidden ones, in which downloads note the time of day."""
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in names.items() if not any(part.startswith(".") for part in name.split("/"))}

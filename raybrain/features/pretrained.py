@@ -1,7 +1,7 @@
 """Models of Hugging Face: found by name or folder, told apart by revision, loaded once a process. Not a feature itself.
 
-A model of the hub is looked for in the cache of this machine. The network is asked only for what is not there, and not at all
-where HF_HUB_OFFLINE=1.
+A model of the hub is looked for in the cache of this machine, where ``hf download`` puts it; nothing is asked of the network,
+so that no process stands still over gigabytes, or over a network that is not there.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from raybrain.config import InputError
-from raybrain.features.base import Feature
+from raybrain.features.base import Feature, files, name_or_folder
 
 SEED = 2036  # of the weights of untrained models
 UNUSED = ("pooler", "masked_spec_embed", "decoder")  # weights that hidden states of an encoder do not depend on
@@ -34,17 +34,19 @@ class Pretrained(Feature):
     revision: str = Field("main", min_length=1)
     random: bool = False
 
+    @field_validator("checkpoint")
+    @classmethod
+    def _from_anywhere(cls, checkpoint: str) -> str:
+        return name_or_folder(checkpoint)
+
     def identity(self) -> dict[str, str]:
         """The commit of the hub, or a digest of the folder's files."""
         return {"model": version(self.checkpoint, self.revision)}
 
     def check(self) -> None:
-        """See to it that the settings of the model are there; ask the network for them if need be."""
+        """See to it that the settings of the model are there."""
         super().check()
-        try:
-            settings(self.checkpoint, self.revision)
-        except InputError:
-            settings(self.checkpoint, self.revision, fetch=True)
+        self.settings()
 
     def settings(self) -> Any:
         """The config of the model: its sizes, known without its weights."""
@@ -59,13 +61,13 @@ class Pretrained(Feature):
         return _network(self.checkpoint, version(self.checkpoint, self.revision), self.random, device)
 
 
-def settings(checkpoint: str, revision: str, fetch: bool = False) -> Any:
-    """The config of a model, from this machine alone unless ``fetch``.
+def settings(checkpoint: str, revision: str) -> Any:
+    """The config of a model.
 
     Raises:
         InputError: if it is not there.
     """
-    return _settings(checkpoint, revision, fetch, _stamps(checkpoint))
+    return _settings(checkpoint, revision, _stamps(checkpoint))
 
 
 def version(checkpoint: str, revision: str) -> str:
@@ -101,12 +103,11 @@ Stamps = tuple[tuple[str, int, int], ...]
 
 
 def _stamps(checkpoint: str) -> Stamps:
-    """Name, size and time of each file of a folder; nothing for a model of the hub."""
+    """Name, size and time of each file of a model's folder; nothing for a model of the hub, or where there is none."""
     folder = Path(checkpoint)
-    if not folder.is_dir():
+    if not (folder / "config.json").is_file():
         return ()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return tuple((name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files(folder).items())
 
 
 @lru_cache(maxsize=8)
@@ -119,12 +120,12 @@ def _digest(checkpoint: str, stamps: Stamps) -> str:
 
 
 @lru_cache(maxsize=8)
-def _settings(checkpoint: str, revision: str, fetch: bool, stamps: Stamps) -> Any:
+def _settings(checkpoint: str, revision: str, stamps: Stamps) -> Any:
     from transformers import AutoConfig
 
     with _told(checkpoint):
         # the version of a folder is its digest, passed on as its revision: transformers looks at those of the hub only
-        return AutoConfig.from_pretrained(checkpoint, revision=revision, local_files_only=not fetch)
+        return AutoConfig.from_pretrained(checkpoint, revision=revision, local_files_only=True)
 
 
 @lru_cache(maxsize=2)
@@ -132,7 +133,7 @@ def _tool(kind: str, checkpoint: str, commit: str) -> Any:
     import transformers
 
     with _told(checkpoint):
-        return getattr(transformers, kind).from_pretrained(checkpoint, revision=commit)
+        return getattr(transformers, kind).from_pretrained(checkpoint, revision=commit, local_files_only=True)
 
 
 @lru_cache(maxsize=1)
@@ -147,7 +148,8 @@ def _network(checkpoint: str, commit: str, random: bool, device: str) -> Any:
                 torch.manual_seed(SEED)
                 model = AutoModel.from_config(config, dtype=torch.float32)
         else:
-            model, told = AutoModel.from_pretrained(checkpoint, revision=commit, dtype=torch.float32, output_loading_info=True)
+            given = {"revision": commit, "local_files_only": True, "dtype": torch.float32}
+            model, told = AutoModel.from_pretrained(checkpoint, **given, output_loading_info=True)
             lost = sorted(name for name in told["missing_keys"] if not any(part in name for part in UNUSED))
             if lost:  # transformers would draw them at random and go on
                 raise InputError(f"the model {checkpoint} has no weights for {lost[0]} and {len(lost) - 1} more")
@@ -168,8 +170,8 @@ def _told(checkpoint: str) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        if Path(checkpoint).is_dir():
-            reason = " ".join(str(error).split())[:200]
+        if Path(checkpoint).is_absolute():
+            reason = " ".join(str(error).split())[:200] if Path(checkpoint).is_dir() else "it is not there"
             raise InputError(f"the folder {checkpoint} holds no model that transformers can load: {reason}") from None
         raise InputError(
             f"no model {checkpoint!r} on this machine; type hf download {checkpoint}, or give the folder of one as checkpoint"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from raybrain.config import InputError
 from raybrain.events import Word
-from raybrain.features.base import Feature, Stimulus
+from raybrain.features.base import Feature, Stimulus, files, name_or_folder
 from raybrain.features.sentences import sentences
 
 WIDTHS = {"sm": 96, "md": 300, "lg": 300}
@@ -33,6 +33,11 @@ class SpacyFeature(Feature):
     packages: ClassVar[tuple[str, ...]] = ("spacy",)
     extra: ClassVar[str] = "text"
     pipeline: str = Field("md", min_length=1)
+
+    @field_validator("pipeline")
+    @classmethod
+    def _from_anywhere(cls, pipeline: str) -> str:
+        return pipeline if pipeline in WIDTHS else name_or_folder(pipeline)
 
     def identity(self) -> dict[str, str]:
         """The versions of the pipelines that are installed, or that of the folder, which its content tells apart."""
@@ -143,8 +148,6 @@ def pipeline_digest(pipeline: str) -> str:
     """
     found = load(pipeline, "")
     digest = hashlib.sha256(f"{found.meta['lang']} {found.meta['name']} {found.meta['version']}".encode())
-    folder = Path(pipeline)
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    for name, path in files(Path(pipeline)).items():
+        digest.update(name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

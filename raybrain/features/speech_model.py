@@ -108,25 +108,32 @@ class SpeechFeature(Pretrained):
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The frames of all sounds, silence between them."""
-        return self.extract_many([stimulus])[0]
+        return next(self._together([stimulus], "cpu"))
 
-    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
+    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> Iterator[np.ndarray]:
         """The frames of some stimuli. A GPU takes several windows at once, a CPU one: there it is the same bit for bit."""
+        for some in [stimuli] if device != "cpu" else [[stimulus] for stimulus in stimuli]:
+            yield from self._together(some, device)
+
+    def _together(self, stimuli: Sequence[Stimulus], device: str) -> Iterator[np.ndarray]:
         out = [self.frames(stimulus) for stimulus in stimuli]
         sounds = [(frames, sound) for frames, stimulus in zip(out, stimuli, strict=True) for sound in stimulus.sounds]
-        if not sounds:
-            return out
-        grid = self.grid
-        waves = [self._wave(sound, grid) for _, sound in sounds]
+        if sounds:
+            grid = self.grid
+            pieces = self._pieces([self._wave(sound, grid) for _, sound in sounds], grid, device)
+            for (frames, sound), piece in zip(sounds, pieces, strict=True):
+                spread(frames, self.rate_hz, piece, grid.rate_hz / grid.hop, sound, grid.lead_s)
+        return iter(out)
+
+    def _pieces(self, waves: "Sequence[Tensor]", grid: Grid, device: str) -> list[np.ndarray]:
+        """The model's frames of each wave, [frames size]."""
         windows = [window for number, wave in enumerate(waves) for window in self._windows(number, wave, grid)]
         pieces = [np.zeros((grid.frames(len(wave)) if len(wave) else 0, self.size), dtype=np.float32) for wave in waves]
         for batch in self._batches(windows, BATCH_S * grid.rate_hz if device != "cpu" else 0.0):
             for window, states in zip(batch, self.run([window.wave for window in batch], device), strict=True):
                 kept = states[window.kept].numpy()
                 pieces[window.sound][window.first + window.kept.start :][: len(kept)] = kept
-        for (frames, sound), piece in zip(sounds, pieces, strict=True):
-            spread(frames, self.rate_hz, piece, grid.rate_hz / grid.hop, sound, grid.lead_s)
-        return out
+        return pieces
 
     def run(self, waves: "Sequence[Tensor]", device: str) -> "list[Tensor]":
         """What the model makes of some normalised waves at once, each [frames size] float32, as if it were run alone."""

@@ -1,6 +1,6 @@
 """Text models: what BERT, XLM-R and their like make of words in their sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -44,25 +44,34 @@ class TextFeature(Pretrained):
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The vectors of all words."""
-        return self.extract_many([stimulus])[0]
+        return next(self._together([stimulus], "cpu"))
 
-    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
+    def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> Iterator[np.ndarray]:
         """The frames of some stimuli. A GPU takes several sentences at once, a CPU one: there it is the same bit for bit."""
+        for some in [stimuli] if device != "cpu" else [[stimulus] for stimulus in stimuli]:
+            yield from self._together(some, device)
+
+    def _together(self, stimuli: Sequence[Stimulus], device: str) -> Iterator[np.ndarray]:
         out = [self.frames(stimulus) for stimulus in stimuli]
-        found = [(number, sentence) for number, stimulus in enumerate(stimuli) for sentence in sentences(stimulus)]
-        tokens = [self._tokens(sentence.text) for _, sentence in found]
-        stretches = sorted({id(one): one for some in tokens for one in some}.values(), key=lambda one: len(one.ids))
-        size = BATCH if device != "cpu" else 1
+        found = [sentences(stimulus) for stimulus in stimuli]
+        tokens = [[self._tokens(sentence.text) for sentence in some] for some in found]
+        states = self._run_all([one for some in tokens for stretches in some for one in stretches], device)
+        for frames, some, pieces in zip(out, found, tokens, strict=True):
+            for sentence, stretches in zip(some, pieces, strict=True):
+                for word, place in zip(sentence.words, sentence.places, strict=True):
+                    stretch, numbers = _best(stretches, place)
+                    frames[self.span(word, len(frames))] = states[id(stretch)][numbers].mean(axis=0) if numbers else 0.0
+        return iter(out)
+
+    def _run_all(self, stretches: Sequence[Tokens], device: str) -> dict[int, np.ndarray]:
+        """What the model makes of each, by its id; those of about one length at once."""
         states: dict[int, np.ndarray] = {}
-        for at in range(0, len(stretches), size):
-            batch = stretches[at : at + size]
+        size = BATCH if device != "cpu" else 1
+        ordered = sorted(stretches, key=lambda one: len(one.ids))
+        for at in range(0, len(ordered), size):
+            batch = ordered[at : at + size]
             states |= {id(one): made for one, made in zip(batch, self.run([one.ids for one in batch], device), strict=True)}
-        for (number, sentence), some in zip(found, tokens, strict=True):
-            frames = out[number]
-            for word, place in zip(sentence.words, sentence.places, strict=True):
-                stretch, numbers = _best(some, place)
-                frames[self.span(word, len(frames))] = states[id(stretch)][numbers].mean(axis=0) if numbers else 0.0
-        return out
+        return states
 
     def run(self, ids: Sequence[list[int]], device: str) -> list[np.ndarray]:
         """What the model makes of some rows of tokens at once, each [tokens size] float32, as if it were run alone."""

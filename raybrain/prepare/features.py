@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,8 +85,10 @@ def unchanged(told: dict[str, Any], frames: Frames) -> bool:
 def _extract_all(
     feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, cluster: Cluster, log: Path, title: str
 ) -> None:
+    run = secrets.token_hex(4)
+
     def extract(row: dict[str, Any]) -> dict[str, Any]:
-        return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log)
+        return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log, run)
 
     for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run, which somebody may have stopped
         left.unlink(missing_ok=True)
@@ -109,11 +112,14 @@ def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str
         yield task
 
 
-def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, device: str, log: Path) -> dict[str, Any]:
+def extract_some(
+    feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, device: str, log: Path, run: str = ""
+) -> dict[str, Any]:
     """Extract a feature from some stimuli and write the frames of each as they come; nothing is gathered.
 
     What cannot be done together is tried one by one: it may have been too much at once, and who is at fault is known then.
-    A process that takes over from one that died does so as well, and gives up a stimulus that killed two before it.
+    A process that takes over from one of the same ``run`` that died does so as well, and gives up a stimulus that killed two
+    before it.
 
     Returns:
         A row with ``count`` stimuli; or with the ``error``, in one line, of the one called ``uid``.
@@ -124,8 +130,8 @@ def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Fram
             frames.write(key, _checked(feature, values))
         return {}
 
-    tried = log / f"{feature.name}-{min(stimuli)}{TRIED}"  # what this task has tried: a process that dies tells nobody else
-    before = tried.read_text().split() if tried.exists() else []
+    tried = log / f"{feature.name}-{run}-{min(stimuli)}{TRIED}"  # by this task; a process that dies tells nobody else
+    before = _noted(tried)
     if not before:
         _note(tried, "all")
         with suppress(Exception):  # whoever is at fault will say so again, alone
@@ -139,6 +145,13 @@ def extract_some(feature: Feature, stimuli: Mapping[str, Stimulus], frames: Fram
             return row | {"count": 0}
     tried.unlink(missing_ok=True)
     return {"uid": "", "error": "", "count": len(stimuli)}
+
+
+def _noted(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def _note(path: Path, line: str) -> None:
