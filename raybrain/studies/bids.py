@@ -38,6 +38,7 @@ from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
 from raybrain.studies.bids_events import Reading, SoundRows, WordRows, read_events
+from raybrain.studies.choosing import choose
 
 if TYPE_CHECKING:
     import mne
@@ -95,18 +96,11 @@ class Bids(Study, name="bids", shorthand="path"):
             raise InputError(
                 f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(EXTENSIONS)}"
             )
-        known = {recording.subject for recording in found}
-        for subject in self.subjects:
-            if subject not in known:
-                raise InputError(f"no subject {subject!r} in {root}{hint(subject, known)}")
+        chosen = choose(list(found), self.subjects, None, root)
         tasks = {recording.task for recording in found}
         if self.task is not None and self.task not in tasks:
             raise InputError(f"no task {self.task!r} in {root}{hint(self.task, tasks)}")
-        kept = [
-            recording
-            for recording in sorted(found)
-            if (not self.subjects or recording.subject in self.subjects) and self.task in (None, recording.task)
-        ]
+        kept = [recording for recording in chosen if self.task in (None, recording.task)]
         if not kept:
             raise InputError(f"no recording of task {self.task!r} by subjects {', '.join(self.subjects)} in {root}")
         return kept
@@ -117,12 +111,12 @@ class Bids(Study, name="bids", shorthand="path"):
         Raises:
             InputError: the file cannot be read, or holds less than its header, sidecar or events promise.
         """
-        from raybrain.studies import bids_checks
+        from raybrain.studies.signal_files import check_covers_events, check_length
 
         raw, file = _opened(root, recording)
         sidecars = self.sources(root, recording)
-        bids_checks.check_length(raw, file, [path for path in sidecars if path.name.endswith(f"_{file.parent.name}.json")])
-        bids_checks.check_covers_events(raw, file, _events_file(root, recording), self._shift_s(raw))
+        check_length(raw, file, [path for path in sidecars if path.name.endswith(f"_{file.parent.name}.json")])
+        check_covers_events(raw, file, _events_file(root, recording), self._shift_s(raw))
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
@@ -159,17 +153,14 @@ def _opened(root: Path, recording: Recording) -> tuple["mne.io.BaseRaw", Path]:
     """The signal, and the file or folder it lies in; InputError if it cannot be read to its end."""
     import mne_bids
 
-    from raybrain.studies import bids_checks
+    from raybrain.studies.signal_files import check_brainvision, readable
 
     path = _path(root, recording)
     file = Path(path.fpath)
-    bids_checks.check_brainvision(file)
-    try:
-        with _quietly():
-            raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
-            raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
-    except Exception as error:  # readers of a dozen formats raise all sorts of things at a damaged file
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+    check_brainvision(file)
+    with readable(file), _quietly():
+        raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
+        raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
     return raw, file
 
 

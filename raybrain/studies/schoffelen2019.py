@@ -26,10 +26,10 @@ from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies import schoffelen2019_events as told
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_checks import check_length
+from raybrain.studies.bids_table import bad_channels, read_table
 from raybrain.studies.choosing import choose
 from raybrain.studies.presentation import Logged, Trigger, align, read_log
-from raybrain.studies.sidecars import bad_channels, read_table
+from raybrain.studies.signal_files import check_length, readable
 
 if TYPE_CHECKING:
     import mne
@@ -223,11 +223,9 @@ def _open(file: Path, system_clock: Literal["truncate", "ignore"] = "truncate") 
     if not file.is_dir():
         known = (path.name for path in file.parent.glob("*.ds"))
         raise InputError(f"no {file}{hint(file.name, known)}")
-    try:
+    with readable(file):
         raw: mne.io.BaseRaw = mne.io.read_raw_ctf(file, system_clock, clean_names=True, verbose="error")
         raw[:, raw.n_times - 1 :]  # else a cut-off file would fail much later
-    except Exception as error:  # the reader raises all sorts of things at a damaged file
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
     return raw
 
 
@@ -257,12 +255,12 @@ def _table_rows(table: Path) -> list[Logged]:
         return []
     rows = []
     for row in read_table(table, ("onset", "value")):
-        kind = row.get("type") or row.get("trial_type", "")
+        kind = row.text("type") or row.text("trial_type")
         if kind in ("Picture", "Sound", "Nothing"):
-            try:
-                rows.append(Logged(float(row["onset"]), kind, row["value"]))
-            except ValueError:
-                raise InputError(f"{table}: the onset {row['onset']!r} of {row['value']!r} is not a number") from None
+            onset = row.number("onset")
+            if onset is None:
+                raise row.error("onset is n/a; an event needs one")
+            rows.append(Logged(onset, kind, row.text("value")))
     return sorted((row for row in rows if row.start >= 0), key=lambda row: row.start)
 
 
