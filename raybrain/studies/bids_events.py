@@ -1,6 +1,8 @@
 """Sounds, words and phonemes of a BIDS recording; ``bids.py`` says which columns, rows and tiers count."""
 
 import bisect
+import contextlib
+import csv
 import itertools
 import math
 import os
@@ -240,6 +242,22 @@ def _stimulus(root: Path, row: Row, column: str) -> Path:
         if os.path.isfile(path + ending):
             return Path(path + ending)
     raise row.error(f"no sound file {named!r} in {Path(top) / 'stimuli'} or {top}")
+
+
+def textgrids(root: Path, file: Path | None, sounds: SoundRows) -> set[Path]:
+    """The TextGrids beside the sounds that an events table names, as far as there are any; no more of it is read."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    header = next(table, [])
+    at = header.index(sounds.column) if sounds.column in header else len(header)
+    found = set()
+    for name in {values[at] for values in table if len(values) > at}:
+        with contextlib.suppress(InputError):
+            found.add(find_textgrid(_stimulus(root, Row(file or root, 0, {sounds.column: name}), sounds.column)))
+    return {path for path in found if path}
 
 
 def _word(row: Row) -> str:

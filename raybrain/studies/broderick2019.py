@@ -147,9 +147,9 @@ class Broderick2019(Study, name="broderick2019"):
         """The EEG, its sidecars, and the run's words and text; not the sound."""
         file = _file(root, recording)
         stem = file.stem.removesuffix("_eeg")
-        stimulus = _stimulus(root, recording)
         beside = [file] if file.suffix == ".mat" else sorted(file.parent.glob(f"{stem}_*"))
-        return [*beside, *(path for path in (stimulus.aligned, stimulus.text) if path)]
+        run = int(recording.run)
+        return [*beside, *(path for number, kind, path in _stimulus_files(root) if number == run and kind != "wav")]
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read: EEG that ends before the sound, words that were not found."""

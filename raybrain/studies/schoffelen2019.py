@@ -166,11 +166,10 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         return events
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The data, the tables beside it, the log, texts, and the folder of TextGrids; not the sounds."""
+        """The data, the tables beside it, the log, texts, and the TextGrids; not the sounds."""
         tables = [_beside(root, recording, name) for name in ("events.tsv", "channels.tsv", "meg.json")]
         also = [root / "stimuli" / "stimuli.txt", root / "derivatives" / "phonemes", *tables, *_logs(root, recording)]
-        inside = [path for path in _file(root, recording).rglob("*") if path.is_file()]
-        return sorted([*inside, *(path for path in also if path.exists())])
+        return sorted(path for path in (_file(root, recording), *also) if path.exists())
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read."""
