@@ -18,12 +18,13 @@ Interval = tuple[float, float, str]
 
 
 def write_wav(path: Path, seconds: float, rate: int = 16_000, channels: int = 1) -> None:
-    """Noise that comes and goes four times a second."""
+    """Noise that comes and goes four times a second; another one for each name, or all would be one stretch of audio."""
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
     times = np.arange(round(seconds * rate)) / rate
-    wave = 0.1 * np.random.default_rng(len(times)).standard_normal(len(times)) * (1 + np.sin(2 * np.pi * 4 * times))
+    noise = np.random.default_rng(list(path.stem.encode())).standard_normal(len(times))
+    wave = 0.1 * noise * (1 + np.sin(2 * np.pi * 4 * times))
     soundfile.write(path, np.column_stack([wave] * channels), rate)
 
 

@@ -1,6 +1,7 @@
 """BIDS folders in all the forms they come in: where sounds, words and sentences are found, and when they were heard."""
 
 import json
+import shutil
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from raybrain.features.mel import Mel
 from raybrain.prepare.stimuli import Heard, make_plan
 from raybrain.recording import Recording
 from raybrain.studies.bids import Bids
-from raybrain.studies.bids_events import SoundRows, WordRows, read_events
+from raybrain.studies.bids_events import SoundRows, WordRows, read_events, textgrids
 from raybrain.studies.sound_clock import fit_clock
 from tests.conftest import SHARED
 
@@ -326,6 +327,17 @@ def test_words_from_textgrids_and_sentences_by_pauses(tmp_path: Path) -> None:
     assert {sentence for *_, sentence in whole} == {"one two three four five", "one two three"}
 
 
+def test_textgrids_are_sources_wherever_their_sounds_lie(tmp_path: Path) -> None:
+    rows = ["5\t0\tsound\taudio/10s.wav\tn/a", "9\t0\tsound\t../outside.wav\tn/a", "9\t0\tsound\tnone.wav\tn/a"]
+    file = dataset(tmp_path, rows)
+    shutil.move(tmp_path / "stimuli" / "audio", tmp_path / "audio")
+    grid = tmp_path / "audio" / "10s.TextGrid"
+    textgrid(grid, words=WORDS)
+    textgrid(tmp_path / "audio" / "other.TextGrid", words=WORDS)
+    assert textgrids(tmp_path, file, SoundRows()) == {grid}
+    assert textgrids(tmp_path, tmp_path / "none.tsv", SoundRows()) == textgrids(tmp_path, None, SoundRows()) == set()
+
+
 def test_tiers_by_name(tmp_path: Path) -> None:
     file = dataset(tmp_path, ["5\t0\tsound\taudio/10s.wav\tn/a"])
     spoken = [(0.4, 3.0, "One two. Three."), (3.05, 9.0, "Four five.")]
@@ -406,7 +418,7 @@ def test_bti_folders_are_found(tmp_path: Path) -> None:
     assert study.recordings(tmp_path) == [Recording(study.recordings(tmp_path)[0].study, "7", "", "talk", "1")]
     with refused("sub-7_task-talk_run-1_meg", "cannot be read"):
         study.raw(tmp_path, study.recordings(tmp_path)[0])
-    assert folder / "config" in study.sources(tmp_path, study.recordings(tmp_path)[0])
+    assert folder in study.sources(tmp_path, study.recordings(tmp_path)[0])
 
 
 def test_onsets_that_include_first_samp(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_signal(form: str, forms: dict[str, Path]) -> None:
     assert len({tuple(place) for place in positions.round(3)}) == 60
     assert set(study.sources(root, recordings[0])) == {
         path for path in root.rglob("*") if path.is_file() and path.suffix in (".mat", ".vhdr", ".eeg", ".vmrk", ".tsv")
-    } - {*root.rglob("*_channels.tsv")}
+    }
 
 
 @pytest.mark.parametrize("form", ["v1", "mirror"])
@@ -475,3 +475,18 @@ def test_what_is_odd_of_a_late_recording(tables: Path) -> None:
     told = Brennan2019(subject_set="all").problems(tables, Recording("brennan2019", "S26", task="alice"))
     assert told[0] == "the table has 1981 of 2129 words"
     assert told[1].startswith("began after the story")
+
+
+@pytest.mark.parametrize(
+    ("subject", "times", "early_s"), [("S01", "reference", 0.3), ("S26", "paper", 0), ("S26", "reference", 0.3)]
+)
+def test_times_as_published(subject: str, times: Any, early_s: float, tables: Path) -> None:
+    """Every word that the table names is where it says, right or wrong, or as early as in the reference."""
+    study = Brennan2019(subject_set="all", times=times)
+    recording = Recording("brennan2019", subject, task="alice")
+    trials = read_trials(DATA / "proc" / f"{subject}.mat", 500.0)
+    found = np.array([word.start for word in words(study.events(tables, recording))])
+    assert max(np.abs(found - (onset - early_s)).min() for onset in trials.onsets) < 0.002
+    assert len(sounds(study.events(tables, recording))) == len(set(trials.columns[:, 0]))
+    told = [problem for problem in study.problems(tables, recording) if problem.startswith("began after the story")]
+    assert [problem.endswith("times=heard puts this right") for problem in told] == ([True] if subject == "S26" else [])

@@ -14,10 +14,10 @@ from raybrain.config import InputError
 from raybrain.events import Block, Event, Phoneme, Sound, SplitConfig, Word, assign_splits
 from raybrain.recording import Recording
 from raybrain.studies.base import Study
+from raybrain.studies.bids_table import bad_channels
 from raybrain.studies.broderick2019 import Broderick2019
 from raybrain.studies.gentle import read_gentle
 from raybrain.studies.sentences import places_by_pauses, places_by_text
-from raybrain.studies.sidecars import bad_channels
 from raybrain.studies.textgrids import Interval
 from tests.conftest import SHARED
 from tests.made_studies import link_copy, write_textgrid, write_wav

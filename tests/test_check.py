@@ -119,11 +119,20 @@ def test_what_is_short_or_missing() -> None:
     looked[2].seconds = 49.0
     check._mark_short(looked, {one.recording: "story" for one in looked})
     assert [one.problems for one in looked] == [[], [], ["49 s long; half of 4 like it last 100 s or more"], []]
-    assert check._against_facts(replace(FACTS, hours=349 / 3600), looked, ["01", "01", "02", "02"]) == []
-    assert check._against_facts(FACTS, looked[:3], ["01", "01", "02"]) == [
+    assert check._against_facts(Made(), looked, ["01", "01", "02", "02"]) == []
+    assert check._against_facts(Made(), looked[:3], ["01", "01", "02"]) == [
         "3 recordings, not 4 (most subjects have 2, but 02 has 1)",
         "0.0692 hours, not 0.1",
     ]
+    assert check._against_facts(Made(bad=("Cz",)), looked[:3], ["01", "01", "02"]) == [], "less was asked for, perhaps"
+
+
+def test_words_that_are_read_need_no_sound(root: Path) -> None:
+    class Read(Made):
+        def events(self, root: Path, recording: Recording) -> list[Event]:
+            return [replace(event, modality="visual") for event in super().events(root, recording) if isinstance(event, Word)]
+
+    assert problems(Read(), root) == []
 
 
 def test_nothing_is_downloaded_to_be_checked(tmp_path: Path) -> None:

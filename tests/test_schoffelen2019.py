@@ -11,6 +11,7 @@ import pytest
 
 from raybrain.config import InputError, override
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks, uid_split
+from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
 from raybrain.studies.base import Study
 from raybrain.studies.presentation import Logged, Trigger, align, read_log
@@ -307,7 +308,7 @@ def test_what_follows_the_stop_of_the_clock_is_left_out(tmp_path: Path) -> None:
 
 def test_sources_are_all_that_matters(copy: Path) -> None:
     names = [path.name for path in Schoffelen2019().sources(copy, A2002)]
-    assert {"sub-A2002_task-auditory_meg.meg4", "sub-A2002_task-auditory_events.tsv", "stimuli.txt", "phonemes"} <= set(names)
+    assert {"sub-A2002_task-auditory_meg.ds", "sub-A2002_task-auditory_events.tsv", "stimuli.txt", "phonemes"} <= set(names)
     assert not [name for name in names if name.endswith(".wav") or "V1001" in name]
 
 
@@ -528,3 +529,13 @@ def test_heard_and_read_are_prepared_and_trained(made: Path, ray_cluster: None, 
     assert not prepared.failed
     assert {len(table) > 0 for table in tables.rows.values()} == {True}
     assert np.isfinite(losses).all()
+
+
+def test_an_edited_textgrid_is_seen(copy: Path) -> None:
+    """Its folder's own time does not change."""
+    source = Source(Schoffelen2019(), copy, A2002)
+    before = source.stamps()
+    file = min((copy / "derivatives" / "phonemes").glob("*.TextGrid"))
+    file.write_text(file.read_text())
+    after = source.stamps()
+    assert [Path(path).name for path in before if before[path] != after[path]] == ["phonemes"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raybrain.cli.common import Address, Home, Json, Settings, Where, app, changes_of, console, make_cluster, print_json
+from raybrain.cli.common import Address, Home, Json, Where, app, changes_of, console, make_cluster, print_json
 
 if TYPE_CHECKING:
     from raybrain.download.run import Download
@@ -17,12 +17,17 @@ studies = typer.Typer(name="studies", help="Download studies, and look at them."
 app.add_typer(studies)
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="as in data.studies, like schoffelen2019:audio")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="settings of the study, like subjects=01,02", show_default=False),
+]
 Only = Annotated[str | None, typer.Option(metavar="GLOB", help="only files whose path is like this; quote it")]
 
 
 @studies.command()
 def fetch(
     study: StudyName,
+    settings: Settings = None,
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="download nothing, say what would be")] = False,
     jobs: Annotated[int, typer.Option(min=1, max=32, help="files at a time")] = 4,
@@ -31,9 +36,10 @@ def fetch(
 ) -> None:
     """Download a study, or what is missing of it; the same command again goes on where it was."""
     from raybrain.cluster import Cluster, home_folder
+    from raybrain.config import override
     from raybrain.studies.base import Study
 
-    chosen, cache = Study.parse(study), Cluster(home=home_folder(home)).cache
+    chosen, cache = override(Study.parse(study), changes_of(settings)), Cluster(home=home_folder(home)).cache
     if not chosen.hosts:
         root = chosen.fetch(cache)
         typer.echo(f"{chosen.name} is not downloaded; it lies in {root}")
@@ -43,7 +49,10 @@ def fetch(
     if only:
         download = replace(download, wanted=lambda path: chosen.wanted(path) and fnmatch(path, only))
     if dry_run:
-        print_json(as_json, _show_survey(download))
+        found = _show_survey(download)
+        print_json(as_json, found)
+        if all(host["error"] for host in found["hosts"]):
+            raise typer.Exit(1)
         return
     own = download.own()
     typer.echo(f"{chosen.name} {'is your own copy' if own else 'is there'}: {download.fetch()}")

@@ -1,5 +1,6 @@
 """Extent: how much data an experiment has, from the recordings if they are there, else from what is known of its studies."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +72,12 @@ def look_at(study: Study, cluster: Cluster) -> Seen:
         return Seen(refused(what, error), _known(study))
     except OSError as error:
         return Seen(Finding(what, f"{error.filename}: {error.strerror}", "bad"), _known(study))
-    expected = study.facts.recordings
+    expected = study.facts.recordings if study.whole else 0
     told = (
         f"{found.recordings} recordings of {found.subjects} subjects, {found.hours:.1f} h, {found.channels} channels in {root}"
     )
     if expected and found.recordings != expected:
-        do = f"{expected} recordings are expected; look with `raybrain studies check {study.name}`"
+        do = f"{expected} recordings are expected; look with `raybrain studies check {study.typed}`"
         return Seen(Finding(what, told, "warn", do), found)
     return Seen(Finding(what, told), found)
 
@@ -96,7 +97,7 @@ def _to_download(study: Study, cluster: Cluster, what: str) -> Seen:
         if not offer.error:
             missing = offer.bytes(missing=True)
             told = f"{amount(missing)} to download from {offer.host}, {len(offer.missing)} files"
-            do = f"raybrain studies fetch {study.name} --home {cluster.home}"
+            do = f"raybrain studies fetch {study.typed} --home {shlex.quote(str(cluster.home))}"
             return Seen(Finding(what, told, "ok", do), _known(study), missing)
         reasons.append(offer.error)
     told = f"not there, and no host answers: {reasons[0]}"

@@ -85,7 +85,8 @@ def run(study: Study, cluster: Cluster) -> Report:
                 heard.append(Heard(source.recording, events, study.blocks_by))
     looked.sort(key=lambda one: one.recording)
     _mark_short(looked, {source.recording.uid: source.recording.task for source in sources})
-    problems = _against_facts(study.facts, looked, [source.recording.subject for source in sources])
+    subjects = [source.recording.subject for source in sources]
+    problems = _against_facts(study, looked, subjects)
     return Report(root, looked, problems, _plan(heard) if heard else None)
 
 
@@ -95,7 +96,7 @@ def _root(study: Study, cache: Path) -> Path:
         return study.fetch(cache)
     root = cache / study.name
     if not root.is_dir():
-        raise InputError(f"{study.name} is not in {root}; type raybrain studies fetch {study.name}")
+        raise InputError(f"{study.name} is not in {root}; type raybrain studies fetch {study.typed}")
     return root
 
 
@@ -164,9 +165,10 @@ def _look_at_events(looked: Looked, events: Sequence[Event]) -> list[str]:
     early = sum(event.start < -SLACK_S for event in events)
     if early:
         problems.append(f"{early} events before it begins")
-    outside = sum(not any(s.start - SLACK_S <= word.start <= s.stop + SLACK_S for s in sounds) for word in words)
+    heard = [word for word in words if word.modality == "audio"]
+    outside = sum(not any(s.start - SLACK_S <= word.start <= s.stop + SLACK_S for s in sounds) for word in heard)
     if outside:
-        problems.append(f"{outside} of {len(words)} words lie in no sound")
+        problems.append(f"{outside} of {len(heard)} words lie in no sound")
     over = sum(one.stop - other.start > SLACK_S for one, other in itertools.pairwise(sounds))
     if over:
         problems.append(f"{over} sounds start before the one before them ends")
@@ -186,8 +188,11 @@ def _mark_short(recordings: Sequence[Looked], tasks: dict[str, str]) -> None:
                 one.problems.append(f"{one.seconds:.0f} s long; half of {len(alike)} like it last {usual:.0f} s or more")
 
 
-def _against_facts(facts: Facts, recordings: Sequence[Looked], subjects: Sequence[str]) -> list[str]:
-    problems = []
+def _against_facts(study: Study, recordings: Sequence[Looked], subjects: Sequence[str]) -> list[str]:
+    """How much there is, if all of it was asked for."""
+    facts, problems = study.facts, []
+    if not study.whole:
+        return []
     if facts.recordings and len(recordings) != facts.recordings:
         each_has = Counter(subjects)
         usual = Counter(each_has.values()).most_common(1)[0][0]

@@ -59,12 +59,12 @@ class Job:
 
 
 def stamp(path: Path) -> list[int]:
-    """Size and modification time of a file; zeros if it is not there."""
+    """Size and modification time of a file, or the sum and the latest of all that is in a folder; zeros if it is not there."""
     try:
-        stat = path.stat()
+        stats = [found.stat() for found in (path, *(path.rglob("*") if path.is_dir() else ()))]
     except FileNotFoundError:
         return [0, 0]
-    return [stat.st_size, stat.st_mtime_ns]
+    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
 
 
 def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str, Any]:

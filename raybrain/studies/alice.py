@@ -67,7 +67,7 @@ def read_script(file: Path) -> dict[int, ScriptWord]:
 
 
 def place_sounds(
-    heard: Mapping[int, float], script: Mapping[int, ScriptWord], lengths: Mapping[int, float]
+    heard: Mapping[int, float], script: Mapping[int, ScriptWord], lengths: Mapping[int, float], as_numbered: bool = False
 ) -> dict[int, float]:
     """When each sound started, in seconds; before 0 if it was playing already when the recording began.
 
@@ -79,10 +79,13 @@ def place_sounds(
         heard: when words were heard, by Order.
         script: all words.
         lengths: of the sounds.
+        as_numbered: take the tables at their word.
 
     Raises:
-        InputError: the words of a sound contradict each other, or the sounds do not follow each other.
+        InputError: no word was heard, the words of a sound contradict each other, or the sounds do not follow each other.
     """
+    if not heard:
+        raise InputError("no word was heard")
     starts: dict[int, list[float]] = {}
     for order, time in heard.items():
         if order not in script:
@@ -94,6 +97,8 @@ def place_sounds(
         apart = max(abs(time - marks[number]) for time in times)
         if apart > AGREE_S:
             raise InputError(f"words of sound {number} place its start {apart:.3f} s apart; they do not belong together")
+    if as_numbered:
+        return marks
     for missed in range(len(lengths)):
         pauses = [
             then - now - lengths.get(number + missed, math.inf)

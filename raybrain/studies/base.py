@@ -20,12 +20,13 @@ The smallest complete study:
 [2]
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from raybrain.config import Choice
+from raybrain.config import Choice, differences
 from raybrain.download.base import Host
 from raybrain.events import Event, Sound, Word  # noqa: F401  (the doctest above)
 from raybrain.recording import Recording
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a study before a byte of it is read; 0 means: depends on the settings.
+    """What is known of a study before a byte of it is read, with the default settings; 0 means: depends, or is not known.
 
     Attributes:
         licence: of the recordings.
@@ -69,6 +70,16 @@ class Study(Choice):
     facts: ClassVar[Facts]
     blocks_by: ClassVar[Literal["sentence", "sound"]] = "sentence"
     hosts: ClassVar[tuple[Host, ...]] = ()  # where the study can be downloaded from, the best place first
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is set, so that recordings and hours should be those of the facts."""
+        return not differences(self)
+
+    @property
+    def typed(self) -> str:
+        """What to type for this study after a command, its settings included."""
+        return shlex.join([self.name, *(f"{key}={_word(value)}" for key, value in differences(self).items())])
 
     def fetch(self, cache: Path) -> Path:
         """Have the study on disk (download it, make it) and return its root folder. Cheap when it is there already.
@@ -111,5 +122,13 @@ class Study(Choice):
         return []
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The files this recording is read from; a change of any of them makes it anew."""
+        """The files and folders this recording is read from, but for sounds; a change of any of them makes it anew.
+
+        Cheap, and never fails: what is missing or damaged is left out here and said by the others.
+        """
         return []
+
+
+def _word(value: Any) -> str:
+    """A setting as it is typed."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

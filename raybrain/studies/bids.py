@@ -37,7 +37,8 @@ from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_events import Reading, SoundRows, WordRows, read_events
+from raybrain.studies.bids_events import Reading, SoundRows, WordRows, read_events, textgrids
+from raybrain.studies.choosing import choose
 
 if TYPE_CHECKING:
     import mne
@@ -95,18 +96,11 @@ class Bids(Study, name="bids", shorthand="path"):
             raise InputError(
                 f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(EXTENSIONS)}"
             )
-        known = {recording.subject for recording in found}
-        for subject in self.subjects:
-            if subject not in known:
-                raise InputError(f"no subject {subject!r} in {root}{hint(subject, known)}")
+        chosen = choose(list(found), self.subjects, None, root)
         tasks = {recording.task for recording in found}
         if self.task is not None and self.task not in tasks:
             raise InputError(f"no task {self.task!r} in {root}{hint(self.task, tasks)}")
-        kept = [
-            recording
-            for recording in sorted(found)
-            if (not self.subjects or recording.subject in self.subjects) and self.task in (None, recording.task)
-        ]
+        kept = [recording for recording in chosen if self.task in (None, recording.task)]
         if not kept:
             raise InputError(f"no recording of task {self.task!r} by subjects {', '.join(self.subjects)} in {root}")
         return kept
@@ -117,12 +111,13 @@ class Bids(Study, name="bids", shorthand="path"):
         Raises:
             InputError: the file cannot be read, or holds less than its header, sidecar or events promise.
         """
-        from raybrain.studies import bids_checks
+        from raybrain.studies.signal_files import check_covers_events, check_length
 
-        raw, file = _opened(root, recording)
-        sidecars = self.sources(root, recording)
-        bids_checks.check_length(raw, file, [path for path in sidecars if path.name.endswith(f"_{file.parent.name}.json")])
-        bids_checks.check_covers_events(raw, file, _events_file(root, recording), self._shift_s(raw))
+        path = _path(root, recording)
+        raw, file = _opened(path), Path(path.fpath)
+        sidecars = _applicable(root, path)
+        check_length(raw, file, [sidecar for sidecar in sidecars if sidecar.name.endswith(f"_{file.parent.name}.json")])
+        check_covers_events(raw, file, _events_file(root, path), self._shift_s(raw))
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
@@ -134,11 +129,12 @@ class Bids(Study, name="bids", shorthand="path"):
         return self._heard(root, recording).remarks
 
     def _heard(self, root: Path, recording: Recording) -> Reading:
-        file = _events_file(root, recording)
+        path = _path(root, recording)
+        file = _events_file(root, path)
         if file is None:
-            wanted = _path(root, recording).copy().update(suffix="events", extension=".tsv", split=None).fpath
+            wanted = path.copy().update(suffix="events", extension=".tsv", split=None).fpath
             raise InputError(f"no {wanted}; it should list the sounds and words heard in this recording")
-        raw = _opened(root, recording)[0] if self.onsets == "acquisition" else None
+        raw = _opened(path) if self.onsets == "acquisition" else None
         return read_events(root, file, self.sounds, self.words, self._shift_s(raw))
 
     def _shift_s(self, raw: "mne.io.BaseRaw | None") -> float:
@@ -147,30 +143,24 @@ class Bids(Study, name="bids", shorthand="path"):
         return float(self.start_s - late)
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The data and every sidecar that applies to it, those of folders above included, and TextGrids; not the sounds."""
+        """The data and every sidecar that applies to it, those of folders above included, and the TextGrids of its sounds."""
         path = _path(root, recording)
-        found = [file for file in _applicable(root, path) if file.is_file()]
-        if Path(path.fpath).is_dir():
-            found += [file for file in Path(path.fpath).rglob("*") if file.is_file()]
-        return sorted([*found, *(root / "stimuli").rglob("*.[Tt]ext[Gg]rid")])
+        events = _events_file(root, path)
+        return sorted({Path(path.fpath), *_applicable(root, path), *textgrids(root, events, self.sounds)})
 
 
-def _opened(root: Path, recording: Recording) -> tuple["mne.io.BaseRaw", Path]:
-    """The signal, and the file or folder it lies in; InputError if it cannot be read to its end."""
+def _opened(path: Any) -> "mne.io.BaseRaw":
+    """The signal at an mne-bids path; InputError if it cannot be read to its end."""
     import mne_bids
 
-    from raybrain.studies import bids_checks
+    from raybrain.studies.signal_files import check_brainvision, readable
 
-    path = _path(root, recording)
     file = Path(path.fpath)
-    bids_checks.check_brainvision(file)
-    try:
-        with _quietly():
-            raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
-            raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
-    except Exception as error:  # readers of a dozen formats raise all sorts of things at a damaged file
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
-    return raw, file
+    check_brainvision(file)
+    with readable(file), _quietly():
+        raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
+        raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
+    return raw
 
 
 def _recordings(root: Path, subject: str | None = None) -> dict[Recording, Any]:
@@ -234,14 +224,18 @@ def _applicable(root: Path, path: Any) -> Iterator[Path]:
         for file in sorted(folder.iterdir()):
             suffix = file.name.split(".")[0].rpartition("_")[2]
             free = ("space", "split", "acq") if suffix in ("headshape", "markers") else ("space", "split")
-            if suffix in SIDECARS and all(own.get(k) == v or k in free for k, v in _entities(file.name).items()):
+            if (
+                suffix in SIDECARS
+                and file.is_file()
+                and all(own.get(k) == v or k in free for k, v in _entities(file.name).items())
+            ):
                 yield file
         folder = folder.parent
 
 
-def _events_file(root: Path, recording: Recording) -> Path | None:
+def _events_file(root: Path, path: Any) -> Path | None:
     """The nearest events.tsv that applies: the recording's own, or one it inherits."""
-    files = [file for file in _applicable(root, _path(root, recording)) if re.search(r"(^|_)events\.tsv$", file.name)]
+    files = [file for file in _applicable(root, path) if re.search(r"(^|_)events\.tsv$", file.name)]
     return max(files, key=lambda file: (len(file.parts), len(_entities(file.name))), default=None)
 
 

@@ -1,6 +1,8 @@
 """Sounds, words and phonemes of a BIDS recording; ``bids.py`` says which columns, rows and tiers count."""
 
 import bisect
+import contextlib
+import csv
 import itertools
 import math
 import os
@@ -15,7 +17,8 @@ from raybrain.config import Config, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
 from raybrain.studies.bids_table import WANTED, Row, read_rows
 from raybrain.studies.sound_clock import fit_clock, tick_times
-from raybrain.studies.textgrids import Interval, find_textgrid, find_tier, read_tiers, spoken
+from raybrain.studies.sounds import sound_length_s
+from raybrain.studies.textgrids import Interval, find_textgrid, find_tier, is_spoken, read_tiers
 
 TICK = "(tick)"  # no trial_type is called that
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
@@ -183,7 +186,10 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     """The stretch that was heard, by the clock that fits its marks. Words mark moments where nothing else does."""
     row, path = playback.row, playback.path
     first, start = playback.marks[0]
-    length = _length(path, row)
+    try:
+        length = sound_length_s(path)
+    except InputError as error:
+        raise row.error(str(error)) from None
     if not 0 <= first < length:
         raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
     beats = tick_times(start, playback.ticks, settings.tick_s)
@@ -238,16 +244,20 @@ def _stimulus(root: Path, row: Row, column: str) -> Path:
     raise row.error(f"no sound file {named!r} in {Path(top) / 'stimuli'} or {top}")
 
 
-def _length(path: Path, row: Row) -> float:
-    import soundfile
-
+def textgrids(root: Path, file: Path | None, sounds: SoundRows) -> set[Path]:
+    """The TextGrids beside the sounds that an events table names, as far as there are any; no more of it is read."""
     try:
-        info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        raise row.error(f"the sound file {path} cannot be read: {' '.join(str(error).split())}") from None
-    if not info.frames:
-        raise row.error(f"the sound file {path} is empty")
-    return float(info.frames / info.samplerate)
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    header = next(table, [])
+    at = header.index(sounds.column) if sounds.column in header else len(header)
+    found = set()
+    for name in {values[at] for values in table if len(values) > at}:
+        with contextlib.suppress(InputError):
+            found.add(find_textgrid(_stimulus(root, Row(file or root, 0, {sounds.column: name}), sounds.column)))
+    return {path for path in found if path}
 
 
 def _word(row: Row) -> str:
@@ -293,7 +303,7 @@ def _from_textgrids(heard: Sequence[Sound], words: WordRows, needed: bool) -> tu
 def _inside(sound: Sound, tier: Iterable[Interval], shift_s: float) -> Iterator[tuple[float, float, str]]:
     """What is said in the stretch of a file that was heard: start and duration in the recording, and the label."""
     for interval in tier:
-        if spoken(interval.label) and sound.offset <= interval.start < sound.offset_stop:
+        if is_spoken(interval.label) and sound.offset <= interval.start < sound.offset_stop:
             yield sound.heard(interval.start) + shift_s, (interval.stop - interval.start) / sound.speed, interval.label
 
 

@@ -1,9 +1,13 @@
-"""Rows of a BIDS ``*_events.tsv``, also where ``trial_type`` holds a dict. Nothing in a table is ever evaluated as code."""
+"""Rows of BIDS tables; of ``*_events.tsv`` also where ``trial_type`` holds a dict. Nothing is ever evaluated as code.
+
+Not a study itself.
+"""
 
 import ast
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,29 +62,44 @@ class Row:
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The lines of the table. Quotes count only around a whole field: a word may hold one.
-
-    A dict in ``trial_type`` gives the row more columns; its ``kind`` is then the trial_type.
+    """The lines of ``*_events.tsv``. A dict in ``trial_type`` gives its row more columns; its ``kind`` is then the trial_type.
 
     Raises:
-        InputError: it cannot be read, has no onsets, lines of unequal length, or something other than plain values in a dict.
+        InputError: as ``read_table``; or something other than plain values is in a dict.
+    """
+    return [_unfolded(row) for row in read_table(file, ("onset",), f"; {WANTED}")]
+
+
+def bad_channels(file: Path) -> list[str]:
+    """The channels that ``*_channels.tsv`` marks as bad; none if there is no such file, or no column status."""
+    if not file.is_file():
+        return []
+    return [row.text("name") for row in read_table(file, ("name",)) if row.text("status").lower() == "bad"]
+
+
+def read_table(file: Path, columns: Sequence[str], wanted: str = "") -> list[Row]:
+    """The lines of a table. Quotes count only around a whole field: a word may hold one.
+
+    Raises:
+        InputError: it cannot be read, lacks one of ``columns`` (``wanted`` is said then), or has lines of unequal length.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
     table = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not table or "onset" not in table[0]:
-        found = ", ".join(table[0]) if table else "nothing"
-        raise InputError(f"{file} has no column 'onset' (found {found}); BIDS tables are separated by tabs; {WANTED}")
-    columns = [_field(name) for name in table[0]]
+    header = [_field(name) for name in table[0]] if table else []
+    for column in columns:
+        if column not in header:
+            found = ", ".join(header) or "nothing"
+            raise InputError(f"{file} has no column {column!r} (found {found}); BIDS tables are separated by tabs{wanted}")
     rows = []
     for number, values in enumerate(table[1:], start=2):
         if not any(values):
             continue
-        if len(values) != len(columns):
-            raise InputError(f"{file}, line {number}: {len(values)} values for {len(columns)} columns")
-        rows.append(_unfolded(Row(file, number, dict(zip(columns, map(_field, values), strict=True)))))
+        if len(values) != len(header):
+            raise InputError(f"{file}, line {number}: {len(values)} values for {len(header)} columns; is it cut off?")
+        rows.append(Row(file, number, dict(zip(header, map(_field, values), strict=True))))
     return rows
 
 

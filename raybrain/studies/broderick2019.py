@@ -31,13 +31,13 @@ from raybrain.download.s3 import OpenNeuro
 from raybrain.events import Event, Phoneme, Sound, Word
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_checks import check_brainvision, check_length
+from raybrain.studies.bids_table import bad_channels
 from raybrain.studies.choosing import choose
 from raybrain.studies.gentle import Aligned, read_gentle
 from raybrain.studies.sentences import Place, places_by_pauses, places_by_text
-from raybrain.studies.sidecars import bad_channels
+from raybrain.studies.signal_files import check_length, read_brainvision, readable
 from raybrain.studies.sounds import sound_length_s
-from raybrain.studies.textgrids import read_tiers
+from raybrain.studies.textgrids import is_spoken, read_tiers
 
 if TYPE_CHECKING:
     import mne
@@ -47,7 +47,6 @@ MONTAGE = "biosemi128"
 LANGUAGE = "en"
 MICROVOLT = 1e-6
 HERTZ = {".vhdr": 512.0, ".mat": 128.0}
-SILENCE = ("", "sil", "sp", "<p:>")
 VHDR = re.compile(r"sub-(\w+)_task-listening_run-(\d+)_eeg\.vhdr")
 MAT = re.compile(r"Subject(\d+)_Run(\d+)\.mat")
 STIMULUS = re.compile(r"(?:audio|oldman_run|run)_?0*(\d+)\.(wav|txt|textgrid|json)", flags=re.IGNORECASE)
@@ -148,9 +147,9 @@ class Broderick2019(Study, name="broderick2019"):
         """The EEG, its sidecars, and the run's words and text; not the sound."""
         file = _file(root, recording)
         stem = file.stem.removesuffix("_eeg")
-        stimulus = _stimulus(root, recording)
         beside = [file] if file.suffix == ".mat" else sorted(file.parent.glob(f"{stem}_*"))
-        return [*beside, *(path for path in (stimulus.aligned, stimulus.text) if path)]
+        run = int(recording.run)
+        return [*beside, *(path for number, kind, path in _stimulus_files(root) if number == run and kind != "wav")]
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read: EEG that ends before the sound, words that were not found."""
@@ -192,13 +191,7 @@ def _file(root: Path, recording: Recording) -> Path:
 
 
 def _read_brainvision(file: Path) -> "mne.io.BaseRaw":
-    import mne
-
-    check_brainvision(file)
-    try:
-        raw: mne.io.BaseRaw = mne.io.read_raw_brainvision(file, verbose="error")
-    except Exception as error:  # the reader raises all sorts of things at a damaged header
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+    raw = read_brainvision(file)
     sidecar = file.with_suffix(".json")
     check_length(raw, file, [sidecar] if sidecar.is_file() else [])
     bads = bad_channels(file.with_name(file.name.replace("_eeg.vhdr", "_channels.tsv")))
@@ -211,10 +204,8 @@ def _read_mat(file: Path) -> "mne.io.BaseRaw":
     import numpy as np
     import scipy.io
 
-    try:
+    with readable(file):
         content = scipy.io.loadmat(file, variable_names=["eegData", "fs"])
-    except Exception as error:  # as above
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
     names = mne.channels.make_standard_montage(MONTAGE).ch_names
     values, rate = content.get("eegData"), content.get("fs")
     if values is None or rate is None or np.ndim(values) != 2 or np.shape(values)[1] != len(names) or np.size(rate) != 1:
@@ -265,7 +256,7 @@ def _spoken(stimulus: Stimulus) -> tuple[Aligned, list[Place]]:
         for tier in ("words", "phones"):
             if tier not in tiers:
                 raise InputError(f"{stimulus.aligned} has no tier {tier!r} (found {', '.join(tiers) or 'none'})")
-        words, phones = ([part for part in tiers[t] if part.label.lower() not in SILENCE] for t in ("words", "phones"))
+        words, phones = ([part for part in tiers[t] if is_spoken(part.label)] for t in ("words", "phones"))
         if not any(word.label != word.label.upper() for word in words):  # an aligner that knows capitals only
             words = [replace(word, label=word.label.lower()) for word in words]
         spoken = Aligned(words, phones, [], [])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raybrain.config import InputError
+from raybrain.studies.signal_files import readable
 
 if TYPE_CHECKING:
     import mne
@@ -82,10 +83,8 @@ def _struct(file: Path, name: str) -> dict[str, Any]:
 
     if not file.is_file():
         raise InputError(f"no file {file}")
-    try:
+    with readable(file):
         found = scipy.io.loadmat(file, variable_names=[name], simplify_cells=True)
-    except Exception as error:  # a cut file fails in whatever part of the reader it is cut
-        raise InputError(f"{file} cannot be read: {_told(error)}; get the file again") from error
     if not isinstance(found.get(name), dict):
         raise InputError(f"{file} holds no struct {name!r}; get the file again")
     struct: dict[str, Any] = found[name]

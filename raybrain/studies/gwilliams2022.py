@@ -99,12 +99,13 @@ class Gwilliams2022(Study, name="gwilliams2022"):
         Raises:
             InputError: the file cannot be read, or is shorter than its header or its sidecar says.
         """
-        from raybrain.studies import bids_checks, kit
-        from raybrain.studies.sidecars import bad_channels
+        from raybrain.studies import kit
+        from raybrain.studies.bids_table import bad_channels
+        from raybrain.studies.signal_files import check_length
 
         file = _file(root, recording, "meg.con")
         raw = kit.read_raw(file)
-        bids_checks.check_length(raw, file, [sidecar for sidecar in [_file(root, recording, "meg.json")] if sidecar.is_file()])
+        check_length(raw, file, [sidecar for sidecar in [_file(root, recording, "meg.json")] if sidecar.is_file()])
         bads = bad_channels(_file(root, recording, "channels.tsv"))
         raw.info["bads"] = [name for name in raw.ch_names if name in bads]
         return raw

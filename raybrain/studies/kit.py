@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raybrain.config import InputError
+from raybrain.studies.signal_files import readable
 
 if TYPE_CHECKING:
     import mne
@@ -23,13 +24,10 @@ def read_raw(file: Path) -> "mne.io.BaseRaw":
 
     if not file.is_file():
         raise InputError(f"no recording {file}")
-    try:
+    with readable(file), file.open("rb") as header:
         raw: mne.io.BaseRaw = mne.io.read_raw_kit(file, stim=None, verbose="error")
-        with file.open("rb") as header:
-            header.seek(DATA * ENTRY.size)
-            offset, width, _, _ = ENTRY.unpack(header.read(ENTRY.size))
-    except Exception as error:  # at a damaged header mne fails in many ways
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+        header.seek(DATA * ENTRY.size)
+        offset, width, _, _ = ENTRY.unpack(header.read(ENTRY.size))
     frame = width * len(raw.ch_names)
     size = file.stat().st_size
     if size < offset + frame * raw.n_times:

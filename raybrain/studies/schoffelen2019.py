@@ -26,10 +26,10 @@ from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies import schoffelen2019_events as told
 from raybrain.studies.base import Facts, Study
-from raybrain.studies.bids_checks import check_length
+from raybrain.studies.bids_table import bad_channels, read_table
 from raybrain.studies.choosing import choose
 from raybrain.studies.presentation import Logged, Trigger, align, read_log
-from raybrain.studies.sidecars import bad_channels, read_table
+from raybrain.studies.signal_files import check_length, readable
 
 if TYPE_CHECKING:
     import mne
@@ -166,11 +166,10 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         return events
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The data, the tables beside it, the log, texts, and the folder of TextGrids; not the sounds."""
+        """The data, the tables beside it, the log, texts, and the TextGrids; not the sounds."""
         tables = [_beside(root, recording, name) for name in ("events.tsv", "channels.tsv", "meg.json")]
         also = [root / "stimuli" / "stimuli.txt", root / "derivatives" / "phonemes", *tables, *_logs(root, recording)]
-        inside = [path for path in _file(root, recording).rglob("*") if path.is_file()]
-        return sorted([*inside, *(path for path in also if path.exists())])
+        return sorted(path for path in (_file(root, recording), *also) if path.exists())
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about a recording that can be read."""
@@ -223,11 +222,9 @@ def _open(file: Path, system_clock: Literal["truncate", "ignore"] = "truncate") 
     if not file.is_dir():
         known = (path.name for path in file.parent.glob("*.ds"))
         raise InputError(f"no {file}{hint(file.name, known)}")
-    try:
+    with readable(file):
         raw: mne.io.BaseRaw = mne.io.read_raw_ctf(file, system_clock, clean_names=True, verbose="error")
         raw[:, raw.n_times - 1 :]  # else a cut-off file would fail much later
-    except Exception as error:  # the reader raises all sorts of things at a damaged file
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
     return raw
 
 
@@ -257,12 +254,12 @@ def _table_rows(table: Path) -> list[Logged]:
         return []
     rows = []
     for row in read_table(table, ("onset", "value")):
-        kind = row.get("type") or row.get("trial_type", "")
+        kind = row.text("type") or row.text("trial_type")
         if kind in ("Picture", "Sound", "Nothing"):
-            try:
-                rows.append(Logged(float(row["onset"]), kind, row["value"]))
-            except ValueError:
-                raise InputError(f"{table}: the onset {row['onset']!r} of {row['value']!r} is not a number") from None
+            onset = row.number("onset")
+            if onset is None:
+                raise row.error("onset is n/a; an event needs one")
+            rows.append(Logged(onset, kind, row.text("value")))
     return sorted((row for row in rows if row.start >= 0), key=lambda row: row.start)
 
 

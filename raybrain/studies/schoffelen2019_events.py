@@ -16,7 +16,7 @@ from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, Word
 from raybrain.studies.presentation import Logged, Trigger
 from raybrain.studies.sounds import sound_length_s
-from raybrain.studies.textgrids import Interval, read_tiers
+from raybrain.studies.textgrids import Interval, is_spoken, read_tiers
 
 LANGUAGE = "nl"
 KEY_CHARACTERS = 45
@@ -25,7 +25,6 @@ CONTEXTS = ("ZINNEN", LISTS)
 LIST_VALUES = (3, 4, 7, 8)  # triggers of words in word lists
 FIXATION, CONTEXT = 20, 10
 AFTER_S = 0.01  # an event and its own trigger may be told this far apart
-SILENCE = ("", "<p:>")
 WORDS, PHONES = "ORT-MAU", "MAU"
 START_FILE = re.compile(r"Start File (\d{1,4})\.wav$")
 AUDIO_ONSET = re.compile(r"^(?:(\d+) )?Audio onset$")
@@ -136,7 +135,7 @@ class Stimuli:
         for tier in (WORDS, PHONES):
             if tier not in tiers:
                 raise InputError(f"{path} has no tier {tier!r} (found {', '.join(tiers) or 'none'})")
-        words, phones = ([part for part in tiers[tier] if part.label not in SILENCE] for tier in (WORDS, PHONES))
+        words, phones = ([part for part in tiers[tier] if is_spoken(part.label)] for tier in (WORDS, PHONES))
         if not words:
             raise InputError(f"{path} holds no words")
         return words, phones

@@ -69,6 +69,6 @@ def find_tier(tiers: Mapping[str, list[Interval]], what: str, named: str, path: 
     return []
 
 
-def spoken(label: str) -> bool:
+def is_spoken(label: str) -> bool:
     """Whether a label says that something is spoken."""
     return label.lower() not in SILENCE

@@ -1,8 +1,12 @@
-"""Is a recording of a BIDS dataset all there? Readers take a cut-off data file for a short one and say nothing."""
+"""Signal files: whatever is wrong with one is said in a line, and one that was cut off is not taken for a short one.
 
+Not a study itself.
+"""
+
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +19,36 @@ if TYPE_CHECKING:
 BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
 COUNTS = ("NumberOfChannels", "DataPoints")
 EVENTS_SLACK_S = 0.5
+
+
+@contextlib.contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Read ``file`` in here: readers of a dozen formats raise all sorts of things at a damaged one.
+
+    Raises:
+        InputError: whatever was raised, in one line.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file} cannot be read: {told}; get the file again") from error
+
+
+def read_brainvision(header: Path) -> "mne.io.BaseRaw":
+    """The signal, not loaded.
+
+    Raises:
+        InputError: it cannot be read, or its data file holds less than it promises.
+    """
+    import mne
+
+    check_brainvision(header)
+    with readable(header):
+        raw: mne.io.BaseRaw = mne.io.read_raw_brainvision(header, verbose="error")
+    return raw
 
 
 def check_brainvision(header: Path) -> None:
