@@ -74,6 +74,8 @@ def architecture(trial: Any) -> dict[str, Any]:
         ({"sampler": "grid", "parameters": {"optim.lr": LR}}, r"optim.lr is a range without steps"),
         ({"sampler": "grid", "allowed": lambda experiment: False}, r"no point that is allowed"),
         ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
+        ({"parameters": lambda trial: {"encoder.depth": trial.sugest_int("depth", 1, 2)}}, r"no attribute 'sugest_int'"),
+        ({"parameters": lambda trial: None}, r"returns None; it must return a dict of settings"),
     ],
 )
 def test_what_a_space_cannot_say(changed: dict[str, Any], said: str) -> None:

@@ -51,7 +51,11 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
 
 
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops the trainings that a ledger wants stopped."""
+    """Tells trainings when to stop.
+
+    They end by themselves: were they stopped by Tune, which kills the process of a trial, the workers that a trial of several
+    has would stay behind, and their share of the machine with them, which others then wait for in vain.
+    """
 
     def __init__(self, search: LedgerSearch) -> None:
         super().__init__()
@@ -62,11 +66,12 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge an epoch."""
-        member = self.search.running.get(trial.trial_id)
-        if member is None or "epoch" not in result:
-            return str(TrialScheduler.CONTINUE)
-        return str(TrialScheduler.STOP if self.search.ledger.told(member, result) else TrialScheduler.CONTINUE)
+        """Judge an epoch; the training waits for the verdict (:func:`~raybrain.train.worker.stop_asked`)."""
+        if "epoch" in result:
+            member = self.search.running[trial.trial_id]
+            stop = self.search.ledger.told(member, result)
+            member.job.folder.write("verdict", {"epoch": int(result["epoch"]), "stop": stop})
+        return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember why a training crashed; the searcher is told only that it did."""
