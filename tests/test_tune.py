@@ -76,6 +76,9 @@ def architecture(trial: Any) -> dict[str, Any]:
         ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
         ({"parameters": lambda trial: {"encoder.depth": trial.sugest_int("depth", 1, 2)}}, r"no attribute 'sugest_int'"),
         ({"parameters": lambda trial: None}, r"returns None; it must return a dict of settings"),
+        ({"allowed": lambda experiment: experiment.encoder.dpth < 3}, r"AttributeError: .* has no attribute 'dpth'"),
+        ({"seeds": 3}, r"seeds=3: type a list, like seeds=\(1, 2, 3\)"),
+        ({"over": "study"}, r"over='study': type a list, like over=\('study',\)"),
     ],
 )
 def test_what_a_space_cannot_say(changed: dict[str, Any], said: str) -> None:

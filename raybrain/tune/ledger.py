@@ -78,7 +78,7 @@ def jobs_of(space: SearchSpace, settings: Mapping[str, Any], make: Callable[[Exp
     Raises:
         InputError: if there can be no such experiment, or the space does not allow it.
     """
-    if space.allowed is not None and not space.allowed(space.experiment(settings)):
+    if not space.allows(space.experiment(settings)):
         raise InputError("the space does not allow it")
     return {names: make(space.experiment({**settings, **changes})) for names, changes in space.repeats().items()}
 

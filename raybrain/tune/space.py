@@ -129,8 +129,19 @@ class SearchSpace:
         for dimension, names in self.searched.items():
             settings |= self.variants[dimension][trial.suggest_categorical(dimension, names)]
         if callable(self.parameters):
-            return settings | _call(self.parameters, trial)
+            found = _call(self.parameters, trial)
+            if not isinstance(found, Mapping):
+                raise InputError(f"{self.parameters.__name__} returns {found!r}; it must return a dict of settings")
+            return settings | dict(found)
         return settings | {key: _draw(trial, key, found) for key, found in self.parameters.items()}
+
+    def allows(self, experiment: Experiment) -> bool:
+        """Whether an experiment is worth a trial.
+
+        Raises:
+            InputError: if the function that says so fails.
+        """
+        return self.allowed is None or bool(_call(self.allowed, experiment))
 
     def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The dotted settings of a point by its Optuna parameters."""
@@ -148,17 +159,14 @@ class SearchSpace:
         return found
 
 
-def _call(function: Callable[[Any], Mapping[str, Any]], trial: Any) -> dict[str, Any]:
-    """What a person's function says of a trial, or in one line what is wrong with it."""
+def _call(function: Callable[[Any], Any], of: Any) -> Any:
+    """What a person's function says, or in one line what is wrong with it."""
     try:
-        found = function(trial)
+        return function(of)
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"{function.__name__}: {_line(error)}") from error
-    if not isinstance(found, Mapping):
-        raise InputError(f"{function.__name__} returns {found!r}; it must return a dict of settings")
-    return dict(found)
 
 
 def _line(error: BaseException) -> str:
