@@ -51,7 +51,12 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a command before its sweep: seconds; and how many trainings run at once, None for as many as fit."""
+    """How a command runs its sweep.
+
+    Attributes:
+        seconds: after which no training begins, and those under way stop at the end of an epoch; None for no end.
+        at_once: trainings that run at once; None for as many as fit.
+    """
 
     seconds: float | None = None
     at_once: int | None = None
@@ -167,7 +172,7 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
         if how != "finished":
             stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
 
-    search = watcher.search = LedgerSearch(ledger, ended)
+    search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
     with watcher.live:
         tune.Tuner(
             tune.with_resources(lambda config: training(config), each),
@@ -176,7 +181,6 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
                 scheduler=LedgerScheduler(search),
                 num_samples=-1,
                 max_concurrent_trials=min(room, limits.at_once or room),
-                time_budget_s=limits.seconds,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),

@@ -1,5 +1,7 @@
 """Search: the ledger as Ray Tune knows it, a searcher that says what comes next and a scheduler that says when to stop."""
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +21,20 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
     Args:
         ledger: whose.
         ended: hears of every training that is over.
+        seconds: after which none begins, and those under way stop at the end of an epoch; None for no end.
     """
 
-    def __init__(self, ledger: Ledger, ended: Ended) -> None:
+    def __init__(self, ledger: Ledger, ended: Ended, seconds: float | None = None) -> None:
         super().__init__()
         self.ledger, self.ended = ledger, ended
+        self.until = math.inf if seconds is None else time.monotonic() + seconds
         self.running: dict[str, Member] = {}
         self.crashed: dict[str, str] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether time is up."""
+        return time.monotonic() >= self.until
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its searcher on disk; what a ledger knows is in its database."""
@@ -36,7 +45,7 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         """The next training; None if others must end before."""
-        member = self.ledger.next()
+        member = None if self.late else self.ledger.next()
         if member is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = member
@@ -69,7 +78,8 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         """Judge an epoch; the training waits for the verdict (:func:`~raybrain.train.worker.stop_asked`)."""
         if "epoch" in result:
             member = self.search.running[trial.trial_id]
-            stop = self.search.ledger.told(member, result)
+            unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
+            stop = self.search.ledger.told(member, result) or (self.search.late and unfinished)
             member.job.folder.write("verdict", {"epoch": int(result["epoch"]), "stop": stop})
         return str(TrialScheduler.CONTINUE)
 
