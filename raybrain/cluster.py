@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from raybrain.config import Config, InputError, plugin_files
 
-# Ray Train's controller looks at its workers this often; a report waits for a look (2 s by default)
+# Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
 DRIVER_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}  # Tune would take Ctrl-C for the end of a sweep
 
@@ -130,7 +130,7 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
     else:
         _remove_orphans()
         temporary = tempfile.mkdtemp(prefix=f"rb-{os.getpid()}-")  # short: it becomes part of socket names
-        # without its dashboard, Ray Train cannot tell whether a run is alive, and a stopped trial keeps its machines
+        # without its dashboard, Ray Train cannot tell whether a run is alive, and one that was killed keeps its machines
         ray.init("local", _temp_dir=temporary, include_dashboard=True, resources={"trial": 64}, **common)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands

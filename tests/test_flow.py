@@ -20,18 +20,6 @@ from raybrain.train.checkpoint import RunFolder
 from tests.conftest import REPO, TINY, Ended
 
 Raybrain = Callable[..., Ended]
-SPACE = '''
-"""Which width?"""
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-from raybrain.tune.space import SearchSpace
-SPACE = SearchSpace(
-    recipe="quickstart",
-    parameters={"encoder.hidden": CategoricalDistribution([16, 24]), "optim.lr": FloatDistribution(1e-3, 1e-2, log=True)},
-    metric="valid_loss",
-    trials=3,
-    grace=1,
-)
-'''
 
 
 def runs(uri: str) -> dict[str, Any]:
@@ -132,30 +120,6 @@ def test_without_signal_it_ends_at_chance(ray_cluster: None, raybrain: Raybrain,
     test = ended.json["test"][0]
     low, high = chance_interval(test["chance10"], test["segments"], level=0.999)
     assert low <= test["top10"] <= high
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_has_a_parent_and_children_and_is_not_repeated(
-    workers: int, ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "width.py").write_text(SPACE.replace("Which", f"Which of {workers}"))
-    settings = [*TINY, f"train.seed={workers}"]  # else the second sweep would find the trials of the first
-    command = ["tune", str(tmp_path / "width.py"), *settings, "--workers", str(workers), "--home", str(home), "--json"]
-    ended = raybrain(*command, "--trials", str(4 - workers))
-    assert ended.code == 0, ended.err
-    sweep = ended.json["sweep"]
-    found = runs(ended.json["tracking_uri"])
-    assert not [run for run in found.values() if run.info.status == "RUNNING"]
-    assert found[sweep["mlflow_run_id"]].data.tags["best.signature"] == ended.json["signature"]
-    assert sweep["trials"][0]["signature"] == ended.json["signature"]
-    assert 0 in [trial["trial"] for trial in sweep["trials"]]
-    if workers == 1:
-        children = [r for r in found.values() if r.data.tags.get("mlflow.parentRunId") == sweep["mlflow_run_id"]]
-        assert len(children) >= 2
-    again = raybrain(*command, "--trials", str(4 - workers))
-    assert again.json["sweep"] == sweep
-    assert again.json["test"] == ended.json["test"]
 
 
 def processes(text: str, below: int) -> list[int]:
@@ -271,34 +235,3 @@ def test_real_background_and_real_speech(ray_cluster: None, raybrain: Raybrain, 
     test = ended.json["test"][0]
     assert test["top10"] >= 5 * test["chance10"]
     assert test["candidates"] == 84
-
-
-@pytest.mark.slow
-def test_a_sweep_over_features_whose_recipe_lies_outside(
-    ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
-) -> None:
-    """Several data parts, no scheduler, a recipe that is no point of the space: and the best trial's own data are told."""
-    (tmp_path / "features.py").write_text(
-        '''
-"""Which feature?"""
-from optuna.distributions import CategoricalDistribution
-from raybrain.tune.space import SearchSpace
-SPACE = SearchSpace(
-    recipe="quickstart",
-    parameters={
-        "data.features": CategoricalDistribution(["mel", "mel,word_segment"]),
-        "encoder.depth": CategoricalDistribution([1, 3]),
-    },
-    metric="valid_loss",
-    trials=2,
-    scheduler="none",
-)
-'''
-    )
-    settings = [setting for setting in TINY if "mel" not in setting and "epochs" not in setting]
-    command = ["tune", str(tmp_path / "features.py"), *settings, "train.epochs=1", "--home", str(home), "--json"]
-    ended = raybrain(*command)
-    assert ended.code == 0, ended.err
-    trials = ended.json["sweep"]["trials"]
-    assert {trial["state"] for trial in trials} == {"finished"}
-    assert ended.json["signature"] == trials[0]["signature"]

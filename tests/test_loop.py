@@ -2,18 +2,22 @@
 
 import math
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
+from raybrain.store import Store
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
 from raybrain.train.step import Place
+from raybrain.train.worker import TrainJob, stop_asked
 from tests.workers import SMALL, random_tables
 
 SETTINGS: dict[str, Any] = SMALL | {"train.contrast_size": 8, "train.epochs": 3, "train.extra_negatives": 2}
@@ -25,22 +29,23 @@ class Killed(Exception):
 
 
 class Ear:
-    """Counts what it hears, and kills training after some steps."""
+    """Counts what it hears, and kills training after some steps, or has enough of it after some epochs."""
 
-    def __init__(self, after: int | None = None) -> None:
-        self.after, self.steps = after, 0
+    def __init__(self, after: int | None = None, enough: int | None = None) -> None:
+        self.after, self.enough, self.steps = after, enough, 0
         self.epochs: list[dict[str, float]] = []
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        self.epochs = list(history)
+    def resumed(self, history: list[dict[str, float]]) -> bool:
+        return self.epoch(history)
 
     def step(self, epoch: int, step: int, of: int) -> None:
         self.steps += 1
         if self.steps == self.after:
             raise Killed
 
-    def epoch(self, history: list[dict[str, float]]) -> None:
+    def epoch(self, history: list[dict[str, float]]) -> bool:
         self.epochs = list(history)
+        return len(history) == self.enough
 
 
 def training(folder: Path, **changes: Any) -> Training:
@@ -91,6 +96,28 @@ def test_a_finished_run_does_no_step(tmp_path: Path) -> None:
     assert training(tmp_path).run(ear, checkpoint_s=1e9) == first
     assert ear.steps == 0
     assert ear.epochs == first
+
+
+def test_it_stops_when_it_is_told_and_goes_on_later(
+    uninterrupted: tuple[dict[str, Tensor], list[dict[str, float]]], tmp_path: Path
+) -> None:
+    assert len(training(tmp_path).run(Ear(enough=2), checkpoint_s=1e9)) == 2
+    ear = Ear(enough=2)
+    assert len(training(tmp_path).run(ear, checkpoint_s=1e9)) == 2
+    assert ear.steps == 0  # it hears of it before the first step
+    training(tmp_path).run(Ear(), checkpoint_s=1e9)
+    weights, history = result(tmp_path)
+    assert history == uninterrupted[1]
+    assert all(torch.equal(weights[name], expected) for name, expected in uninterrupted[0].items())
+
+
+def test_a_verdict_is_waited_for(tmp_path: Path) -> None:
+    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunFolder(tmp_path))
+    job.folder.write("verdict", {"epoch": 1, "stop": False})
+    later = Timer(0.2, lambda: job.folder.write("verdict", {"epoch": 2, "stop": True}))
+    later.start()
+    assert [stop_asked(job, epoch) for epoch in (1, 2, 3)] == [False, True, True]
+    later.join()
 
 
 def test_it_stops_when_the_valid_loss_gets_no_better(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
 from raybrain.cluster import Cluster, room_for
 from raybrain.config import InputError
@@ -25,6 +27,7 @@ from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.check import check
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import command
+from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import STORAGE, open_study
 from raybrain.tune.walk import data_parts, extremes, grid, start
@@ -74,6 +77,11 @@ def architecture(trial: Any) -> dict[str, Any]:
         ({"sampler": "grid", "parameters": {"optim.lr": LR}}, r"optim.lr is a range without steps"),
         ({"sampler": "grid", "allowed": lambda experiment: False}, r"no point that is allowed"),
         ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
+        ({"parameters": lambda trial: {"encoder.depth": trial.sugest_int("depth", 1, 2)}}, r"no attribute 'sugest_int'"),
+        ({"parameters": lambda trial: None}, r"returns None; it must return a dict of settings"),
+        ({"allowed": lambda experiment: experiment.encoder.dpth < 3}, r"AttributeError: .* has no attribute 'dpth'"),
+        ({"seeds": 3}, r"seeds=3: type a list, like seeds=\(1, 2, 3\)"),
+        ({"over": "study"}, r"over='study': type a list, like over=\('study',\)"),
     ],
 )
 def test_what_a_space_cannot_say(changed: dict[str, Any], said: str) -> None:
@@ -357,6 +365,22 @@ def test_time_that_is_up_leaves_a_trial_open(bench: Any) -> None:
     assert len(bench(space(seeds=(1, 2)), trials=1).run(lambda experiment: 0.5)) == 2
 
 
+def test_when_time_is_up_trainings_stop_at_the_end_of_an_epoch(bench: Any) -> None:
+    sweep, over = bench(space(fixed={"train.epochs": 2}), trials=2), []
+    search = LedgerSearch(sweep.ledger, lambda member, how, reason: over.append(how), seconds=3600)
+    search.suggest("a")
+    search.until = time.monotonic()
+    assert search.suggest("b") is None  # one is under way
+    folder, hear = search.running["a"].job.folder, LedgerScheduler(search).on_trial_result
+    for epoch, stop in ((1, True), (2, False)):
+        hear(None, SimpleNamespace(trial_id="a"), with_kept(history_of([0.5, 0.4][:epoch])))
+        assert folder.read("verdict") == {"epoch": epoch, "stop": stop}
+    search.on_trial_complete("a")
+    assert over == ["cut off"]
+    assert search.suggest("b") == Searcher.FINISHED
+    assert sweep.states == ["RUNNING"]
+
+
 def test_several_objectives_have_a_front(bench: Any) -> None:
     asked = space(parameters={"optim.lr": LR}, scheduler="none", objectives=("parameters", "seconds"))
     sweep = bench(asked, trials=6)
@@ -440,27 +464,32 @@ def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_with_seeds_a_failure_and_what_it_leaves_behind(
+def test_a_sweep_with_seeds_features_a_failure_and_what_it_leaves_behind(
     ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
 ) -> None:
-    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e9])}, sampler="grid", scheduler="none", seeds=(1, 2)'
-    file, settings = write(tmp_path, "rates", rates), [s for s in TINY if "epochs" not in s] + ["train.epochs=2"]
+    """Two data parts, and a recipe that is no point of the space."""
+    rows = "{'good': {'data.features': 'mel,word_segment', 'encoder.depth': 1}, 'bad': {'encoder.depth': 1, 'optim.lr': 1e9}}"
+    file = write(tmp_path, "rows", f'variants={{"row": {rows}}}, sampler="grid", scheduler="none", seeds=(1, 2)')
+    settings = [s for s in TINY if "epochs" not in s and "depth" not in s] + ["train.epochs=2"]
     where = ["--home", str(home), "--json"]
     planned = raybrain("tune", file, *settings, "--dry-run", *where)
     assert planned.code == 0, planned.err
-    assert "2 trials x 2 repetitions = 4 trainings" in planned.out
-    assert planned.json["points"] == [{"optim.lr": 0.003}, {"optim.lr": 1e9}]
+    assert "2 trials x 2 repetitions = 4 trainings" in planned.out and "2 data parts" in planned.out
+    assert planned.json["points"] == [{"row": "good"}, {"row": "bad"}]
     assert raybrain("tune", file, *settings, "--resume", *where).code == 2  # there is nothing to go on with
     ended = raybrain("tune", file, *settings, *where)
     assert ended.code == 0, ended.err
-    good, bad = ended.json["sweep"]["trials"]
+    sweep = ended.json["sweep"]
+    good, bad = sweep["trials"]
     assert (good["state"], bad["state"]) == ("finished", "failed")
     assert "not finite or has exploded" in bad["reason"]
     scores = [run["score"] for run in good["runs"]]
     assert good["score"] == pytest.approx(sum(scores) / 2) and good["sd"] > 0 and scores[0] != scores[1]
     assert set(ended.json["repeats"]) == {"1", "2"}
+    assert ended.json["signature"] == good["signature"]  # evaluated on its own data
     found = runs(ended.json["tracking_uri"])
-    parent = found[ended.json["sweep"]["mlflow_run_id"]]
+    parent = found[sweep["mlflow_run_id"]]
+    assert parent.data.tags["best.signature"] == good["signature"]
     children = [run for run in found.values() if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {run.info.status for run in children} == {"FINISHED", "FAILED"}
     assert [run for run in children if "exploded" in run.data.tags.get("stopped", "")]
@@ -470,16 +499,43 @@ def test_a_sweep_with_seeds_a_failure_and_what_it_leaves_behind(
     kept = {item.path for folder in ("", "figures", "tables") for item in client.list_artifacts(parent.info.run_id, folder)}
     assert {"best.json", "trials.json", "figures/history.png", "tables/trials.csv", "tables/best_test_studies.csv"} <= kept
     again = raybrain("tune", file, *settings, "--resume", *where)
-    assert again.json["sweep"] == ended.json["sweep"]
+    assert again.json["sweep"] == sweep
+    assert again.json["test"] == ended.json["test"]
     planned = raybrain("tune", file, *settings, "--dry-run", *where)
     assert planned.json["hours"] > 0
 
 
 @pytest.mark.slow
+def test_a_stopped_trial_of_two_workers_gives_its_machine_back(
+    ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
+) -> None:
+    """The third trial has room only if nothing is left of the second, which is stopped."""
+    import ray
+
+    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e-5, 1e-6])}, trials=3'
+    file = write(tmp_path, "two_workers", rates)
+    ended = raybrain("tune", file, *TINY, "train.seed=2", "--workers", "2", "--home", str(home), "--json")
+    assert ended.code == 0, ended.err
+    trials = sorted(ended.json["sweep"]["trials"], key=lambda trial: trial["trial"])
+    assert [(trial["state"], trial["epochs"]) for trial in trials] == [("finished", 3), *[("stopped early", 1)] * 2]
+    assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}
+    found = runs(ended.json["tracking_uri"])
+    children = [r for r in found.values() if r.data.tags.get("mlflow.parentRunId") == ended.json["sweep"]["mlflow_run_id"]]
+    assert sorted(run.info.status for run in children) == ["FINISHED", "KILLED", "KILLED"]
+    assert sum("behind the others after epoch 1" in run.data.tags.get("stopped", "") for run in children) == 2
+
+
+@pytest.mark.slow
 def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
-    """A sweep is interrupted, begun again, killed, and ends: nothing trained twice, nothing left running."""
+    """A sweep is interrupted, begun again, killed, and ends: nothing trained twice, nothing left running.
+
+    On a cluster that outlives the driver, so that whatever it leaves there stays in the way.
+    """
+    import ray
+
     file = write(tmp_path, "architecture", "parameters=architecture, trials=5, seeds=(1,)")
     settings = [s for s in TINY if "depth" not in s and "epochs" not in s] + ["train.epochs=3"]
+    address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", file, *settings, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     results: dict[Path, float] = {}
@@ -490,7 +546,11 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
     def begin(done: int) -> subprocess.Popen[str]:
         """Start the sweep and come back when that many trainings are done and another is under way."""
         process = subprocess.Popen(
-            [*command, "--home", str(tmp_path)], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, "--home", str(tmp_path), "--address", address],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         while process.poll() is None:
             finished = set(tmp_path.glob("runs/*/result.json"))

@@ -38,7 +38,8 @@ def tune(
     settings: Settings = None,
     trials: Annotated[int | None, typer.Option(min=1, help="how many trials; else what the space says")] = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="stop after this long, like 90m or 8h; the same command goes on")
+        str | None,
+        typer.Option(help="stop at the first end of an epoch after this long, like 90m or 8h; the same command goes on"),
     ] = None,
     max_concurrent: Annotated[str, typer.Option(help="trainings at once; auto is as many as there is room for")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on with an earlier sweep, or say that there is none")] = False,

@@ -26,14 +26,14 @@ EXPLODED = 1e4  # times the first loss
 class Listener(Protocol):
     """Who is told how training goes, on every worker."""
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
-        """Training goes on after these epochs."""
+    def resumed(self, history: list[dict[str, float]]) -> bool:
+        """Training goes on after these epochs. Whether it is to stop instead, the same on all."""
 
     def step(self, epoch: int, step: int, of: int) -> None:
         """``step`` of ``of`` updates of an epoch are done."""
 
-    def epoch(self, history: list[dict[str, float]]) -> None:
-        """An epoch, the last of ``history``, is done and its checkpoint written."""
+    def epoch(self, history: list[dict[str, float]]) -> bool:
+        """An epoch, the last of ``history``, is done and its checkpoint written. Whether to stop there, the same on all."""
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Training:
         self.pools = pools(tables, "valid_words")
 
     def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
-        """Train to the end and return the history.
+        """Train to the end, or until the listener says to stop, and return the history.
 
         Args:
             listener: is told of steps and epochs.
@@ -86,9 +86,9 @@ class Training:
             Diverged: if the loss is not finite or explodes.
             InputError: if a checkpoint cannot be written.
         """
-        listener.resumed(self.state.history)
         try:
-            self._run(listener, checkpoint_s)
+            if not listener.resumed(self.state.history):
+                self._run(listener, checkpoint_s)
         finally:
             self.feed.close()
         return self.state.history
@@ -113,7 +113,8 @@ class Training:
             self.state.seconds = before + time.monotonic() - began
             self._finish_epoch(epoch, wait=(self.feed.waited_s - waited) / (time.monotonic() - epoch_began))
             saved = time.monotonic()
-            listener.epoch(self.state.history)
+            if listener.epoch(self.state.history):
+                return
 
     def _step(self) -> None:
         state, step = self.state, self.state.step

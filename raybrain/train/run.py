@@ -2,9 +2,8 @@
 
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,10 @@ from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.loop import describe
 from raybrain.train.order import contrast, resolve
-from raybrain.train.worker import TrainJob, best_epoch, train_worker
+from raybrain.train.worker import TrainJob, best_epoch, train_worker, with_kept
 
 console = Console(stderr=True)
-RELEASE_S = (1.0, 2.0, 4.0, 8.0)  # between attempts, for a controller that is still dying may start workers once more
+LOOK_S = 0.1  # between two looks for epochs that workers have finished
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,14 @@ def finish(job: TrainJob) -> Trained:
     return Trained(job, history, job.tracking)
 
 
-def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
-    """Train with Ray Train; ``callbacks`` hear of every epoch."""
+def fit(job: TrainJob, hear: Callable[[dict[str, float]], object] | None = None) -> None:
+    """Train with Ray Train.
+
+    Args:
+        job: what to train.
+        hear: is called here with every epoch, as :func:`with_kept` tells it, and sees to the verdict that the workers then
+            wait for (:func:`~raybrain.train.worker.stop_asked`).
+    """
     import ray.train
     from ray.train import LoggingConfig
     from ray.train.torch import TorchTrainer
@@ -163,7 +168,7 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
     room_for(cluster, least)
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": job, "judged": hear is not None},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
             use_gpu="GPU" in each,
@@ -173,37 +178,29 @@ def fit(job: TrainJob, callbacks: Sequence[Any] = ()) -> None:
             storage_path=str(job.folder.path / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
             logging_config=LoggingConfig(log_level="ERROR"),
-            callbacks=list(callbacks),
         ),
     )
     try:
-        _interruptible(trainer.fit)
+        _interruptible(trainer.fit, _relay(job, hear) if hear else lambda: None)
     except ray.train.TrainingFailedError as error:
         raise told(error) from error
 
 
-def release(job: TrainJob) -> None:
-    """Give back what the workers of a run held whose trial was stopped, however long its controller takes to die.
+def _relay(job: TrainJob, hear: Callable[[dict[str, float]], object]) -> Callable[[], None]:
+    """Hands on what is new in the run folder, whenever it is called."""
+    heard = 0
 
-    Ray leaves this to an actor that asks the dashboard whether the controller lives, which on a busy machine fails: then the
-    workers' share of the machine is lost, and the trials that wait for it wait for ever.
-    """
-    import ray
-    from ray._raylet import PlacementGroupID
-    from ray.util.placement_group import PlacementGroup, remove_placement_group
+    def look() -> None:
+        nonlocal heard
+        history = job.folder.read("history") or []
+        while heard < len(history):
+            heard += 1
+            hear(with_kept(history[:heard]))
 
-    def remove() -> None:
-        for pause in RELEASE_S:
-            time.sleep(pause)
-            known = job.folder.read("placement")
-            if known and ray.is_initialized():  # else asking would start one
-                with suppress(Exception):  # the group may be gone
-                    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(known))))
-
-    threading.Thread(target=remove, name="release", daemon=True).start()
+    return look
 
 
-def _interruptible(call: Callable[[], object]) -> None:
+def _interruptible(call: Callable[[], object], meanwhile: Callable[[], None]) -> None:
     """Call in another thread, so that Ctrl-C stays ours: on the main thread Ray Train takes it, and never gives it back."""
     done: Future[object] = Future()
 
@@ -214,6 +211,8 @@ def _interruptible(call: Callable[[], object]) -> None:
             done.set_exception(error)
 
     threading.Thread(target=run_it, name="train", daemon=True).start()
+    while not wait([done], timeout=LOOK_S).done:
+        meanwhile()
     done.result()
 
 

@@ -18,6 +18,7 @@ from raybrain.train.step import Place
 from raybrain.train.tables import Tables, open_tables
 
 PROGRESS_S = 0.5  # between two looks people can take
+VERDICT_S = 0.05  # between two looks for what a sweep has decided
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class TrainJob:
 
 
 class Reporter(Protocol):
-    """Who else hears of a finished epoch: Ray Train, a Tune trial, or nobody."""
+    """Who else hears of a finished epoch: a sweep, which may have enough of it, or nobody."""
 
-    def __call__(self, metrics: dict[str, Any]) -> None:
-        """Called on every worker."""
+    def __call__(self, metrics: dict[str, Any]) -> bool:
+        """Called on every worker. Whether training is to stop there, the same on all."""
 
 
 class Progress:
@@ -61,20 +62,19 @@ class Progress:
             self.last = time.monotonic()
             self.job.folder.write("progress", {"epoch": epoch, "step": step, "of": of})
 
-    def resumed(self, history: list[dict[str, float]]) -> None:
+    def resumed(self, history: list[dict[str, float]]) -> bool:
         """Tell the reporter what it may not have heard, as after a restart."""
         if self.first:
             self.job.folder.write("history", history)
             self._log(history)
-        for epochs in range(1, len(history) + 1):
-            self.report(with_kept(history[:epochs]))
+        return any(self.report(with_kept(history[:epochs])) for epochs in range(1, len(history) + 1))
 
-    def epoch(self, history: list[dict[str, float]]) -> None:
+    def epoch(self, history: list[dict[str, float]]) -> bool:
         """Keep the metrics of a finished epoch."""
         if self.first:
             self.job.folder.write("history", history)
             self._log(history)
-        self.report(with_kept(history))
+        return self.report(with_kept(history))
 
     def _log(self, history: list[dict[str, float]]) -> None:
         """Tell MLflow of the epochs it does not know yet. If it does not answer, training goes on and it is told later."""
@@ -116,7 +116,7 @@ def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) ->
 
 
 def work(job: TrainJob, place: Place, report: Reporter) -> None:
-    """Train to the end. What a restart would not help is written to the run folder rather than raised."""
+    """Train until the end or a stop. What a restart would not help is written to the run folder rather than raised."""
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     if place.rank == 0:
@@ -133,6 +133,19 @@ def work(job: TrainJob, place: Place, report: Reporter) -> None:
             job.folder.write("error", str(error))
 
 
+def stop_asked(job: TrainJob, epoch: int) -> bool:
+    """Whether a sweep wants a training to end after an epoch; waits until that is decided.
+
+    The verdict is a file of the run, so all workers read the same one; the next one is not made before all have read it, as
+    it is about an epoch that all train together.
+    """
+    while True:
+        verdict = job.folder.read("verdict")
+        if verdict and (verdict["stop"] or verdict["epoch"] >= epoch):
+            return bool(verdict["stop"])
+        time.sleep(VERDICT_S)
+
+
 def train_worker(config: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     import ray.train
@@ -140,8 +153,5 @@ def train_worker(config: dict[str, Any]) -> None:
 
     job: TrainJob = config["job"]
     context = ray.train.get_context()
-    group = ray.util.get_current_placement_group()
-    if group is not None and context.get_world_rank() == 0:
-        job.folder.write("placement", group.id.hex())
     place = make_place(job.cluster, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    work(job, place, lambda metrics: ray.train.report(dict(metrics)))
+    work(job, place, lambda metrics: config["judged"] and stop_asked(job, int(metrics["epoch"])))

@@ -14,8 +14,10 @@ def check(space: SearchSpace) -> None:
     Raises:
         InputError: naming the bad key.
     """
+    _check_lists(space)
     _check_names(space)
     experiment = space.experiment()
+    space.allows(experiment)  # whether or not: that it can say
     for dimension, named in space.variants.items():
         if not isinstance(named, Mapping) or not named:
             raise InputError(f"variants {dimension!r} names none; type {{{dimension!r}: {{'name': {{'setting': value}}}}}}")
@@ -37,6 +39,16 @@ def check(space: SearchSpace) -> None:
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
         if not points:
             raise InputError("the grid has no point that is allowed")
+
+
+def _check_lists(space: SearchSpace) -> None:
+    for what, found, example in (
+        ("seeds", space.seeds, (1, 2, 3)),
+        ("over", space.over, ("study",)),
+        ("objectives", space.objectives, ("parameters",)),
+    ):
+        if not isinstance(found, list | tuple) or not all(isinstance(value, type(example[0])) for value in found):
+            raise InputError(f"{what}={found!r}: type a list, like {what}={example!r}")
 
 
 def _check_names(space: SearchSpace) -> None:

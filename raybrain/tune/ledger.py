@@ -78,7 +78,7 @@ def jobs_of(space: SearchSpace, settings: Mapping[str, Any], make: Callable[[Exp
     Raises:
         InputError: if there can be no such experiment, or the space does not allow it.
     """
-    if space.allowed is not None and not space.allowed(space.experiment(settings)):
+    if not space.allows(space.experiment(settings)):
         raise InputError("the space does not allow it")
     return {names: make(space.experiment({**settings, **changes})) for names, changes in space.repeats().items()}
 
@@ -129,13 +129,14 @@ class Ledger:
         entry, epoch = member.entry, int(metrics["epoch"])
         if entry.over:
             return True  # another training of this trial failed
-        if not member.first or self.space.objectives or epoch in entry.reported:
+        if not member.first or self.space.objectives:
             return False
-        entry.reported.add(epoch)
-        entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
-        if entry.trial.should_prune() and epoch < member.job.experiment.train.epochs:
-            entry.stopped = epoch
-        return entry.stopped is not None
+        if epoch not in entry.reported:
+            entry.reported.add(epoch)
+            entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
+            if entry.trial.should_prune() and epoch < member.job.experiment.train.epochs:
+                entry.stopped = epoch
+        return entry.stopped is not None and epoch >= entry.stopped
 
     def ended(self, member: Member, reason: str | None = None, again: bool = False) -> str:
         """A training is over.

@@ -19,8 +19,8 @@ from raybrain.tracking import Run, Tracker
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.order import resolve
 from raybrain.train.run import check as check_training
-from raybrain.train.run import finish, fit, load, make_job, release, tracked
-from raybrain.train.worker import TrainJob, make_place, trial_device, with_kept, work
+from raybrain.train.run import finish, fit, load, make_job, tracked
+from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.check import check
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import Swept, outcome, stop_run
@@ -51,7 +51,12 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a command before its sweep: seconds; and how many trainings run at once, None for as many as fit."""
+    """How a command runs its sweep.
+
+    Attributes:
+        seconds: after which no training begins, and those under way stop at the end of an epoch; None for no end.
+        at_once: trainings that run at once; None for as many as fit.
+    """
 
     seconds: float | None = None
     at_once: int | None = None
@@ -131,19 +136,24 @@ class Training:
             try:
                 job = self._train(job, config["line"])
                 again = False  # a loss that diverged would do so again
-                finish(job)
+                if not (job.folder.read("verdict") or {}).get("stop"):
+                    finish(job)
             except InputError as error:
                 tune.report({"reason": str(error), "again": again})
 
     def _train(self, job: TrainJob, line: str) -> TrainJob:
         from ray import tune
-        from ray.tune.integration.ray_train import TuneReportCallback
+
+        def report(metrics: dict[str, Any]) -> bool:
+            tune.report(metrics)
+            return stop_asked(job, int(metrics["epoch"]))
 
         job = tracked(job, self.tracker, name=line, parent=self.parent)
+        (job.folder.path / "verdict.json").unlink(missing_ok=True)  # of another time
         if self.cluster.workers == 1:
-            work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), tune.report)
+            work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), report)
         else:
-            fit(job, [TuneReportCallback()])
+            fit(job, report)
         return job
 
 
@@ -161,10 +171,8 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
         watcher.ended(member, how, reason)
         if how != "finished":
             stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
-            if training.cluster.workers > 1:
-                release(member.job)
 
-    search = watcher.search = LedgerSearch(ledger, ended)
+    search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
     with watcher.live:
         tune.Tuner(
             tune.with_resources(lambda config: training(config), each),
@@ -173,8 +181,7 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
                 scheduler=LedgerScheduler(search),
                 num_samples=-1,
                 max_concurrent_trials=min(room, limits.at_once or room),
-                time_budget_s=limits.seconds,
-                reuse_actors=training.cluster.workers == 1,
+                reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(

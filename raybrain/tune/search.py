@@ -1,5 +1,7 @@
 """Search: the ledger as Ray Tune knows it, a searcher that says what comes next and a scheduler that says when to stop."""
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +21,20 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
     Args:
         ledger: whose.
         ended: hears of every training that is over.
+        seconds: after which none begins, and those under way stop at the end of an epoch; None for no end.
     """
 
-    def __init__(self, ledger: Ledger, ended: Ended) -> None:
+    def __init__(self, ledger: Ledger, ended: Ended, seconds: float | None = None) -> None:
         super().__init__()
         self.ledger, self.ended = ledger, ended
+        self.until = math.inf if seconds is None else time.monotonic() + seconds
         self.running: dict[str, Member] = {}
         self.crashed: dict[str, str] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether time is up."""
+        return time.monotonic() >= self.until
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its searcher on disk; what a ledger knows is in its database."""
@@ -36,7 +45,7 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         """The next training; None if others must end before."""
-        member = self.ledger.next()
+        member = None if self.late else self.ledger.next()
         if member is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = member
@@ -51,7 +60,11 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
 
 
 class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops the trainings that a ledger wants stopped."""
+    """Tells trainings when to stop.
+
+    They end by themselves: were they stopped by Tune, which kills the process of a trial, the workers that a trial of several
+    has would stay behind, and their share of the machine with them, which others then wait for in vain.
+    """
 
     def __init__(self, search: LedgerSearch) -> None:
         super().__init__()
@@ -62,11 +75,13 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge an epoch."""
-        member = self.search.running.get(trial.trial_id)
-        if member is None or "epoch" not in result:
-            return str(TrialScheduler.CONTINUE)
-        return str(TrialScheduler.STOP if self.search.ledger.told(member, result) else TrialScheduler.CONTINUE)
+        """Judge an epoch; the training waits for the verdict (:func:`~raybrain.train.worker.stop_asked`)."""
+        if "epoch" in result:
+            member = self.search.running[trial.trial_id]
+            unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
+            stop = self.search.ledger.told(member, result) or (self.search.late and unfinished)
+            member.job.folder.write("verdict", {"epoch": int(result["epoch"]), "stop": stop})
+        return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember why a training crashed; the searcher is told only that it did."""

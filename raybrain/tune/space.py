@@ -120,13 +120,28 @@ class SearchSpace:
         return override(recipe(self.recipe), {**self.fixed, **self.asked, **(settings or {})})
 
     def suggest(self, trial: Any) -> dict[str, Any]:
-        """The dotted settings of a point, drawn from an Optuna trial."""
+        """The dotted settings of a point, drawn from an Optuna trial.
+
+        Raises:
+            InputError: if the function of the space fails.
+        """
         settings: dict[str, Any] = {}
         for dimension, names in self.searched.items():
             settings |= self.variants[dimension][trial.suggest_categorical(dimension, names)]
         if callable(self.parameters):
-            return settings | dict(self.parameters(trial))
+            found = _call(self.parameters, trial)
+            if not isinstance(found, Mapping):
+                raise InputError(f"{self.parameters.__name__} returns {found!r}; it must return a dict of settings")
+            return settings | dict(found)
         return settings | {key: _draw(trial, key, found) for key, found in self.parameters.items()}
+
+    def allows(self, experiment: Experiment) -> bool:
+        """Whether an experiment is worth a trial.
+
+        Raises:
+            InputError: if the function that says so fails.
+        """
+        return self.allowed is None or bool(_call(self.allowed, experiment))
 
     def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The dotted settings of a point by its Optuna parameters."""
@@ -142,6 +157,21 @@ class SearchSpace:
         for chosen in itertools.product(*named, *([seeds] if seeds else [])):
             found[tuple(name for name, _ in chosen)] = {key: value for _, one in chosen for key, value in one.items()}
         return found
+
+
+def _call(function: Callable[[Any], Any], of: Any) -> Any:
+    """What a person's function says, or in one line what is wrong with it."""
+    try:
+        return function(of)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{function.__name__}: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong in a person's file."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def _draw(trial: Any, key: str, found: Any) -> Any:
@@ -174,8 +204,7 @@ def load_space(name: str) -> SearchSpace:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever a person's file does wrong
-        line = (str(error).splitlines() or ["no message"])[0]
-        raise InputError(f"{path}: {type(error).__name__}: {line}") from error
+        raise InputError(f"{path}: {_line(error)}") from error
     space = content.get("SPACE")
     if not isinstance(space, SearchSpace):
         raise InputError(f"{path} defines no SPACE; write SPACE = SearchSpace(...)")

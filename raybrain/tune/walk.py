@@ -83,7 +83,7 @@ def grid(space: SearchSpace) -> list[Point]:
         InputError: if there is no end of them, or one of them cannot be.
     """
     found = _leaves(space, {}, values)
-    return [point for point in found if space.allowed is None or space.allowed(space.experiment(point.settings))]
+    return [point for point in found if space.allowed is None or space.allows(space.experiment(point.settings))]
 
 
 def _leaves(space: SearchSpace, forced: Mapping[str, Any], options: Callable[[str, Any], tuple[Any, ...]]) -> Iterator[Point]:

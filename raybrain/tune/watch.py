@@ -54,7 +54,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         table = Table(title=f"tune: {begun} of {self.ledger.trials} trials begun, {minutes:.1f} min", title_justify="left")
         for name in ("trial", "settings", "epoch", self.score):
             table.add_column(name, justify="left" if name == "settings" else "right")
-        for trial_id, member in (self.search.running if self.search else {}).items():
+        running = list(self.search.running.items()) if self.search else []  # drawn by a thread, while trainings come and go
+        for trial_id, member in running:
             result = self.latest.get(trial_id, {})
             score = f"{result[f'kept_{self.score}']:.3f}" if f"kept_{self.score}" in result else ""
             epochs = f"{result.get('epoch', 0):.0f}/{member.job.experiment.train.epochs}"
