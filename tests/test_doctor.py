@@ -140,7 +140,8 @@ def test_what_it_expects_comes_true(
     store = Store(Path(done.json["store"]))
     told, unit = before["prepared data"]["found"].removeprefix("at most ").split()
     expected = float(told) * {"kB": 1e3, "MB": 1e6}[unit]
-    there = sum(path.stat().st_size for name in ("brain", "features") for path in (store.root / name).rglob("*.parquet"))
+    folders = [store.root / "brain", *(store.frames(name).folder for name in store.manifest["features"])]
+    there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.parquet"))
     assert there / 1.5 < expected < there * 1.5
     segments = int(before["training"]["found"].split()[1].replace(",", ""))
     assert 0.6 < segments / done.json["counts"]["train"] < 1.7
