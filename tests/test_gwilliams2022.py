@@ -121,7 +121,7 @@ LEAKS = {"clean": [], "paper": ["i", "i i i", "roy", "what"]}
 
 @pytest.mark.parametrize("mode", LEAKS)
 def test_splits(mode: Any, tables: Path) -> None:
-    """In the clean mode no sentence stands in two splits, not even one whose first word was missed; in the published ones do."""
+    """In the clean mode no sentence stands in two splits, nor one whose first word was missed; in the published some do."""
     heard = [Heard(r, tuple(STUDY.events(tables, r))) for r in STUDY.recordings(tables)]
     assert len(heard) == 6
     digests = {sound.filepath: sound.filepath for item in heard for sound in of_kind(item.events, Sound)}

@@ -10,7 +10,7 @@ from raybrain.encoders.base import Encoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses import Loss
-from raybrain.studies.base import Study
+from raybrain.studies.base import Facts, Study
 from raybrain.tune.space import load_space, space_files
 
 
@@ -52,6 +52,15 @@ def _family(family: type[Choice]) -> dict[str, str]:
     return {name: _first_line(kind) for name, kind in family.kinds().items()}
 
 
+def _studies() -> dict[str, str]:
+    return {name: f"{_first_line(kind)} {_facts(kind.facts)}" for name, kind in Study.kinds().items()}
+
+
+def _facts(facts: Facts) -> str:
+    known = [f"{facts.recordings} recordings" if facts.recordings else "", f"{facts.hours:g} h" if facts.hours else ""]
+    return f"({', '.join(part for part in [*known, facts.device, facts.language, facts.licence] if part)})"
+
+
 def _recipes() -> dict[str, str]:
     return {name: _first_line(importlib.import_module(f"raybrain.recipes.{name}")) for name in recipe_names()}
 
@@ -71,7 +80,7 @@ def _first_line(documented: Any) -> str:
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
-    "studies": lambda: _family(Study),
+    "studies": _studies,
     "features": lambda: _family(Feature),
     "encoders": lambda: _family(Encoder),
     "losses": lambda: _family(Loss),
