@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ TINY = [
     "train.epochs=3",
     "optim.lr=3e-3",
 ]
+
+
+def hear_ctrl_c() -> None:
+    """For a process that tests start: a shell tells what it runs in the background to be deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from raybrain.download.s3 import OpenNeuro
 from raybrain.download.unpack import unpack
 from raybrain.download.webdav import Donders
 from raybrain.studies.base import Facts, Study
-from tests.conftest import REPO, Ended
+from tests.conftest import REPO, Ended, hear_ctrl_c
 from tests.website import Answer, Request, Website, serve
 
 BLOB = random.Random(0).randbytes(3_000_000)
@@ -313,6 +313,7 @@ def start(host: Plain, home: Path) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(REPO)},
+        preexec_fn=hear_ctrl_c,
     )
 
 

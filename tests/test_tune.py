@@ -31,7 +31,7 @@ from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import STORAGE, open_study
 from raybrain.tune.walk import data_parts, extremes, grid, start
-from tests.conftest import REPO, TINY, Ended
+from tests.conftest import REPO, TINY, Ended, hear_ctrl_c
 
 Raybrain = Callable[..., Ended]
 DEPTH = CategoricalDistribution([2, 4])
@@ -551,6 +551,7 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=hear_ctrl_c,
         )
         while process.poll() is None:
             finished = set(tmp_path.glob("runs/*/result.json"))
