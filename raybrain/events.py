@@ -225,8 +225,12 @@ def assign_splits(
         return {uid: uid_split(uid, config) for uid in blocks}
     ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
     said = [(*block.sentences, *block.heard) for story in stories for block in story]
-    together = _shared(sorted([*said, *ties]))
-    return {uid: uid_split(together[_text(block.sentences[0])], config) for uid, block in blocks.items()}
+    together = _shared([*said, *ties])
+    names: dict[str, str] = {}  # of all that is tied together: the first, in order of text, of what names a block
+    for block in blocks.values():
+        for text in map(_text, block.sentences):
+            names[together[text]] = min(text, names.get(together[text], text))
+    return {uid: uid_split(names[together[_text(block.sentences[0])]], config) for uid, block in blocks.items()}
 
 
 def _text(sentence: str) -> str:
@@ -234,7 +238,7 @@ def _text(sentence: str) -> str:
 
 
 def _shared(blocks: Sequence[Sequence[str]]) -> dict[str, str]:
-    """For each sentence, the first (in order of text) of those that some blocks tie together with it."""
+    """For each sentence, one that stands for all those that some blocks tie together with it."""
     parent: dict[str, str] = {}
 
     def root(name: str) -> str:
