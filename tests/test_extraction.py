@@ -17,8 +17,8 @@ from raybrain.experiment import DataConfig, SignalConfig
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
 from raybrain.prepare import run as preparing
-from raybrain.prepare.features import RAREST, class_weights, extract_some, frame_statistics
-from raybrain.store import Frames, Prepared, frames_folder
+from raybrain.prepare.features import RAREST, Corpus, class_weights, extract_some, frame_statistics, make_feature
+from raybrain.store import Frames, Prepared, Store, frames_folder
 from tests.story import BLOCKS, SENTENCE_S, Counted, Heard, Modelled, Story, word_in
 
 SAMPLES = round(BLOCKS * 2 * SENTENCE_S * 16_000)
@@ -246,6 +246,21 @@ def test_frame_statistics_by_hand(tmp_path: Path, scale: str, mean: list[float],
     np.testing.assert_allclose(found[0], mean)
     np.testing.assert_allclose(found[1], deviation)
     assert class_weights(feature, frames, TRAIN).tolist() == []
+
+
+def test_scale_where_nobody_tells_the_words(tmp_path: Path) -> None:
+    frames = Frames(tmp_path)
+    frames.write("trained", np.array([[1.0], [1.0], [3.0], [3.0]], np.float32))
+    found = frame_statistics(Mel(rate_hz=100.0, bands=1), frames, {"trained": Stimulus(duration=0.03)})
+    assert [values.tolist() for values in found] == [[2.0], [1.0]]
+
+
+def test_what_no_study_has_is_refused(tmp_path: Path) -> None:
+    corpus = Corpus({"trained": TRAIN["trained"]}, {"trained": "train"}, 1)
+    for name, kind in (("phoneme", "phonemes"), ("mel", "sounds")):
+        with pytest.raises(InputError, match=f"^feature {name} needs {kind}, and the studies have none; leave it out"):
+            make_feature(Feature.parse(name), corpus, Store(tmp_path), Cluster(home=tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_class_weights_by_hand(tmp_path: Path) -> None:

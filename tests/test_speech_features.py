@@ -1,5 +1,6 @@
 """Speech models against transformers itself, in time and in windows; the wave, its envelope and its pitch."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -335,16 +336,17 @@ def test_pitch_outside_of_its_range_is_no_pitch(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_train_on_a_speech_model(
+def test_prepare_a_speech_model(
     raybrain: Callable[..., Ended], models: Callable[[str], str], home: Path, ray_cluster: None
 ) -> None:
-    settings = [setting for setting in TINY if ".mel." not in setting and "epochs" not in setting]
+    settings = [setting for setting in TINY if setting.startswith("data.studies")]
     feature = [f"data.features=speech_model:{models('wav2vec2_layer')}", "data.features.speech_model.layers=2,3"]
-    ended = raybrain(
-        *("train", "quickstart", *settings, *feature, "train.epochs=1", "train.updates_per_epoch=2", "--home", str(home)),
-        "--json",
-    )
+    ended = raybrain("prepare", "quickstart", *settings, *feature, "--home", str(home), "--json")
     assert ended.code == 0, ended.err
+    manifest = json.loads((Path(ended.json["store"]) / "manifest.json").read_text())
+    (told,) = [told for name, told in manifest["features"].items() if name.startswith("speech_model")]
+    assert (told["size"], told["rate_hz"]) == (16, 50.0) and told["computed"] == told["stimuli"] == len(told["files"]) > 1
+    assert told["deviation"][0] > 0 and told["identity"] == small(models("wav2vec2_layer")).identity()
 
 
 @pytest.mark.slow

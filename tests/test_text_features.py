@@ -209,6 +209,8 @@ def test_what_spacy_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs spacy, not installed; type pip install 'raybrain\[text\]'"):
         Feature.parse("spacy_vector").check()
+    with pytest.raises(InputError, match="needs spacy, not installed"):
+        assert Feature.parse("spacy_vector:/pipelines/mine").size
 
 
 # words and phonemes

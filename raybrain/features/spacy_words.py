@@ -77,6 +77,7 @@ class SpacyVector(SpacyFeature, name="spacy_vector", shorthand="pipeline"):
         """As wide as the vectors."""
         if self.pipeline in WIDTHS:
             return WIDTHS[self.pipeline]
+        self.check()
         network = load(self.pipeline, "")
         return int(network.vocab.vectors_length or network("word").tensor.shape[-1])
 

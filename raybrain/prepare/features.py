@@ -50,8 +50,12 @@ def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluste
     """Extract what no store has yet, and tell of it for the manifest.
 
     Raises:
-        InputError: if a stimulus cannot be done; those that are done are kept.
+        InputError: if nothing that was heard has what the feature describes, or a stimulus cannot be done; those that are done
+            are kept.
     """
+    for kind in feature.needs:
+        if not any(getattr(stimulus, kind) for stimulus in corpus.stimuli.values()):
+            raise InputError(f"feature {feature.name} needs {kind}, and the studies have none; leave it out of data.features")
     frames = frames_folder(cluster.home, feature)
     missing = {key: corpus.stimuli[key] for key in frames.missing(corpus.stimuli)}
     of = f"{len(corpus.stimuli)} stimuli (heard {corpus.heard} times)"
@@ -181,16 +185,17 @@ def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
 
 
 def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the frames of ``train`` stimuli in which a word is being said.
+    """Mean and standard deviation over the frames of ``train`` in which a word is being said; over all if there are no words.
 
     Returns:
         Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension. 0 and 1 for classes.
     """
     count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
+    wordless = not any(stimulus.words for stimulus in train.values())
     if feature.scale != "none" and not feature.categories:
         for key in sorted(train):  # in one order, since sums depend on it
             values = frames.read(key)
-            spoken = np.zeros(len(values), dtype=bool)
+            spoken = np.full(len(values), wordless)
             for word in train[key].words:
                 spoken[feature.span(word, len(values))] = True
             values = values[spoken].astype(np.float64)
