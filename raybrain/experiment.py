@@ -4,12 +4,14 @@ Where it runs is a :class:`raybrain.cluster.Cluster`: another type, which can ne
 """
 
 import importlib
+import itertools
 import pkgutil
+import re
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from raybrain.config import Config, InputError, hint, signature
+from raybrain.config import Config, InputError, hint, override, signature
 from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
 from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
@@ -17,6 +19,7 @@ from raybrain.losses import Loss
 from raybrain.studies.base import Study
 
 PREPARE_VERSION = 4  # raise it when the code that prepares data gives other numbers
+SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 
 
 class SignalConfig(Config):
@@ -118,11 +121,51 @@ class WindowConfig(Config):
 
 
 class OptimConfig(Config):
-    """Adam."""
+    """Adam.
+
+    ``schedule`` changes a setting while training goes on: ``10:lr=0.0001`` sets the learning rate once ten epochs are done.
+    """
 
     lr: PositiveFloat = 3e-4
     beta2: float = Field(default=0.999, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    schedule: tuple[str, ...] = ()
+
+    @field_validator("schedule")
+    @classmethod
+    def _in_one_spelling(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        found = sorted(map(_change, value))
+        for (epochs, setting, _), (again, same, _) in itertools.pairwise(found):
+            if (epochs, setting) == (again, same):
+                raise InputError(f"after {epochs} epochs {setting} changes twice; type one of both")
+        return tuple(f"{epochs}:{setting}={number!r}" for epochs, setting, number in found)
+
+    @model_validator(mode="after")
+    def _possible_throughout(self) -> Self:
+        for epochs, _, _ in map(_change, self.schedule):
+            self.after(epochs)
+        return self
+
+    def after(self, epochs: int) -> Self:
+        """The settings in force once ``epochs`` epochs are done, with no schedule."""
+        changes = {setting: number for when, setting, number in map(_change, self.schedule) if when <= epochs}
+        return override(self.model_copy(update={"schedule": ()}), changes)
+
+
+def _change(text: str) -> tuple[int, str, float]:
+    """An item of a schedule: after how many epochs, which setting, its value."""
+    found = re.fullmatch(r"\s*(\d+)\s*:\s*(\w+)\s*=\s*(\S+?)\s*", text)
+    if found is None:
+        raise InputError(f"{text!r} is no change of a setting; type EPOCHS:SETTING=VALUE, like 10:lr=0.0001")
+    epochs, setting, value = found.groups()
+    if setting not in SCHEDULED:
+        raise InputError(f"no setting {setting!r} that can change{hint(setting, SCHEDULED)}")
+    if int(epochs) == 0:
+        raise InputError(f"{text!r} is no change, it is so from the start; type optim.{setting}={value}")
+    try:
+        return int(epochs), setting, float(value)
+    except ValueError:
+        raise InputError(f"{text!r}: {value!r} is no number") from None
 
 
 class TrainConfig(Config):

@@ -105,3 +105,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder that tests share, so that the tiny study is prepared once."""
     return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('optuna') / 'all.db'}"
+
+
+@pytest.fixture
+def bench(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    """Makes sweeps of one home, in a database that all share, as on a cluster."""
+    from raybrain.tune.study import STORAGE
+    from tests.sweeps import Bench
+
+    monkeypatch.setenv(STORAGE, database)
+
+    def make(asked: Any, trials: int = 0, name: str = "s", kind: Any = Bench) -> Any:
+        return kind(tmp_path / f"{tmp_path.name}-{name}", asked, trials)
+
+    return make

@@ -219,6 +219,31 @@ def test_flat_names_can_be_typed() -> None:
     assert override(experiment, {key: str(value) for key, value in shown.items() if value != []}) == experiment
 
 
+def test_a_schedule_has_one_spelling_and_holds_from_the_end_of_an_epoch_on() -> None:
+    asked = override(Experiment(), {"optim.schedule": "10:lr=1e-4, 3:weight_decay=.1,3:lr=0.001"})
+    assert asked.optim.schedule == ("3:lr=0.001", "3:weight_decay=0.1", "10:lr=0.0001")
+    assert asked == override(Experiment(), {"optim.schedule": list(asked.optim.schedule)})
+    assert [asked.optim.after(epochs).lr for epochs in (0, 2, 3, 9, 10, 99)] == [3e-4, 3e-4, 1e-3, 1e-3, 1e-4, 1e-4]
+    assert asked.optim.after(3).weight_decay == 0.1 and asked.optim.after(3).schedule == ()
+    assert asked.signature != Experiment().signature
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("3:lrr=1", r"no setting 'lrr' that can change, did you mean 'lr'\?"),
+        ("lr=1", r"'lr=1' is no change of a setting; type EPOCHS:SETTING=VALUE"),
+        ("3:lr=fast", r"'fast' is no number"),
+        ("3:lr=-1", r"optim.schedule=3:lr=-1: lr=-1.0: input should be greater than 0"),
+        ("0:lr=1", r"it is so from the start; type optim.lr=1"),
+        ("3:lr=1,3:lr=2", r"after 3 epochs lr changes twice"),
+    ],
+)
+def test_what_a_schedule_cannot_be(schedule: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        override(Experiment(), {"optim.schedule": schedule})
+
+
 def test_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         DataConfig().signal.rate_hz = 3.0  # type: ignore[misc]

@@ -20,18 +20,15 @@ from ray.tune.search import Searcher
 from raybrain.cluster import Cluster, room_for
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.store import Store
-from raybrain.train.checkpoint import RunFolder
 from raybrain.train.order import contrast
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.check import check
-from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import command
 from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
-from raybrain.tune.study import STORAGE, open_study
 from raybrain.tune.walk import data_parts, extremes, grid, start
 from tests.conftest import REPO, TINY, Ended, hear_ctrl_c
+from tests.sweeps import Bench, history_of, runs
 
 Raybrain = Callable[..., Ended]
 DEPTH = CategoricalDistribution([2, 4])
@@ -172,78 +169,6 @@ def test_the_best_is_told_as_a_command_that_makes_it() -> None:
 
 
 # which training comes next: what a training leaves behind is written by hand, so none is run
-
-
-class Bench:
-    """A sweep whose trainings are pretended."""
-
-    def __init__(self, folder: Path, asked: SearchSpace, trials: int = 0) -> None:
-        self.folder, self.space = folder, asked
-        folder.mkdir(parents=True, exist_ok=True)
-        study = open_study(asked, folder)
-        self.ledger = Ledger(asked, study, trials or asked.trials or len(grid(asked)), self.job)
-
-    def job(self, experiment: Experiment) -> TrainJob:
-        home = self.folder.parent
-        run = RunFolder(home / "runs" / experiment.signature)
-        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run)
-
-    @property
-    def begun(self) -> list[Any]:
-        found = self.ledger.study.get_trials(deepcopy=False)
-        return [trial for trial in found if "refused" not in trial.user_attrs]
-
-    @property
-    def states(self) -> list[str]:
-        return [trial.state.name for trial in self.begun]
-
-    def train(self, member: Member, losses: list[float]) -> int:
-        """Epochs trained until the end or a stop."""
-        history = history_of(losses)
-        for epochs in range(1, len(history) + 1):
-            if self.ledger.told(member, with_kept(history[:epochs])):
-                member.job.folder.write("history", history[:epochs])
-                return epochs
-        finish(member.job.folder, losses)
-        return len(history)
-
-    def run(self, score: Callable[[Experiment], float]) -> list[tuple[Experiment, int]]:
-        """Run to the end; what was trained, and for how long."""
-        trained = []
-        while member := self.ledger.next():
-            experiment = member.job.experiment
-            epochs = self.train(member, [score(experiment) / (1 + epoch) for epoch in range(experiment.train.epochs)])
-            trained.append((experiment, epochs))
-            self.ledger.ended(member)
-        return trained
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('optuna') / 'all.db'}"
-
-
-@pytest.fixture
-def bench(database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Bench]:
-    """Makes sweeps of one home, in a database that all share, as on a cluster."""
-    monkeypatch.setenv(STORAGE, database)
-
-    def make(asked: SearchSpace, trials: int = 0, name: str = "s", kind: type[Bench] = Bench) -> Bench:
-        return kind(tmp_path / f"{tmp_path.name}-{name}", asked, trials)
-
-    return make
-
-
-def history_of(losses: list[float]) -> list[dict[str, float]]:
-    return [{"epoch": n + 1, "valid_loss": loss, "valid_top10": 1 - loss, "seconds": n + 1.0} for n, loss in enumerate(losses)]
-
-
-def finish(folder: RunFolder, losses: list[float]) -> None:
-    history = history_of(losses)
-    folder.write("history", history)
-    folder.write("sizes", {"parameters": 10})
-    folder.write("tracking", {"uri": "sqlite:///none", "id": "none"})
-    folder.write("result", {"history": history})
 
 
 def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(bench: Any) -> None:
@@ -440,14 +365,6 @@ def architecture(trial):
     return {"encoder": "conv_rnn", "encoder.depth": 1, "encoder.lstm.layers": trial.suggest_int("layers", 1, 2)}
 SPACE = SearchSpace(recipe="quickstart", metric="valid_loss", grace=1, **CHANGED)
 """
-
-
-def runs(uri: str) -> dict[str, Any]:
-    """All MLflow runs by id."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    return {run.info.run_id: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])}
 
 
 def write(folder: Path, name: str, changed: str) -> str:

@@ -95,7 +95,8 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
         if trial.get("sd") is not None:
             shown += f" +- {_score(trial['sd'], metric)}"
         values = [_short(trial["params"].get(key, "")) for key in keys]
-        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"])
+        copied = f", copy of {trial['copy_of']}" if trial.get("copy_of") is not None else ""
+        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"] + copied)
     return table
 
 

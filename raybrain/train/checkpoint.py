@@ -4,6 +4,9 @@ import errno
 import json
 import os
 import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +41,43 @@ class RunFolder:
         Raises:
             InputError: if the disk is full; what was there before stays.
         """
+        with self._replaced(name) as temporary:
+            torch.save(state, temporary)
+
+    def inherit(self, other: "RunFolder", epochs: int) -> None:
+        """Begin where another run stands, if that is at the end of its epoch ``epochs``; else this run begins at its own start.
+
+        Args:
+            other: a run that is the same up to there.
+            epochs: how many it must have done.
+
+        Raises:
+            InputError: if the disk is full.
+        """
+        if (self.path / "last.pt").exists():
+            return
+        try:
+            saved, sizes = other.load("last"), other.read("sizes")
+        except Damaged:
+            return
+        if saved is None or sizes is None or len(saved["state"]["history"]) != epochs:
+            return
+        if saved["state"]["step"] != epochs * sizes["updates_per_epoch"]:  # inside the next epoch
+            return
+        for name in ("best", "last"):  # in this order: a run that has begun has both
+            with self._replaced(name) as temporary:
+                shutil.copyfile(other.path / f"{name}.pt", temporary)
+
+    @contextmanager
+    def _replaced(self, name: str) -> Iterator[Path]:
+        """A path to write a checkpoint to; it takes the place of the last one if all went well.
+
+        Raises:
+            InputError: if the disk is full.
+        """
         try:
             with aside(self.path / f"{name}.pt") as temporary:
-                torch.save(state, temporary)
+                yield temporary
         except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
             reason = "the disk is full" if full else str(error).splitlines()[0]

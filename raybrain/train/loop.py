@@ -64,6 +64,7 @@ class Training:
 
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, folder: RunFolder) -> None:
         self.config, self.tables, self.sizes, self.place, self.folder = experiment.train, tables, sizes, place, folder
+        self.optim = experiment.optim
         networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
         self.learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
         self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
@@ -99,6 +100,7 @@ class Training:
         updates = self.sizes.updates_per_epoch
         while len(self.state.history) < self.config.epochs and self.state.stale < self.config.patience:
             epoch, waited, epoch_began = len(self.state.history), self.feed.waited_s, time.monotonic()
+            self.learner.set_optim(self.optim.after(epoch))
             while self.state.step < (epoch + 1) * updates:
                 self._step()
                 done = self.state.step - epoch * updates

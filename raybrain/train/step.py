@@ -83,6 +83,11 @@ class Learner:
             fused=True,
         )
 
+    def set_optim(self, optim: OptimConfig) -> None:
+        """Go on with other settings of the optimiser; what it has gathered of the gradients stays."""
+        for group in self.optimizer.param_groups:
+            group.update(lr=optim.lr, betas=(0.9, optim.beta2), weight_decay=optim.weight_decay)
+
     def load(self, rows: Tensor, extra: Tensor, step: int) -> "Loaded":
         """What this worker needs of a batch, on its device.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from raybrain.config import InputError, hint, override
+from raybrain.tune.population import check_population
 from raybrain.tune.space import METRICS, OBJECTIVES, Sampler, Scheduler, SearchSpace
 from raybrain.tune.walk import ends, extremes, grid, settings_line
 
@@ -39,6 +40,8 @@ def check(space: SearchSpace) -> None:
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
         if not points:
             raise InputError("the grid has no point that is allowed")
+    if space.scheduler == "pbt":
+        check_population(space)
 
 
 def _check_lists(space: SearchSpace) -> None:

@@ -4,7 +4,8 @@ A trial is a point of the space; it is trained once for each repetition. Tune's 
 training a trial, leaves trials running for ever that end without a number, and cannot go on after a kill. Here a trial that
 was cut off is still running in the database, and goes on under its own number.
 
-The schedulers are Optuna's pruners: they judge by what the database knows, so a killed sweep judges as before.
+The schedulers are Optuna's pruners, and a :mod:`population <raybrain.tune.population>` of trials that wait for one another.
+They judge by what the database knows, so a killed sweep judges as before.
 """
 
 import json
@@ -19,6 +20,7 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.run import load
 from raybrain.train.worker import TrainJob, best_epoch, with_kept
+from raybrain.tune.population import Line, Population, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.walk import grid, settings_line, start
 
@@ -68,8 +70,10 @@ class Member:
 
     @property
     def line(self) -> str:
-        """Its settings and the names of the repetition in one line."""
-        return " ".join([settings_line(self.entry.trial.params) or "the recipe", *self.repeat])
+        """Its settings, the names of the repetition, and what it is a copy of, in one line."""
+        trial = self.entry.trial
+        copied = [f"(a copy of trial {trial.user_attrs['of']})"] if "of" in trial.user_attrs else []
+        return " ".join([settings_line(trial.params) or "the recipe", *self.repeat, *copied])
 
 
 def jobs_of(space: SearchSpace, settings: Mapping[str, Any], make: Callable[[Experiment], TrainJob]) -> Jobs:
@@ -102,6 +106,11 @@ class Ledger:
         self.busy: set[Path] = set()  # folders of the trainings that were handed out
         self.seen: set[str] = set()  # keys of the points that were begun
         self.cut_off: deque[Any] = deque()
+        self.waiting: list[Member] = []  # for the end of a generation
+        self.behind: deque[Member] = deque()  # ended by that, and told to nobody yet
+        self.population = Population(space, study, trials, self._inherit) if space.scheduler == "pbt" else None
+        if self.population:
+            self.trials += self.population.copies
         self._look_back()
 
     @property
@@ -114,10 +123,12 @@ class Ledger:
         while True:
             member = next((member for member in self.ready if member.job.folder.path not in self.busy), None)
             if member is None:
-                if not self._begin():
+                if not self._begin() and not self._end_generation():
                     return None
                 continue
             self.ready.remove(member)
+            if self._waits(member):
+                continue
             done = load(member.job)
             if done is None:
                 self.busy.add(member.job.folder.path)
@@ -136,6 +147,8 @@ class Ledger:
             entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
             if entry.trial.should_prune() and epoch < member.job.experiment.train.epochs:
                 entry.stopped = epoch
+        if self.population and epoch == self.population.pause:
+            return epoch < member.job.experiment.train.epochs
         return entry.stopped is not None and epoch >= entry.stopped
 
     def ended(self, member: Member, reason: str | None = None, again: bool = False) -> str:
@@ -147,10 +160,12 @@ class Ledger:
             again: whether a later command is to try it again.
 
         Returns:
-            How it ended: "finished", "stopped early", "failed" or "cut off".
+            How it ended: "finished", "stopped early", "failed", "cut off", or "waits" for the end of a generation.
         """
         self.busy.discard(member.job.folder.path)
         entry = member.entry
+        if reason is None and self._waits(member):
+            return "waits"
         done = load(member.job)
         if done is not None:
             self._take(member, done.history)
@@ -168,7 +183,7 @@ class Ledger:
         """Every trial that was begun, with its trainings."""
         found = self.study.get_trials(deepcopy=False)
         known = [frozen for frozen in found if "key" in frozen.user_attrs and "refused" not in frozen.user_attrs]
-        return [(frozen, jobs_of(self.space, self.space.settings(frozen.params), self.make)) for frozen in known]
+        return [(frozen, jobs_of(self.space, line_settings(self.space, line_of(frozen)), self.make)) for frozen in known]
 
     def _look_back(self) -> None:
         """Find what earlier commands did, and what they left undone."""
@@ -179,13 +194,14 @@ class Ledger:
         self.seen = {
             frozen.user_attrs["key"]
             for frozen in found
-            if frozen.state.is_finished() and "key" in frozen.user_attrs and not frozen.user_attrs.get("again")
+            if frozen.state.is_finished() and "key" in frozen.user_attrs and not self._retries(frozen)
         }
         for frozen in found:
             if frozen.state == TrialState.RUNNING:
                 self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
-            elif frozen.user_attrs.get("again") and frozen.user_attrs["key"] not in self.seen:
-                self.study.enqueue_trial(frozen.params)
+            elif self._retries(frozen) and frozen.user_attrs["key"] not in self.seen:
+                kept = {name: frozen.user_attrs[name] for name in ("line", "replaces", "of") if name in frozen.user_attrs}
+                self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
         if self.space.sampler == "grid":
             for point in grid(self.space):
                 jobs_of(self.space, point.settings, self.make)  # of a grid nothing is passed over
@@ -203,6 +219,8 @@ class Ledger:
             else:
                 return False
             settings = self.space.suggest(trial)
+            if "line" in trial.user_attrs:
+                settings = line_settings(self.space, line_of(trial))
             try:
                 jobs = jobs_of(self.space, settings, self.make)
             except InputError as error:
@@ -222,6 +240,49 @@ class Ledger:
             return True
         self.trials = len(self.seen)  # there is nothing new to be found
         return False
+
+    def _retries(self, frozen: Any) -> bool:
+        """Whether a trial crashed and is to be tried again, by this command."""
+        replaced = self.population is not None and self.population.replaced(frozen.number)
+        return bool(frozen.user_attrs.get("again")) and not replaced
+
+    def _inherit(self, older: Line, younger: Line) -> None:
+        """Give the first training of a line the checkpoint of that of the line it was copied from."""
+        firsts = [jobs_of(self.space, line_settings(self.space, line), self.make) for line in (older, younger)]
+        old, young = (next(iter(jobs.values())).folder for jobs in firsts)
+        young.inherit(old, younger[-1][0])
+
+    def _waits(self, member: Member) -> bool:
+        """Whether a training has come to the end of the generation; it then waits there for the others."""
+        if self.population is None or not member.first or member.entry.over:
+            return False
+        history, pause = member.job.folder.read("history") or [], self.population.pause
+        if len(history) < pause or (len(history) == pause and load(member.job)):
+            return False
+        for epochs in range(1, pause + 1):
+            self.told(member, with_kept(history[:epochs]))
+        self.waiting.append(member)
+        return True
+
+    def _end_generation(self) -> bool:
+        """Let those that wait go on, or copies in their places, if all have come; False if there is nobody."""
+        if self.population is None or not self.waiting or self.busy:
+            return False
+        self.trials += self.population.select(
+            [
+                Standing(
+                    member.entry.trial.number,
+                    line_of(member.entry.trial),
+                    member.job.folder.read("history")[self.population.pause - 1][self.space.metric],
+                )
+                for member in self.waiting
+            ]
+        )
+        for member in self.waiting:
+            member.entry.over = self.population.replaced(member.entry.trial.number)
+            (self.behind if member.entry.over else self.ready).append(member)
+        self.waiting = []
+        return True
 
     def _take(self, member: Member, history: Sequence[dict[str, float]]) -> None:
         """A training is done. After the first the others of its trial follow; after the last the trial is over."""

@@ -2,13 +2,12 @@
 
 import json
 import shlex
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raybrain.config import InputError, override, tree
 from raybrain.experiment import recipe
@@ -16,12 +15,11 @@ from raybrain.tracking import Run, Status
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.run import Trained, load
 from raybrain.train.worker import TrainJob, best_epoch
+from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat
+from raybrain.tune.population import line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import dashboard
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "cut off"}
 
@@ -77,9 +75,9 @@ def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
         tracking.end("FAILED")
         why = "; ".join(sorted({row["reason"] for row in rows if row["reason"]})) or "time was up"
         raise InputError(f"no trial of {folder.name} was trained to the end ({why}); its folder is {folder}")
-    jobs = next(jobs for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
+    frozen, jobs = next((frozen, jobs) for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
     best = {repeat: trained for repeat, job in jobs.items() if (trained := load(job))}
-    settings = space.settings(done[0]["params"])
+    settings = line_settings(space, line_of(frozen))
     commands = [command(space, {**settings, **changes}) for changes in space.repeats().values()]
     front = [frozen.number for frozen in ledger.study.best_trials] if space.objectives else []
     cut_off = sum(row["state"] == "cut off" for row in rows)
@@ -110,6 +108,10 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         "sd": stdev(scores) if values and len(scores) > 1 else None,
         **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
         "state": state,
+        "copy_of": frozen.user_attrs.get("of"),
+        "line": [{"after": epochs, "params": params} for epochs, params in line_of(frozen)]
+        if "of" in frozen.user_attrs
+        else [],
         "reason": frozen.user_attrs.get("reason", ""),
         "runs": runs,
     }
@@ -163,35 +165,5 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    known = {key: value for key, value in row.items() if key not in ("runs", "params")}
+    known = {key: value for key, value in row.items() if key not in ("runs", "params", "line")}
     return known | {"params": json.dumps(row["params"]), "folders": " ".join(run["folder"] for run in row["runs"])}
-
-
-def figures(ledger: Ledger) -> dict[str, "Figure"]:
-    """How the best score grew, which parameters matter, what good points have in common; and the Pareto front."""
-    from matplotlib import pyplot
-    from optuna.visualization import matplotlib as plots
-
-    space, study = ledger.space, ledger.study
-    one: dict[str, Any] = {"target_name": space.metric}
-    if space.objectives:
-        one["target"] = lambda trial: trial.values[0]
-    drawn: dict[str, Callable[[], Any]] = {
-        "history": lambda: plots.plot_optimization_history(study, **one),
-        "importance": lambda: plots.plot_param_importances(study, **one),
-        "parallel_coordinates": lambda: plots.plot_parallel_coordinate(study, **one),
-    }
-    if space.objectives:
-        drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
-    found = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pyplot.switch_backend("agg")
-        for name, draw in drawn.items():
-            with suppress(ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all alike
-                axes = draw()
-                figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
-                figure.set_size_inches(12, 7)
-                found[name] = figure
-        pyplot.close("all")
-    return found

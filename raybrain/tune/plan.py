@@ -29,6 +29,7 @@ class Plan:
         steps: optimiser steps if nothing is stopped early; None while a data part is not prepared.
         segments_per_s: of earlier trainings in the same home, if there were any.
         segments: that all steps see.
+        generation: epochs between two generations of a population; None if there is none.
     """
 
     trials: int
@@ -39,6 +40,7 @@ class Plan:
     steps: int | None
     segments: int | None
     segments_per_s: float | None
+    generation: int | None = None
 
     @property
     def hours(self) -> float | None:
@@ -53,6 +55,8 @@ class Plan:
         lines += [f"  trial {number}: {settings_line(point) or 'the recipe'}" for number, point in enumerate(self.points)]
         if len(self.points) < self.trials:
             lines += ["  further trials drawn from:", *(f"    {key}: {found}" for key, found in self.space.items())]
+        if self.generation is not None:
+            lines.append(f"  every {self.generation} epochs copies of the best quarter take the places of the worst")
         lines.append(f"{len(self.data)} data parts")
         for part, count in self.data.items():
             lines.append(f"  {part}: {'to be prepared' if count is None else f'ready, {count} train segments'}")
@@ -92,6 +96,7 @@ def make_plan(sweep: Sweep, cluster: Cluster) -> Plan:
         round(share * sum(steps for steps, _ in known)) if whole else None,
         round(share * sum(steps * batch for steps, batch in known)) if whole else None,
         _speed(cluster.home),
+        space.grace if space.scheduler == "pbt" else None,
     )
 
 

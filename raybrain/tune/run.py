@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from raybrain.train.run import finish, fit, load, make_job, tracked
 from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.check import check
 from raybrain.tune.ledger import Ledger, Member
-from raybrain.tune.outcome import Swept, outcome, stop_run
+from raybrain.tune.outcome import STATES, Swept, outcome, stop_run
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
 from raybrain.tune.walk import data_parts, grid
@@ -68,10 +68,10 @@ def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | Non
     Raises:
         InputError: naming the bad setting.
     """
-    space = space.ask(changes)
+    space = replace(space.ask(changes), trials=trials or space.trials)
     check(space)
     points = len(grid(space)) if space.sampler == "grid" else None
-    wanted = trials or space.trials or points or 0
+    wanted = space.trials or points or 0
     return Sweep(space, min(wanted, points or wanted), tuple(data_parts(space).values()))
 
 
@@ -168,6 +168,8 @@ def _search(ledger: Ledger, training: Training, limits: Limits, folder: Path) ->
     watcher = Watcher(console, ledger)
 
     def ended(member: Member, how: str, reason: str | None) -> None:
+        if how == "waits":
+            return
         watcher.ended(member, how, reason)
         if how != "finished":
             stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
@@ -231,10 +233,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _stop_children(ledger: Ledger) -> None:
     """Leave no training's MLflow run running: what was cut off ended without a word."""
-    for _, jobs in ledger.begun():
+    for frozen, jobs in ledger.begun():
         for job in jobs.values():
             if job.folder.read("result") is None:
-                stop_run(job, "cut off", None)
+                stop_run(job, STATES[frozen.state.name], frozen.user_attrs.get("reason"))
 
 
 def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:

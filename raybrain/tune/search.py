@@ -46,6 +46,8 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         """The next training; None if others must end before."""
         member = None if self.late else self.ledger.next()
+        while self.ledger.behind:
+            self.ended(self.ledger.behind.popleft(), "stopped early", None)
         if member is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = member

@@ -29,7 +29,7 @@ from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import TOP
 
 Sampler = Literal["tpe", "cmaes", "random", "grid", "qmc"]
-Scheduler = Literal["asha", "hyperband", "median", "none"]
+Scheduler = Literal["asha", "hyperband", "median", "pbt", "none"]
 METRICS = ("valid_loss", *(f"valid_top{k}" for k in TOP))
 OBJECTIVES = ("parameters", "seconds")
 
@@ -52,11 +52,13 @@ class SearchSpace:
             ``valid_topK`` is the share of right answers over all word onsets of a study, whoever's they are, averaged over
             the studies of an experiment; then over ``seeds`` and ``over``.
         objectives: what else to make small: "parameters" (trained numbers of the model), "seconds" (of training).
-        trials: how many points to try; None for all of a grid.
+        trials: how many points to try; None for all of a grid. With "pbt" as many train at a time, copies come on top.
         sampler: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order).
         scheduler: "asha", "hyperband" (with "tpe": like BOHB) and "median" stop trials that fall behind, "none" trains all to
-            the end. Of a point with repetitions the first runs under the scheduler; if it is not stopped, the others follow.
-        grace: epochs that no trial is stopped before.
+            the end. "pbt" goes on with copies of good trials in their place, and changes settings of the optimiser as it goes
+            (:mod:`raybrain.tune.population`). Of a point with repetitions the first runs under the scheduler; if it is not
+            stopped, the others follow.
+        grace: epochs that no trial is stopped before; with "pbt" those of a generation.
         sampler_seed: of the sampler.
         published: what others found, mean and standard deviation in percent, by the names of variants.
         question, name, source: the docstring, the name and the checksum of the file.

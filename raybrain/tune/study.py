@@ -40,11 +40,7 @@ def _file(folder: Path) -> str:
 
 
 def _pruner(space: SearchSpace) -> Any:
-    """The scheduler.
-
-    Population-based training is none: it changes settings and swaps weights while a trial trains, so that what comes out is
-    no experiment that could be trained again, or that has a signature.
-    """
+    """The scheduler; of a population, which judges its trials itself, one that stops none."""
     from optuna import pruners
 
     epochs = space.experiment().train.epochs

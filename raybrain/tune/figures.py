@@ -1,0 +1,74 @@
+"""Figures: what a sweep found, to look at."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from raybrain.tune.ledger import Ledger
+from raybrain.tune.population import line_of, turning
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def figures(ledger: Ledger) -> dict[str, "Figure"]:
+    """How the best score grew, which parameters matter, what good points have in common; the Pareto front, the population."""
+    from matplotlib import pyplot
+    from optuna.visualization import matplotlib as plots
+
+    space, study = ledger.space, ledger.study
+    one: dict[str, Any] = {"target_name": space.metric}
+    if space.objectives:
+        one["target"] = lambda trial: trial.values[0]
+    drawn: dict[str, Callable[[], Any]] = {
+        "history": lambda: plots.plot_optimization_history(study, **one),
+        "importance": lambda: plots.plot_param_importances(study, **one),
+        "parallel_coordinates": lambda: plots.plot_parallel_coordinate(study, **one),
+    }
+    if space.objectives:
+        drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
+    if ledger.population:
+        drawn["population"] = lambda: _population(ledger)
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pyplot.switch_backend("agg")
+        for name, draw in drawn.items():
+            with suppress(ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all alike
+                axes = draw()
+                figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
+                figure.set_size_inches(12, 7)
+                found[name] = figure
+        pyplot.close("all")
+    return found
+
+
+def _population(ledger: Ledger) -> Any:
+    """Every trial of a population from where it was copied: its score after each epoch, and the settings it trained with."""
+    from matplotlib import pyplot
+
+    begun, space = ledger.begun(), ledger.space
+    names = list(turning(space, begun[0][0].params))
+    _, panels = pyplot.subplots(1 + len(names), sharex=True, layout="constrained")
+    for frozen, jobs in begun:
+        copied, params = line_of(frozen)[-1]
+        history = next(iter(jobs.values())).folder.read("history") or []
+        shown = [(row["epoch"], row[space.metric]) for row in history if row["epoch"] >= copied]
+        if not shown:
+            continue
+        ended = frozen.state.name != "COMPLETE"
+        look = {"color": f"C{frozen.number % 10}", "alpha": 0.4 if ended else 1.0}
+        panels[0].plot(*zip(*shown, strict=True), **look, label=str(frozen.number))
+        if ended:
+            panels[0].plot(*shown[-1], "x", **look)
+        for axes, name in zip(panels[1:], names, strict=True):
+            axes.plot([copied, len(history)], [params[name]] * 2, **look)
+    panels[0].set(ylabel=space.metric, title="population: a line a trial, from where it was copied; x where it ended")
+    panels[0].legend(title="trial", fontsize="x-small", ncols=4)
+    for axes, name in zip(panels[1:], names, strict=True):
+        axes.set(
+            ylabel=name.rpartition(".")[2], yscale="log" if all(value > 0 for value in axes.dataLim.intervaly) else "linear"
+        )
+    panels[-1].set_xlabel("epoch")
+    return panels

@@ -1,0 +1,79 @@
+"""Sweeps whose trainings are pretended: what a training leaves behind is written by hand, so none is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from raybrain.cluster import Cluster
+from raybrain.experiment import Experiment
+from raybrain.store import Store
+from raybrain.train.checkpoint import RunFolder
+from raybrain.train.worker import TrainJob, with_kept
+from raybrain.tune.ledger import Ledger, Member
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import open_study
+from raybrain.tune.walk import grid
+
+
+class Bench:
+    """A sweep whose trainings are pretended."""
+
+    def __init__(self, folder: Path, asked: SearchSpace, trials: int = 0) -> None:
+        self.folder, self.space = folder, asked
+        folder.mkdir(parents=True, exist_ok=True)
+        study = open_study(asked, folder)
+        self.ledger = Ledger(asked, study, trials or asked.trials or len(grid(asked)), self.job)
+
+    def job(self, experiment: Experiment) -> TrainJob:
+        home = self.folder.parent
+        run = RunFolder(home / "runs" / experiment.signature)
+        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run)
+
+    @property
+    def begun(self) -> list[Any]:
+        found = self.ledger.study.get_trials(deepcopy=False)
+        return [trial for trial in found if "refused" not in trial.user_attrs]
+
+    @property
+    def states(self) -> list[str]:
+        return [trial.state.name for trial in self.begun]
+
+    def train(self, member: Member, losses: list[float]) -> int:
+        """Epochs trained until the end or a stop."""
+        history = history_of(losses)
+        for epochs in range(1, len(history) + 1):
+            if self.ledger.told(member, with_kept(history[:epochs])):
+                member.job.folder.write("history", history[:epochs])
+                return epochs
+        finish(member.job.folder, losses)
+        return len(history)
+
+    def run(self, score: Callable[[Experiment], float]) -> list[tuple[Experiment, int]]:
+        """Run to the end; what was trained, and for how long."""
+        trained = []
+        while member := self.ledger.next():
+            experiment = member.job.experiment
+            epochs = self.train(member, [score(experiment) / (1 + epoch) for epoch in range(experiment.train.epochs)])
+            trained.append((experiment, epochs))
+            self.ledger.ended(member)
+        return trained
+
+
+def history_of(losses: list[float]) -> list[dict[str, float]]:
+    return [{"epoch": n + 1, "valid_loss": loss, "valid_top10": 1 - loss, "seconds": n + 1.0} for n, loss in enumerate(losses)]
+
+
+def finish(folder: RunFolder, losses: list[float]) -> None:
+    history = history_of(losses)
+    folder.write("history", history)
+    folder.write("sizes", {"parameters": 10})
+    folder.write("tracking", {"uri": "sqlite:///none", "id": "none"})
+    folder.write("result", {"history": history})
+
+
+def runs(uri: str) -> dict[str, Any]:
+    """All MLflow runs by id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    return {run.info.run_id: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])}
