@@ -29,12 +29,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from raybrain.config import InputError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -210,10 +207,6 @@ class Run:
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a file, or a folder with all that is in it, under ``folder``."""
         _client(self.uri).log_artifact(self.id, str(path), folder)
-
-    def figure(self, name: str, figure: "Figure") -> None:
-        """Keep a figure as ``figures/<name>.png``."""
-        _client(self.uri).log_figure(self.id, figure, f"figures/{name}.png")
 
     def end(self, status: Status = "FINISHED") -> None:
         """Close the run; until then MLflow shows it as running."""

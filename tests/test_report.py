@@ -17,7 +17,6 @@ from raybrain.experiment import Experiment
 from raybrain.report.cost import FLOPS, training_cost
 from raybrain.report.gather import Sweep, find_sweep
 from raybrain.report.page import Report, page
-from raybrain.report.pictures import pareto_picture, png
 from raybrain.report.reproduce import bills, missing_studies, spaces_of, trainings
 from raybrain.report.results import Cell, Result, cells, comparisons
 from raybrain.report.tables import results_table
@@ -153,7 +152,7 @@ def test_the_table_shows_verdicts_only_where_there_are_some() -> None:
 def test_the_page_holds_everything_and_needs_nothing() -> None:
     space = replace(load_space("ablation"), published=PUBLISHED, question="Which <parts>?")
     found = seeds_of({("gwilliams2022", "full"): 0.68, ("gwilliams2022", "mel"): 0.2})
-    report = Report("ablation-1", found, ["trial 7 failed: the loss exploded"], [], space)
+    report = Report("ablation-1", found, ["trial 7 failed: the loss exploded"], space=space)
     text = page(report)
     assert "68.0 ± 1.0" in text
     assert re.search(r"published 66.7 or 70.7 ± 0.1; pass: 64.7 to 72.7", text)
@@ -169,16 +168,23 @@ def test_the_page_holds_everything_and_needs_nothing() -> None:
 def test_a_control_off_chance_is_shown() -> None:
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
     controls = one.evaluation.controls
-    assert "0 of 4 controls lie outside" in page(Report("s", [one, one], [], [], None))
+    assert "0 of 4 controls lie outside" in page(Report("s", [one, one]))
     leaky = replace(one, evaluation=replace(one.evaluation, controls=controls.assign(top10=0.6)))
-    text = page(Report("s", [leaky, one], [], [], None))
+    text = page(Report("s", [leaky, one]))
     assert "2 of 4 controls lie outside" in text
     assert "class=odd" in text
 
 
-def test_a_pareto_picture() -> None:
-    trials = [{"score": 0.5, "parameters": 1000.0}, {"score": 0.7, "parameters": 9000.0}, {"score": None, "parameters": None}]
-    assert png(pareto_picture(trials, ["parameters"], "valid_top10")).startswith(b"\x89PNG")
+def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
+    trials = [
+        {"trial": 3, "params": {"optim.lr": 2e-3}, "score": 0.7, "epochs": 4, "state": "finished", "copy_of": 1, "reason": ""},
+        {"trial": 0, "params": {"optim.lr": 1e-5}, "score": None, "epochs": 0, "state": "failed", "reason": "<out of memory>"},
+    ]
+    text = page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68}), [], trials, {"pareto front": b"\x89PNG"}))
+    assert "<td>0.002</td><td>4</td><td>0.700</td><td>finished</td><td>copy of trial 1</td>" in text
+    assert "&lt;out of memory&gt;" in text and "<th>lr</th>" in text
+    assert 'alt="pareto front"' in text
+    assert "<h2>Search</h2>" not in page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68})))
 
 
 # sweeps on disk
@@ -207,6 +213,14 @@ def test_of_a_search_only_the_best_trial_is_tested() -> None:
     grid = Sweep(Path("x"), trials, load_space("ablation"))
     assert [trial["trial"] for trial, _ in grid.runs()] == [2, 3]
     assert grid.missing() == ["trial 4 stopped early"]
+
+
+def test_figures_of_a_search_are_all_shown_those_of_a_grid_if_something_else_was_to_be_small(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("history", "pareto_front"):
+        (tmp_path / "figures" / f"{name}.png").write_bytes(b"png")
+    assert list(Sweep(tmp_path, [], None).figures) == ["history", "pareto front"]
+    assert list(Sweep(tmp_path, [], load_space("ablation")).figures) == ["pareto front"]
 
 
 # reproduce

@@ -53,7 +53,8 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
     sweep = find_sweep(cluster.home, name)
     with ray_session(cluster):
         tested = gather(sweep, lambda experiment: prepare_data(experiment, cluster), cluster)
-    told = Report(sweep.folder.name, tested, sweep.missing() if sweep.grid else [], sweep.trials, sweep.space)
+    missing, trials = (sweep.missing(), []) if sweep.grid else ([], sweep.trials)
+    told = Report(sweep.folder.name, tested, missing, trials, sweep.figures, sweep.space)
     found = told.cells
     console().print(results_table(found, comparisons(found)))
     if any(cell.published for cell in found):
@@ -68,7 +69,7 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
     if sweep.tracking:
         sweep.tracking.artifact(path)
         sweep.tracking.table("report", [_flat(cell.result()) for cell in found])
-    typer.echo(f"table, subjects, controls and curves: {path}")
+    typer.echo(f"table, subjects, controls{', curves and trials' if told.trials else ' and curves'}: {path}")
     return told.result() | {"page": str(path)}
 
 

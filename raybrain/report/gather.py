@@ -43,6 +43,12 @@ class Sweep:
         known = RunFolder(self.folder).read("tracking")
         return Run(known["uri"], known["id"]) if known else None
 
+    @property
+    def figures(self) -> dict[str, bytes]:
+        """Pictures of the search as PNG, by name; of a grid, which selects nothing, only what else was to be small."""
+        paths = sorted((self.folder / "figures").glob("pareto_front.png" if self.grid else "*.png"))
+        return {path.stem.replace("_", " "): path.read_bytes() for path in paths}
+
     def runs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """The trials and trainings that are tested: all that are finished of a grid, else those of the best trial."""
         finished = [trial for trial in self.trials if trial["state"] == "finished"]

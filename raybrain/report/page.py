@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
-from raybrain.report.pictures import curves_picture, embedded, pareto_picture, subjects_picture
-from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons
+from raybrain.report.pictures import curves_picture, embedded, subjects_picture
+from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
 from raybrain.report.tables import audit_line
 from raybrain.tune.space import SearchSpace
 
@@ -30,7 +30,8 @@ class Report:
         name: of the sweep.
         tested: its trainings on the test split.
         missing: trials that ended otherwise, and why.
-        trials: all trials as the sweep left them, for what was selected by the valid split.
+        trials: all trials as the sweep left them, where the best one was chosen among them by the valid split.
+        figures: pictures of that search as PNG, by name.
         space: what was asked, if it is known.
     """
 
@@ -38,6 +39,7 @@ class Report:
     tested: list[Result]
     missing: list[str] = field(default_factory=list)
     trials: list[dict[str, Any]] = field(default_factory=list)
+    figures: Mapping[str, bytes] = field(default_factory=dict)
     space: SearchSpace | None = None
 
     @property
@@ -71,9 +73,9 @@ def page(report: Report) -> str:
         "<h2>Curves</h2>",
         _curves(report.tested),
     ]
-    if space and space.objectives:
-        picture = pareto_picture(report.trials, space.objectives, space.metric)
-        parts += ["<h2>Score against what else was to be small</h2>", embedded(picture, "Pareto")]
+    if report.trials:
+        parts += ["<h2>Search</h2>", _trials(report.trials, space)]
+    parts += [f"<h3>{html.escape(name)}</h3>{embedded(drawn, html.escape(name))}" for name, drawn in report.figures.items()]
     body = "\n".join(part for part in parts if part)
     title = f"<title>{html.escape(report.name)}</title>"
     return f'<!doctype html>\n<meta charset="utf-8">{title}<style>{STYLE}</style>\n{body}\n'
@@ -151,6 +153,20 @@ def _controls(tested: Sequence[Result]) -> str:
     told += f"<p>{note}{':' if strays else '.'}</p>" + (_table(head, strays) if strays else "")
     leaks = sorted({audit_line(one.evaluation.leaks) for one in tested})
     return told + "".join(f"<p>{html.escape(line)}</p>" for line in leaks)
+
+
+def _trials(trials: Sequence[Mapping[str, Any]], space: SearchSpace | None) -> str:
+    """Every trial, best first, by the valid split, and what became of it."""
+    keys = list(dict.fromkeys(key for trial in trials for key in trial["params"]))
+    rows = []
+    for trial in trials:
+        score = "" if trial["score"] is None else f"{trial['score']:.3f}"
+        words = [shown("", trial["params"].get(key, "")) for key in keys] + [str(trial["epochs"]), score, trial["state"]]
+        copied = f"copy of trial {trial['copy_of']}" if trial.get("copy_of") is not None else ""
+        why = "; ".join(text for text in (copied, trial.get("reason")) if text)
+        rows.append([(html.escape(text), "") for text in (str(trial["trial"]), *words, why)])
+    head = ["trial", *(key.rpartition(".")[2] for key in keys), "epochs", space.metric if space else "score", "", "why"]
+    return _table(head, rows)
 
 
 def _curves(tested: Sequence[Result]) -> str:

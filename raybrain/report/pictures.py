@@ -1,9 +1,9 @@
-"""Pictures: accuracies of subjects against chance, curves of training, and what a larger model buys."""
+"""Pictures: accuracies of subjects against chance, and curves of training."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -82,16 +82,6 @@ def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[st
     return figure
 
 
-def pareto_picture(trials: Sequence[Mapping[str, Any]], objectives: Sequence[str], metric: str) -> "Figure":
-    """The score of every finished trial against what else was to be small: a panel an objective."""
-    figure, panels = _panels(len(objectives), HIGH)
-    for axes, objective in zip(panels, objectives, strict=True):
-        points = [(trial[objective], trial["score"]) for trial in trials if trial.get(objective) is not None]
-        axes.plot([cost for cost, _ in points], [score for _, score in points], "o")
-        axes.set(xlabel=objective, ylabel=metric, xscale="log")
-    return figure
-
-
 def _panels(count: int, height: float) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
@@ -111,6 +101,7 @@ def png(figure: "Figure") -> bytes:
     return content.getvalue()
 
 
-def embedded(figure: "Figure", what: str) -> str:
-    """A figure as HTML that needs no other file."""
-    return f'<img alt="{what}" src="data:image/png;base64,{base64.b64encode(png(figure)).decode()}">'
+def embedded(figure: "Figure | bytes", what: str) -> str:
+    """A figure, or a PNG file, as HTML that needs no other file."""
+    content = figure if isinstance(figure, bytes) else png(figure)
+    return f'<img alt="{what}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'

@@ -11,6 +11,7 @@ from typing import Any
 
 from raybrain.config import InputError, override, tree
 from raybrain.experiment import recipe
+from raybrain.store import aside
 from raybrain.tracking import Run, Status
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.run import Trained, load
@@ -160,7 +161,10 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
     run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
     run.tags({f"best.{key}": value for key, value in best["params"].items()} | {"best.signature": best["signature"]})
     for name, figure in figures(ledger).items():
-        run.figure(name, figure)
+        path = folder / "figures" / f"{name}.png"
+        with aside(path) as temporary:
+            figure.savefig(temporary, format="png")
+        run.artifact(path, "figures")
     record.write("kept", run.id)
 
 
