@@ -200,7 +200,7 @@ def test_only_settings_of_the_optimiser_turn_and_a_copy_keeps_the_architecture(b
     [
         ({"sampler": "grid", "parameters": {"optim.lr": CategoricalDistribution([1e-3, 1e-2])}}, r"there is no grid of them"),
         ({"trials": 3}, r"needs a population, found 3 trials; type at least 4"),
-        ({"grace": 8}, r"found grace=8 and train.epochs=8; type fewer or more"),
+        ({"grace": 8}, r"found grace=8 and train.epochs=8; type less or more"),
         ({"parameters": {"encoder.depth": CategoricalDistribution([2, 4])}}, r"one of optim.lr, .* must be searched"),
         ({"fixed": {"optim.schedule": "3:lr=0.1"}}, r"leave out optim.schedule"),
         ({"objectives": ("parameters",)}, r'type scheduler="none"'),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from raybrain.tune.check import check
 from raybrain.tune.outcome import command
 from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import STORAGE
 from raybrain.tune.walk import data_parts, extremes, grid, start
 from tests.conftest import REPO, TINY, Ended, hear_ctrl_c
 from tests.sweeps import Bench, history_of, runs
@@ -359,6 +361,7 @@ FILE = """
 '''What is best?'''
 from optuna.distributions import CategoricalDistribution
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import STORAGE
 def architecture(trial):
     if trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"]) == "simple_conv":
         return {"encoder.depth": trial.suggest_categorical("depth", [1, 2])}
@@ -378,6 +381,29 @@ def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
         ended = raybrain("tune", "quickstart", option, value, "--home", str(home))
         assert ended.code == 2
         assert f"raybrain: {option} {value}: type" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "postgresql+psycopg://someone:secret@127.0.0.1:9/optuna",
+            r"(Connection refused|needs a driver .*pip install 'psycopg\[binary\]')",
+        ),
+        ("nonsense", r"cannot open the database that \$RAYBRAIN_OPTUNA_STORAGE names \(Could not parse"),
+        ("sqlite:////nowhere/at/all.db", r"unable to open database file.*; type an address like"),
+        ("mysql+mysqldb://someone@127.0.0.1/optuna", r"needs a driver that is not installed \(No module named 'MySQLdb'\)"),
+    ],
+)
+def test_a_database_that_cannot_be_opened(
+    address: str, said: str, raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORAGE, address)
+    ended = raybrain("tune", "quickstart", "--home", str(tmp_path))
+    assert ended.code == 2
+    lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]
+    assert len(lines) == 1 and re.search(said, lines[0])
+    assert "secret" not in ended.err and not (tmp_path / "stores").exists()
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ def tune(
     from raybrain.tune import run as sweeping
     from raybrain.tune.plan import make_plan, trainings
     from raybrain.tune.space import load_space
+    from raybrain.tune.study import check_database
 
     cluster = make_cluster(home, where, address=address, workers=workers)
     sweep = sweeping.make_sweep(load_space(space), changes_of(settings), trials)
@@ -71,7 +72,8 @@ def tune(
             typer.echo(line)
         print_json(as_json, plan.result())
         return
-    Tracker.open(cluster.home)  # does it answer?
+    Tracker.open(cluster.home)  # do both answer?
+    check_database()
     prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts]
     if resume and not sweeping.exists(sweep, prepared, cluster):
         raise InputError("there is no such sweep to go on with; leave out --resume to begin it")

@@ -97,7 +97,7 @@ def check_population(space: SearchSpace) -> None:
     experiment = space.experiment()
     if space.grace >= experiment.train.epochs:
         found = f"grace={space.grace} and train.epochs={experiment.train.epochs}"
-        raise InputError(f'with the scheduler "pbt" grace is the length of a generation, found {found}; type fewer or more')
+        raise InputError(f'with the scheduler "pbt" grace is the length of a generation, found {found}; type less or more')
     if experiment.optim.schedule:
         raise InputError('the scheduler "pbt" finds the schedule itself; leave out optim.schedule, or type scheduler="none"')
     if not turning(space, _nearest(space, {}).params):

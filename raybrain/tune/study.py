@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from raybrain.config import InputError
 from raybrain.tune.space import SearchSpace
 
 REDUCTION = 3  # of this many trials one goes on
@@ -13,13 +14,16 @@ STORAGE = "RAYBRAIN_OPTUNA_STORAGE"
 
 
 def open_study(space: SearchSpace, folder: Path) -> Any:
-    """The Optuna study of a sweep, in its folder or in the database at $RAYBRAIN_OPTUNA_STORAGE."""
+    """The Optuna study of a sweep, in its folder or in the database at $RAYBRAIN_OPTUNA_STORAGE.
+
+    Raises:
+        InputError: if the database cannot be opened.
+    """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
     study = optuna.create_study(
-        storage=os.environ.get(STORAGE) or _file(folder),
+        storage=_storage(os.environ.get(STORAGE) or _file(folder)),
         study_name=folder.name,
         directions=directions,
         load_if_exists=True,
@@ -27,6 +31,32 @@ def open_study(space: SearchSpace, folder: Path) -> Any:
     )
     study.sampler = _sampler(space, len(study.get_trials(deepcopy=False)))
     return study
+
+
+def check_database() -> None:
+    """Refuse a database at $RAYBRAIN_OPTUNA_STORAGE that cannot be used, before anything is done for a sweep.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+    if address := os.environ.get(STORAGE):
+        _storage(address)
+
+
+def _storage(address: str) -> Any:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = f"the database that ${STORAGE} names" if STORAGE in os.environ else address  # the variable may hold a password
+    try:
+        return optuna.storages.get_storage(address)
+    except ImportError as error:
+        cure = "type pip install 'psycopg[binary]' for postgresql+psycopg://..."
+        raise InputError(f"{where} needs a driver that is not installed ({error.__cause__ or error}); {cure}") from None
+    except SQLAlchemyError as error:
+        cure = f"type an address like {STORAGE}=postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or leave it out"
+        raise InputError(f"cannot open {where} ({str(error).splitlines()[0]}); {cure}") from None
 
 
 def dashboard(folder: Path) -> str:
