@@ -9,7 +9,7 @@ import pkgutil
 import re
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from raybrain.config import Config, InputError, hint, override, signature
 from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
@@ -133,12 +133,17 @@ class OptimConfig(Config):
 
     @field_validator("schedule")
     @classmethod
-    def _in_one_spelling(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _in_one_spelling(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         found = sorted(map(_change, value))
         for (epochs, setting, _), (again, same, _) in itertools.pairwise(found):
             if (epochs, setting) == (again, same):
                 raise InputError(f"after {epochs} epochs {setting} changes twice; type one of both")
-        return tuple(f"{epochs}:{setting}={number!r}" for epochs, setting, number in found)
+        kept, in_force = [], dict(info.data)
+        for epochs, setting, number in found:
+            if in_force.get(setting) != number:  # else it changes nothing, and would give the same question another name
+                kept.append(f"{epochs}:{setting}={number!r}")
+            in_force[setting] = number
+        return tuple(kept)
 
     @model_validator(mode="after")
     def _possible_throughout(self) -> Self:
@@ -204,6 +209,15 @@ class Experiment(Config):
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
+
+    @model_validator(mode="after")
+    def _schedule_in_time(self) -> Self:
+        for text in self.optim.schedule:
+            if _change(text)[0] >= self.train.epochs:
+                raise InputError(
+                    f"optim.schedule has {text!r}, but training ends with train.epochs={self.train.epochs}; type less"
+                )
+        return self
 
     @model_validator(mode="after")
     def _something_left(self) -> Self:

@@ -226,6 +226,8 @@ def test_a_schedule_has_one_spelling_and_holds_from_the_end_of_an_epoch_on() -> 
     assert [asked.optim.after(epochs).lr for epochs in (0, 2, 3, 9, 10, 99)] == [3e-4, 3e-4, 1e-3, 1e-3, 1e-4, 1e-4]
     assert asked.optim.after(3).weight_decay == 0.1 and asked.optim.after(3).schedule == ()
     assert asked.signature != Experiment().signature
+    idle = override(Experiment(), {"optim.schedule": "10:lr=1e-4,3:weight_decay=.1,3:lr=0.001,4:lr=0.001,2:lr=3e-4"})
+    assert idle == asked, "what changes nothing is no other question"
 
 
 @pytest.mark.parametrize(
@@ -237,6 +239,7 @@ def test_a_schedule_has_one_spelling_and_holds_from_the_end_of_an_epoch_on() -> 
         ("3:lr=-1", r"optim.schedule=3:lr=-1: lr=-1.0: input should be greater than 0"),
         ("0:lr=1", r"it is so from the start; type optim.lr=1"),
         ("3:lr=1,3:lr=2", r"after 3 epochs lr changes twice"),
+        ("200:lr=1", r"has '200:lr=1.0', but training ends with train.epochs=200"),
     ],
 )
 def test_what_a_schedule_cannot_be(schedule: str, said: str) -> None:

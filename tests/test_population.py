@@ -3,19 +3,22 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
 from raybrain.train.checkpoint import RunFolder
 from raybrain.train.worker import with_kept
+from raybrain.tune import population
 from raybrain.tune.check import check
+from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Member
-from raybrain.tune.population import line_of, line_settings, turning
+from raybrain.tune.population import line_of, line_settings, moved, turning
 from raybrain.tune.space import SearchSpace
 from tests.conftest import TINY, Ended
 from tests.sweeps import Bench, finish, history_of, runs
@@ -162,6 +165,73 @@ def test_what_ends_by_itself_is_not_copied(bench: Any) -> None:
     assert 1 not in {trial.user_attrs.get("of") for trial in sweep.begun}
 
 
+def test_one_that_ends_by_itself_where_a_generation_does_is_done_whoever_killed_it(bench: Any) -> None:
+    """After the fourth epoch patience is out; one was trained elsewhere, one was killed before it could say so."""
+
+    class Stale(Population):
+        def train(self, member: Member, losses: list[float]) -> int:
+            if member.entry.trial.number in (0, 1):
+                losses = [0.5, 0.4, 0.6, 0.6]
+            return super().train(member, losses)
+
+    asked = space(fixed={"train.epochs": EPOCHS, "train.patience": 2})
+    sweep = bench(asked, kind=Stale)
+    early = sweep.space.experiment(sweep.space.settings({"optim.lr": 1e-3}))
+    sweep.job(early).folder.path.mkdir(parents=True)
+    sweep.job(early).folder.write("history", history_of([0.5, 0.4, 0.6, 0.6]))  # and no result
+    sweep.go()
+    assert [len(trial.intermediate_values) for trial in sweep.begun[:2]] == [4, 4]
+    assert [trial.state.name for trial in sweep.begun[:2]] == ["COMPLETE", "COMPLETE"]
+    assert not {0, 1} & {trial.user_attrs.get("of") for trial in sweep.begun if line_of(trial)[-1][0] >= 4}
+
+
+def test_after_the_last_epoch_there_is_no_other_generation(bench: Any) -> None:
+    """Killed when the last epoch was known, and the result was not."""
+    sweep = bench(space(), kind=Population)
+    sweep.go()
+    count = len(sweep.begun)
+    again = bench(space(), name="again", kind=Population)
+    for path in sweep.folder.parent.glob("runs/*/result.json"):
+        path.unlink()
+    assert len(again.go().begun) == count and again.told == sweep.told
+
+
+def test_what_crashed_is_tried_again_by_a_later_command_unless_its_place_is_taken(bench: Any) -> None:
+    sweep = bench(space(), kind=Population)
+    members = [sweep.ledger.next(), sweep.ledger.next()]
+    for member in members:
+        assert sweep.ledger.ended(member, "out of memory", again=True) == "failed"
+    later = bench(space(), kind=Population).go(fails=lambda member: member.entry.trial.number == 5)
+    assert [trial.user_attrs.get("retries") for trial in later.begun if "retries" in trial.user_attrs] == [0, 1]
+    assert {trial.user_attrs["replaces"] for trial in later.begun if line_of(trial)[-1][0] == 2} >= {5}
+    assert later.states.count("COMPLETE") == 8
+    assert bench(space(), kind=Population).ledger.next() is None
+
+
+def test_another_number_of_trials_later(bench: Any) -> None:
+    with pytest.raises(Crash):
+        bench(space(), kind=Population).go(kill=12)
+    fewer = bench(space(), trials=4, kind=Population).go()
+    assert fewer.states.count("COMPLETE") == 8, "what was begun goes on"
+    more = bench(space(), trials=10, kind=Population).go()
+    assert more.states.count("COMPLETE") == 10 and "RUNNING" not in more.states
+
+
+def test_no_trial_waits_for_other_seeds(bench: Any) -> None:
+    """A trial ended early; its second seed trains while the others come to the end of the generation."""
+    asked = space(seeds=(1, 2), trials=4)
+    sweep = bench(asked, kind=Population)
+    first = sweep.ledger.next()
+    assert first
+    finish(first.job.folder, [0.5])
+    sweep.ledger.ended(first)
+    second = sweep.ledger.next()
+    assert second and second.repeat == ("2",) and not second.first
+    sweep.go()  # while that is under way
+    assert {trial.state.name for trial in sweep.begun[1:]} == {"COMPLETE", "PRUNED"}
+    assert sweep.begun[0].state.name == "RUNNING"
+
+
 def test_other_seeds_of_the_best_follow_with_its_schedule(bench: Any) -> None:
     sweep = bench(space(seeds=(1, 2), trials=4), kind=Population).go()
     copies = [
@@ -195,6 +265,66 @@ def test_only_settings_of_the_optimiser_turn_and_a_copy_keeps_the_architecture(b
             assert override(copied, {"optim.schedule": ""}) == first
 
 
+def test_a_parameter_that_brings_questions_does_not_turn(bench: Any) -> None:
+    def decay(trial: Any) -> dict[str, Any]:
+        settings = {"optim.lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True)}
+        if trial.suggest_categorical("decay", [False, True]):
+            settings["optim.weight_decay"] = trial.suggest_float("strength", 1e-5, 1e-1, log=True)
+        return settings
+
+    asked = space(parameters=decay)
+    assert list(turning(asked, {"lr": 1e-3, "decay": True, "strength": 1e-2})) == ["lr", "strength"]
+    sweep = bench(asked, kind=Population).go()
+    assert sweep.states.count("COMPLETE") == 8
+    drawn = figures(sweep.ledger)
+    assert set(drawn) == {"history", "population"} and len(drawn["population"].axes) == 3
+
+
+def test_copies_are_allowed_experiments_that_nobody_has(bench: Any) -> None:
+    def steps(trial: Any) -> dict[str, Any]:
+        return {
+            "optim.lr": 10.0 ** round(trial.suggest_float("power", -5, -1)),
+            "encoder.depth": trial.suggest_int("depth", 1, 4),
+        }
+
+    sweep = bench(space(parameters=steps, allowed=lambda experiment: experiment.optim.lr < 0.05), kind=Population).go()
+    refused = [
+        trial.user_attrs["refused"]
+        for trial in sweep.ledger.study.trials
+        if "replaces" in trial.user_attrs and "refused" in trial.user_attrs
+    ]
+    assert not refused
+    experiments = [next(iter(jobs.values())).experiment for _, jobs in sweep.ledger.begun()]
+    assert len({experiment.signature for experiment in experiments}) == len(experiments)
+    assert max(experiment.optim.after(epochs).lr for experiment in experiments for epochs in range(EPOCHS)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "near"),
+    [
+        (FloatDistribution(1e-5, 1e-2, log=True), 1e-3, {8e-4, 1.25e-3}),
+        (FloatDistribution(1e-5, 1e-2, log=True), 1e-2, {8e-3, 1e-2}),
+        (FloatDistribution(0.0, 1.0, step=0.1), 0.6, {0.5, 0.7, 0.8}),
+        (IntDistribution(1, 10), 4, {3, 5}),
+        (CategoricalDistribution([0.0, 1e-4, 1e-3]), 1e-4, {0.0, 1e-3}),
+        (CategoricalDistribution([0.0, 1e-4, 1e-3]), 1e-3, {1e-4, 1e-3}),
+    ],
+)
+def test_settings_move_a_little_or_are_drawn_anew(
+    found: Any, value: float, near: set[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = space(parameters={"optim.weight_decay": found})
+
+    def drawn() -> set[float]:
+        return {moved(asked, {"optim.weight_decay": value}, Random(seed))["optim.weight_decay"] for seed in range(60)}
+
+    anywhere = drawn()
+    monkeypatch.setattr(population, "ANEW", 0.0)
+    assert {round(number, 9) for number in drawn()} <= near
+    assert len(anywhere - drawn()) > 0 or hasattr(found, "choices")
+    assert all(found._contains(found.to_internal_repr(number)) for number in anywhere)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -203,6 +333,8 @@ def test_only_settings_of_the_optimiser_turn_and_a_copy_keeps_the_architecture(b
         ({"grace": 8}, r"found grace=8 and train.epochs=8; type less or more"),
         ({"parameters": {"encoder.depth": CategoricalDistribution([2, 4])}}, r"one of optim.lr, .* must be searched"),
         ({"fixed": {"optim.schedule": "3:lr=0.1"}}, r"leave out optim.schedule"),
+        ({"variants": {"rate": {"a": {}, "b": {"optim.schedule": "3:lr=0.1"}}}}, r"leave out optim.schedule"),
+        ({"parameters": {"optim.schedule": CategoricalDistribution(["", "3:lr=1"])}}, r"leave out optim.schedule"),
         ({"objectives": ("parameters",)}, r'type scheduler="none"'),
     ],
 )
@@ -233,6 +365,19 @@ def test_a_copy_ends_with_the_weights_of_its_schedule_trained_from_the_start(tmp
     assert not all(torch.equal(first[name], whole[name]) for name in whole), "the schedule changes something"
 
 
+def test_nothing_is_taken_over_into_a_run_that_others_train(tmp_path: Path) -> None:
+    training(tmp_path / "first").run(Ear(enough=2), checkpoint_s=1e9)
+    first, copy = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "copy")
+    first.write("sizes", {"updates_per_epoch": UPDATES})
+    copy.path.mkdir()
+    with copy.lock():
+        copy.inherit(first, epochs=2)
+        assert not (copy.path / "last.pt").exists()
+    copy.save("last", {"begun": True})
+    copy.inherit(first, epochs=2)
+    assert copy.load("last") == {"begun": True}
+
+
 @pytest.mark.slow
 def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ended], home: Path, tmp_path: Path) -> None:
     """Copies are made; one that was trained to the end is trained again in another home, and has the very same weights."""
@@ -244,7 +389,7 @@ def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ende
     )
     where = ["--home", str(home), "--json"]
     planned = raybrain("tune", str(file), *TINY, "--dry-run", *where)
-    assert "every 1 epochs copies of the best quarter" in planned.out, planned.err
+    assert "up to 2 further trials" in planned.out, planned.err
     ended = raybrain("tune", str(file), *TINY, *where)
     assert ended.code == 0, ended.err
     sweep = ended.json["sweep"]

@@ -177,11 +177,19 @@ def test_a_control_off_chance_is_shown() -> None:
 
 def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     trials = [
-        {"trial": 3, "params": {"optim.lr": 2e-3}, "score": 0.7, "epochs": 4, "state": "finished", "copy_of": 1, "reason": ""},
+        {
+            "trial": 3,
+            "params": {"optim.lr": 2e-3},
+            "score": 0.7,
+            "epochs": 4,
+            "state": "finished",
+            "copy_of": 1,
+            "schedule": ["2:lr=0.001"],
+        },
         {"trial": 0, "params": {"optim.lr": 1e-5}, "score": None, "epochs": 0, "state": "failed", "reason": "<out of memory>"},
     ]
     text = page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68}), [], trials, {"pareto front": b"\x89PNG"}))
-    assert "<td>0.002</td><td>4</td><td>0.700</td><td>finished</td><td>copy of trial 1</td>" in text
+    assert "<td>0.002</td><td>4</td><td>0.700</td><td>finished</td><td>copy of trial 1, 2:lr=0.001</td>" in text
     assert "&lt;out of memory&gt;" in text and "<th>lr</th>" in text
     assert 'alt="pareto front"' in text
     assert "<h2>Search</h2>" not in page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68})))

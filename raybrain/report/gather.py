@@ -111,7 +111,8 @@ def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Clu
         if trained is None:
             raise InputError(f"{run['folder']} holds no finished training of the data as they are now; run the sweep again")
         trained = training.kept(trained)
-        names, seed = _names(sweep.space, trial["params"], run["repeat"])
+        schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
+        names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
         as_published = sweep.space is not None and _as_published(sweep.space, trial["params"], run["repeat"], experiment)
         found.append(Result(trial["trial"], names, seed, evaluating.run(trained), as_published, trained.history))
     return found

@@ -87,7 +87,8 @@ def _verdict(cell: Cell) -> list[str]:
 def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequence[str]) -> Table:
     """The trials of a sweep, best first."""
     table = Table(title=f"sweep: {len(trials)} trials, best {metric} first")
-    for name in ("trial", *keys, "epochs", metric, "state"):
+    turned = ["schedule"] if any(trial.get("schedule") for trial in trials) else []
+    for name in ("trial", *keys, *turned, "epochs", metric, "state"):
         table.add_column(name.split(".")[-1] if name in keys else name, justify="right" if name != "state" else "left")
     for trial in trials:
         score = trial["score"]
@@ -95,6 +96,7 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
         if trial.get("sd") is not None:
             shown += f" +- {_score(trial['sd'], metric)}"
         values = [_short(trial["params"].get(key, "")) for key in keys]
+        values += [" ".join(trial["schedule"])] if turned else []
         copied = f", copy of {trial['copy_of']}" if trial.get("copy_of") is not None else ""
         table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"] + copied)
     return table

@@ -4,17 +4,18 @@ import errno
 import json
 import os
 import shlex
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from raybrain.config import InputError
 from raybrain.store import aside, write_json
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 class Damaged(InputError):
@@ -41,8 +42,16 @@ class RunFolder:
         Raises:
             InputError: if the disk is full; what was there before stays.
         """
-        with self._replaced(name) as temporary:
-            torch.save(state, temporary)
+        try:
+            with aside(self.path / f"{name}.pt") as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
+            reason = "the disk is full" if full else str(error).splitlines()[0]
+            raise InputError(
+                f"cannot write {self.path / name}.pt: {reason}; the last whole checkpoint is kept, "
+                "make room and run the same command again"
+            ) from None
 
     def inherit(self, other: "RunFolder", epochs: int) -> None:
         """Begin where another run stands, if that is at the end of its epoch ``epochs``; else this run begins at its own start.
@@ -54,37 +63,30 @@ class RunFolder:
         Raises:
             InputError: if the disk is full.
         """
-        if (self.path / "last.pt").exists():
-            return
+        import filelock
+
         try:
-            saved, sizes = other.load("last"), other.read("sizes")
+            last, best, sizes = other.load("last"), other.load("best"), other.read("sizes")
         except Damaged:
             return
-        if saved is None or sizes is None or len(saved["state"]["history"]) != epochs:
+        if last is None or best is None or sizes is None:
             return
-        if saved["state"]["step"] != epochs * sizes["updates_per_epoch"]:  # inside the next epoch
+        history, step = last["state"]["history"], last["state"]["step"]
+        if len(history) != epochs or step != epochs * sizes["updates_per_epoch"]:  # another epoch, or inside the next one
             return
-        for name in ("best", "last"):  # in this order: a run that has begun has both
-            with self._replaced(name) as temporary:
-                shutil.copyfile(other.path / f"{name}.pt", temporary)
+        if best["epoch"] != min(history, key=lambda row: row["valid_loss"])["epoch"]:  # another process trains it on
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with suppress(filelock.Timeout), self.lock(timeout=0):  # or another process trains this one
+            if not (self.path / "last.pt").exists():
+                self.save("best", best)
+                self.save("last", last)
 
-    @contextmanager
-    def _replaced(self, name: str) -> Iterator[Path]:
-        """A path to write a checkpoint to; it takes the place of the last one if all went well.
+    def lock(self, timeout: float = -1) -> "FileLock":
+        """Held by the process that trains this run; raises filelock.Timeout after so many seconds, or never if that is -1."""
+        import filelock
 
-        Raises:
-            InputError: if the disk is full.
-        """
-        try:
-            with aside(self.path / f"{name}.pt") as temporary:
-                yield temporary
-        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
-            reason = "the disk is full" if full else str(error).splitlines()[0]
-            raise InputError(
-                f"cannot write {self.path / name}.pt: {reason}; the last whole checkpoint is kept, "
-                "make room and run the same command again"
-            ) from None
+        return filelock.FileLock(self.path / "lock", timeout=timeout)
 
     def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
         """A checkpoint, or None.

@@ -21,15 +21,14 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
     one: dict[str, Any] = {"target_name": space.metric}
     if space.objectives:
         one["target"] = lambda trial: trial.values[0]
-    drawn: dict[str, Callable[[], Any]] = {
-        "history": lambda: plots.plot_optimization_history(study, **one),
-        "importance": lambda: plots.plot_param_importances(study, **one),
-        "parallel_coordinates": lambda: plots.plot_parallel_coordinate(study, **one),
-    }
+    drawn: dict[str, Callable[[], Any]] = {"history": lambda: plots.plot_optimization_history(study, **one)}
+    if ledger.population:  # whose parameters are not the same all along
+        drawn["population"] = lambda: _population(ledger)
+    else:
+        drawn["importance"] = lambda: plots.plot_param_importances(study, **one)
+        drawn["parallel_coordinates"] = lambda: plots.plot_parallel_coordinate(study, **one)
     if space.objectives:
         drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
-    if ledger.population:
-        drawn["population"] = lambda: _population(ledger)
     found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -49,8 +48,9 @@ def _population(ledger: Ledger) -> Any:
     from matplotlib import pyplot
 
     begun, space = ledger.begun(), ledger.space
-    names = list(turning(space, begun[0][0].params))
-    _, panels = pyplot.subplots(1 + len(names), sharex=True, layout="constrained")
+    names = list(dict.fromkeys(name for frozen, _ in begun for name in turning(space, frozen.params)))
+    _, grid = pyplot.subplots(1 + len(names), sharex=True, squeeze=False, layout="constrained")
+    panels = dict(zip([space.metric, *names], grid[:, 0], strict=True))
     for frozen, jobs in begun:
         copied, params = line_of(frozen)[-1]
         history = next(iter(jobs.values())).folder.read("history") or []
@@ -59,16 +59,16 @@ def _population(ledger: Ledger) -> Any:
             continue
         ended = frozen.state.name != "COMPLETE"
         look = {"color": f"C{frozen.number % 10}", "alpha": 0.4 if ended else 1.0}
-        panels[0].plot(*zip(*shown, strict=True), **look, label=str(frozen.number))
+        panels[space.metric].plot(*zip(*shown, strict=True), **look, label=str(frozen.number))
         if ended:
-            panels[0].plot(*shown[-1], "x", **look)
-        for axes, name in zip(panels[1:], names, strict=True):
-            axes.plot([copied, len(history)], [params[name]] * 2, **look)
-    panels[0].set(ylabel=space.metric, title="population: a line a trial, from where it was copied; x where it ended")
-    panels[0].legend(title="trial", fontsize="x-small", ncols=4)
-    for axes, name in zip(panels[1:], names, strict=True):
-        axes.set(
-            ylabel=name.rpartition(".")[2], yscale="log" if all(value > 0 for value in axes.dataLim.intervaly) else "linear"
-        )
-    panels[-1].set_xlabel("epoch")
-    return panels
+            panels[space.metric].plot(*shown[-1], "x", **look)
+        for name in params.keys() & set(names):
+            panels[name].plot([copied, len(history)], [params[name]] * 2, **look)
+    panels[space.metric].set(title="population: a line a trial, from where it was copied; x where it ended")
+    panels[space.metric].legend(title="trial", fontsize="x-small", ncols=4)
+    for name, axes in panels.items():
+        axes.set_ylabel(name.rpartition(".")[2])
+        if name in names and all(value > 0 for value in axes.dataLim.intervaly):
+            axes.set_yscale("log")
+    grid[-1, 0].set_xlabel("epoch")
+    return grid

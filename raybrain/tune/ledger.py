@@ -20,11 +20,9 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.run import load
 from raybrain.train.worker import TrainJob, best_epoch, with_kept
-from raybrain.tune.population import Line, Population, Standing, line_of, line_settings
+from raybrain.tune.population import DRAWS, Line, Population, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.walk import grid, settings_line, start
-
-DRAWS = 20  # in search of a point that is new and allowed
 
 Repeat = tuple[str, ...]
 Jobs = dict[Repeat, TrainJob]
@@ -87,6 +85,12 @@ def jobs_of(space: SearchSpace, settings: Mapping[str, Any], make: Callable[[Exp
     return {names: make(space.experiment({**settings, **changes})) for names, changes in space.repeats().items()}
 
 
+def _ends(job: TrainJob, metrics: Mapping[str, float]) -> bool:
+    """Whether a training ends by itself after an epoch, as :func:`with_kept` tells it."""
+    train, epoch = job.experiment.train, metrics["epoch"]
+    return epoch >= train.epochs or epoch - metrics["kept_epoch"] >= train.patience
+
+
 class Ledger:
     """The trials of a sweep.
 
@@ -103,14 +107,14 @@ class Ledger:
     def __init__(self, space: SearchSpace, study: Any, trials: int, make: Callable[[Experiment], TrainJob]) -> None:
         self.space, self.study, self.trials, self.make = space, study, trials, make
         self.ready: deque[Member] = deque()
-        self.busy: set[Path] = set()  # folders of the trainings that were handed out
+        self.busy: dict[Path, Member] = {}  # trainings that were handed out, by their folders
         self.seen: set[str] = set()  # keys of the points that were begun
         self.cut_off: deque[Any] = deque()
         self.waiting: list[Member] = []  # for the end of a generation
-        self.behind: deque[Member] = deque()  # ended by that, and told to nobody yet
-        self.population = Population(space, study, trials, self._inherit) if space.scheduler == "pbt" else None
+        self.behind: deque[tuple[Member, str]] = deque()  # ended by that, with the reason, and told to nobody yet
+        self.population = Population(space, study, trials, self._first) if space.scheduler == "pbt" else None
         if self.population:
-            self.trials += self.population.copies
+            self.trials = self.population.trials
         self._look_back()
 
     @property
@@ -131,7 +135,7 @@ class Ledger:
                 continue
             done = load(member.job)
             if done is None:
-                self.busy.add(member.job.folder.path)
+                self.busy[member.job.folder.path] = member
                 return member
             self._take(member, done.history)  # trained before, in whatever sweep
 
@@ -145,10 +149,10 @@ class Ledger:
         if epoch not in entry.reported:
             entry.reported.add(epoch)
             entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
-            if entry.trial.should_prune() and epoch < member.job.experiment.train.epochs:
+            if entry.trial.should_prune() and not _ends(member.job, metrics):
                 entry.stopped = epoch
         if self.population and epoch == self.population.pause:
-            return epoch < member.job.experiment.train.epochs
+            return not _ends(member.job, metrics)
         return entry.stopped is not None and epoch >= entry.stopped
 
     def ended(self, member: Member, reason: str | None = None, again: bool = False) -> str:
@@ -162,7 +166,7 @@ class Ledger:
         Returns:
             How it ended: "finished", "stopped early", "failed", "cut off", or "waits" for the end of a generation.
         """
-        self.busy.discard(member.job.folder.path)
+        self.busy.pop(member.job.folder.path, None)
         entry = member.entry
         if reason is None and self._waits(member):
             return "waits"
@@ -243,21 +247,19 @@ class Ledger:
 
     def _retries(self, frozen: Any) -> bool:
         """Whether a trial crashed and is to be tried again, by this command."""
-        replaced = self.population is not None and self.population.replaced(frozen.number)
-        return bool(frozen.user_attrs.get("again")) and not replaced
+        return bool(frozen.user_attrs.get("again")) and not (self.population and self.population.copy_over(frozen.number))
 
-    def _inherit(self, older: Line, younger: Line) -> None:
-        """Give the first training of a line the checkpoint of that of the line it was copied from."""
-        firsts = [jobs_of(self.space, line_settings(self.space, line), self.make) for line in (older, younger)]
-        old, young = (next(iter(jobs.values())).folder for jobs in firsts)
-        young.inherit(old, younger[-1][0])
+    def _first(self, line: Line) -> TrainJob:
+        """The training of a line that the scheduler judges it by."""
+        return next(iter(jobs_of(self.space, line_settings(self.space, line), self.make).values()))
 
     def _waits(self, member: Member) -> bool:
         """Whether a training has come to the end of the generation; it then waits there for the others."""
         if self.population is None or not member.first or member.entry.over:
             return False
-        history, pause = member.job.folder.read("history") or [], self.population.pause
-        if len(history) < pause or (len(history) == pause and load(member.job)):
+        pause = self.population.pause
+        history = (member.job.folder.read("history") or [])[:pause]
+        if len(history) < pause or _ends(member.job, with_kept(history)):
             return False
         for epochs in range(1, pause + 1):
             self.told(member, with_kept(history[:epochs]))
@@ -266,22 +268,21 @@ class Ledger:
 
     def _end_generation(self) -> bool:
         """Let those that wait go on, or copies in their places, if all have come; False if there is nobody."""
-        if self.population is None or not self.waiting or self.busy:
+        if self.population is None or not self.waiting or any(member.first for member in self.busy.values()):
             return False
-        self.trials += self.population.select(
-            [
-                Standing(
-                    member.entry.trial.number,
-                    line_of(member.entry.trial),
-                    member.job.folder.read("history")[self.population.pause - 1][self.space.metric],
-                )
-                for member in self.waiting
-            ]
-        )
+        last = self.population.pause - 1
+        scores = [member.job.folder.read("history")[last][self.space.metric] for member in self.waiting]
+        trials = [member.entry.trial for member in self.waiting]
+        standings = [Standing(trial.number, line_of(trial), score) for trial, score in zip(trials, scores, strict=True)]
+        self.population.select(standings, self.seen)
         for member in self.waiting:
-            member.entry.over = self.population.replaced(member.entry.trial.number)
-            (self.behind if member.entry.over else self.ready).append(member)
+            if copy := self.population.copy_over(member.entry.trial.number):
+                member.entry.over = True
+                self.behind.append((member, copy.reason))
+            else:
+                self.ready.append(member)
         self.waiting = []
+        self.trials = self.population.trials
         return True
 
     def _take(self, member: Member, history: Sequence[dict[str, float]]) -> None:

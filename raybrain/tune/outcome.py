@@ -74,7 +74,7 @@ def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
     done = [row for row in rows if row["state"] == "finished"]
     if not done:
         tracking.end("FAILED")
-        why = "; ".join(sorted({row["reason"] for row in rows if row["reason"]})) or "time was up"
+        why = "; ".join(sorted({row["reason"] for row in rows if row["state"] == "failed"})) or "time was up"
         raise InputError(f"no trial of {folder.name} was trained to the end ({why}); its folder is {folder}")
     frozen, jobs = next((frozen, jobs) for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
     best = {repeat: trained for repeat, job in jobs.items() if (trained := load(job))}
@@ -102,7 +102,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
     values = frozen.values if state == "finished" else None
     return {
         "trial": frozen.number,
-        "params": frozen.params,
+        "params": line_of(frozen)[0][1],
         "signature": runs[0]["signature"],
         "epochs": max(run["epochs"] for run in runs),
         "score": values[0] if values else runs[0]["score"],
@@ -110,9 +110,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
         "state": state,
         "copy_of": frozen.user_attrs.get("of"),
-        "line": [{"after": epochs, "params": params} for epochs, params in line_of(frozen)]
-        if "of" in frozen.user_attrs
-        else [],
+        "schedule": list(next(iter(jobs.values())).experiment.optim.schedule) if "of" in frozen.user_attrs else [],
         "reason": frozen.user_attrs.get("reason", ""),
         "runs": runs,
     }
@@ -159,7 +157,9 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
     run.artifact(folder / "best.json")
     run.table("trials", [_flat(row) for row in swept.trials])
     run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
-    run.tags({f"best.{key}": value for key, value in best["params"].items()} | {"best.signature": best["signature"]})
+    schedule = {"optim.schedule": " ".join(best["schedule"])} if best["schedule"] else {}
+    found = {**best["params"], **schedule, "signature": best["signature"]}
+    run.tags({f"best.{key}": value for key, value in found.items()})
     for name, figure in figures(ledger).items():
         path = folder / "figures" / f"{name}.png"
         with aside(path) as temporary:
@@ -169,5 +169,6 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    known = {key: value for key, value in row.items() if key not in ("runs", "params", "line")}
-    return known | {"params": json.dumps(row["params"]), "folders": " ".join(run["folder"] for run in row["runs"])}
+    known = {key: value for key, value in row.items() if key not in ("runs", "params")}
+    folders = " ".join(run["folder"] for run in row["runs"])
+    return known | {"schedule": " ".join(row["schedule"]), "params": json.dumps(row["params"]), "folders": folders}

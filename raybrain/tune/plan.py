@@ -11,6 +11,7 @@ from raybrain.config import InputError
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Store, feature_name
 from raybrain.train.order import contrast
+from raybrain.tune.population import most_copies
 from raybrain.tune.run import Sweep
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.walk import grid, settings_line, start
@@ -29,7 +30,7 @@ class Plan:
         steps: optimiser steps if nothing is stopped early; None while a data part is not prepared.
         segments_per_s: of earlier trainings in the same home, if there were any.
         segments: that all steps see.
-        generation: epochs between two generations of a population; None if there is none.
+        copies: how many copies of trials a population makes at most.
     """
 
     trials: int
@@ -40,7 +41,7 @@ class Plan:
     steps: int | None
     segments: int | None
     segments_per_s: float | None
-    generation: int | None = None
+    copies: int = 0
 
     @property
     def hours(self) -> float | None:
@@ -55,8 +56,8 @@ class Plan:
         lines += [f"  trial {number}: {settings_line(point) or 'the recipe'}" for number, point in enumerate(self.points)]
         if len(self.points) < self.trials:
             lines += ["  further trials drawn from:", *(f"    {key}: {found}" for key, found in self.space.items())]
-        if self.generation is not None:
-            lines.append(f"  every {self.generation} epochs copies of the best quarter take the places of the worst")
+        if self.copies:
+            lines.append(f"  copies of the best trials take the places of the worst: up to {self.copies} further trials")
         lines.append(f"{len(self.data)} data parts")
         for part, count in self.data.items():
             lines.append(f"  {part}: {'to be prepared' if count is None else f'ready, {count} train segments'}")
@@ -96,7 +97,7 @@ def make_plan(sweep: Sweep, cluster: Cluster) -> Plan:
         round(share * sum(steps for steps, _ in known)) if whole else None,
         round(share * sum(steps * batch for steps, batch in known)) if whole else None,
         _speed(cluster.home),
-        space.grace if space.scheduler == "pbt" else None,
+        most_copies(space, sweep.trials) if space.scheduler == "pbt" else 0,
     )
 
 

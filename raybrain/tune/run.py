@@ -23,7 +23,7 @@ from raybrain.train.run import finish, fit, load, make_job, tracked
 from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.check import check
 from raybrain.tune.ledger import Ledger, Member
-from raybrain.tune.outcome import STATES, Swept, outcome, stop_run
+from raybrain.tune.outcome import Swept, outcome, stop_run
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
 from raybrain.tune.walk import data_parts, grid
@@ -122,12 +122,11 @@ class Training:
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Train, telling Tune of every epoch: here if one worker is enough, else with workers of its own."""
-        import filelock
         from ray import tune
 
         job = _job(Experiment.model_validate(config["experiment"]), self.data, self.cluster)
         job.folder.path.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(job.folder.path / "lock"):  # another sweep may be training the very same thing
+        with job.folder.lock():  # another sweep may be training the very same thing
             finished = load(job)
             if finished:
                 tune.report(with_kept(finished.history))
@@ -225,7 +224,7 @@ def _alone(folder: Path) -> Iterator[None]:
     import filelock
 
     try:
-        with filelock.FileLock(folder / "lock", timeout=0):
+        with RunFolder(folder).lock(timeout=0):
             yield
     except filelock.Timeout:
         raise InputError(f"this sweep is running already, in another process; its folder is {folder}") from None
@@ -233,10 +232,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _stop_children(ledger: Ledger) -> None:
     """Leave no training's MLflow run running: what was cut off ended without a word."""
-    for frozen, jobs in ledger.begun():
+    for _, jobs in ledger.begun():
         for job in jobs.values():
             if job.folder.read("result") is None:
-                stop_run(job, STATES[frozen.state.name], frozen.user_attrs.get("reason"))
+                stop_run(job, "cut off", None)
 
 
 def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:

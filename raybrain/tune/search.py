@@ -47,7 +47,8 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
         """The next training; None if others must end before."""
         member = None if self.late else self.ledger.next()
         while self.ledger.behind:
-            self.ended(self.ledger.behind.popleft(), "stopped early", None)
+            gone, reason = self.ledger.behind.popleft()
+            self.ended(gone, "stopped early", reason)
         if member is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = member

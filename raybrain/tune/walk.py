@@ -76,6 +76,11 @@ def point(space: SearchSpace, answer: Answer) -> Point:
     return Point(trial.params, settings, asked)
 
 
+def nearest(space: SearchSpace, answers: Mapping[str, Any]) -> Point:
+    """The point with these parameters; what else is asked is answered by the first choice, or the lower end of a range."""
+    return point(space, lambda name, found: answers[name] if name in answers else ends(found)[0])
+
+
 def grid(space: SearchSpace) -> list[Point]:
     """All points of a space, in order; those that are not ``allowed`` left out.
 
@@ -99,11 +104,7 @@ def _leaves(space: SearchSpace, forced: Mapping[str, Any], options: Callable[[st
 
 def _flips(space: SearchSpace) -> Iterator[tuple[dict[str, Any], Point, Point]]:
     """Points that together hold every choice and both ends of every range: answers, point, the one it was one answer from."""
-
-    def reach(forced: Mapping[str, Any]) -> Point:
-        return point(space, lambda name, found: forced[name] if name in forced else ends(found)[0])
-
-    first = reach({})
+    first = nearest(space, {})
     waiting: list[tuple[dict[str, Any], Point, Point]] = [({}, first, first)]
     seen = set()
     for forced, here, before in waiting:
@@ -114,7 +115,7 @@ def _flips(space: SearchSpace) -> Iterator[tuple[dict[str, Any], Point, Point]]:
                     seen.add((name, repr(option)))
                     if option != here.params[name]:
                         flipped = {**forced, name: option}
-                        waiting.append((flipped, reach(flipped), here))
+                        waiting.append((flipped, nearest(space, flipped), here))
 
 
 def extremes(space: SearchSpace) -> list[Point]:
@@ -173,7 +174,7 @@ def start(space: SearchSpace) -> Point | None:
     answers: dict[str, Any] = {}
 
     def reach(answers: Mapping[str, Any]) -> tuple[int, Point]:
-        here = point(space, lambda name, found: answers[name] if name in answers else ends(found)[0])
+        here = nearest(space, answers)
         try:
             found = flat(space.experiment(here.settings))
         except InputError:

@@ -43,7 +43,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
         self.console.print(told, highlight=False, soft_wrap=True, markup=False)
         if reason is not None:
-            self.console.print(f"trial failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+            style, reason = ("red", f"trial failed: {reason}") if how == "failed" else ("", reason)
+            self.console.print(reason, style=style, highlight=False, markup=False, soft_wrap=True)
 
     def _kept(self, history: list[dict[str, float]]) -> float:
         return min(history, key=lambda row: row["valid_loss"])[self.score]
