@@ -238,7 +238,7 @@ def _moved(value: Any, found: Any, draw: Random) -> Any:
     if hasattr(found, "choices"):
         place = found.choices.index(value) + draw.choice((-1, 1))
         return found.choices[min(max(place, 0), len(found.choices) - 1)]
-    near = value * draw.choice(FACTORS)
+    near = float(f"{value * draw.choice(FACTORS):.4g}")  # a schedule is for people to read
     if found.step is not None:
         near = found.low + round((near - found.low) / found.step) * found.step
     return min(max(near, found.low), found.high)

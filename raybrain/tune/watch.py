@@ -41,10 +41,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         history = member.job.folder.read("history") or []
         scored = f"  {self.score} {self._kept(history):.3f} after {len(history)} epochs" if history else ""
         told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
+        if reason is not None and how != "failed":
+            told += f", {reason}"
         self.console.print(told, highlight=False, soft_wrap=True, markup=False)
-        if reason is not None:
-            style, reason = ("red", f"trial failed: {reason}") if how == "failed" else ("", reason)
-            self.console.print(reason, style=style, highlight=False, markup=False, soft_wrap=True)
+        if how == "failed":
+            self.console.print(f"trial failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
 
     def _kept(self, history: list[dict[str, float]]) -> float:
         return min(history, key=lambda row: row["valid_loss"])[self.score]
