@@ -387,10 +387,10 @@ def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ende
         "SPACE = SearchSpace(recipe='quickstart', parameters={'optim.lr': FloatDistribution(1e-6, 1e-2, log=True)}, trials=4,\n"
         "    metric='valid_loss', sampler='random', scheduler='pbt', grace=1)\n"
     )
-    where = ["--home", str(home), "--json"]
-    planned = raybrain("tune", str(file), *TINY, "--dry-run", *where)
+    where, tiny = ["--home", str(home), "--json"], [*TINY, "train.seed=11"]  # a seed that no other test has trained
+    planned = raybrain("tune", str(file), *tiny, "--dry-run", *where)
     assert "up to 2 further trials" in planned.out, planned.err
-    ended = raybrain("tune", str(file), *TINY, *where)
+    ended = raybrain("tune", str(file), *tiny, *where)
     assert ended.code == 0, ended.err
     sweep = ended.json["sweep"]
     assert sorted(trial["state"] for trial in sweep["trials"]) == ["finished"] * 4 + ["stopped early"] * 2
@@ -403,7 +403,7 @@ def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ende
     folder = RunFolder(Path(copy["runs"][0]["folder"]))
     optim = Experiment.model_validate(folder.read("experiment")).optim
     settings = [f"optim.lr={optim.lr}", f"optim.schedule={','.join(optim.schedule)}"]
-    again = raybrain("train", "quickstart", *TINY, *settings, "--home", str(tmp_path), "--json")
+    again = raybrain("train", "quickstart", *tiny, *settings, "--home", str(tmp_path), "--json")
     assert (again.code, again.json["signature"]) == (0, copy["signature"]), again.err
     best, known = (found.load("best") for found in (RunFolder(tmp_path / "runs" / folder.path.name), folder))
     assert best and known and best["epoch"] == known["epoch"]
