@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ class RunFolder:
         history, step = last["state"]["history"], last["state"]["step"]
         if len(history) != epochs or step != epochs * sizes["updates_per_epoch"]:  # another epoch, or inside the next one
             return
-        if best["epoch"] != min(history, key=lambda row: row["valid_loss"])["epoch"]:  # another process trains it on
+        if best["epoch"] != best_epoch(history)["epoch"]:  # another process trains it on
             return
         self.path.mkdir(parents=True, exist_ok=True)
         with suppress(filelock.Timeout), self.lock(timeout=0):  # or another process trains this one
@@ -120,6 +121,11 @@ class RunFolder:
             return None
         except ValueError:
             raise Damaged(_cure(path, "damaged file")) from None
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The epoch whose weights are kept: the one with the lowest valid loss."""
+    return min(history, key=lambda row: row["valid_loss"])
 
 
 def _free(path: Path) -> int:

@@ -16,10 +16,10 @@ from raybrain.config import InputError, differences, flat, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train.checkpoint import RunFolder, best_epoch
 from raybrain.train.loop import describe
 from raybrain.train.order import contrast, resolve
-from raybrain.train.worker import TrainJob, best_epoch, train_worker, with_kept
+from raybrain.train.worker import TrainJob, train_worker, with_kept
 
 console = Console(stderr=True)
 LOOK_S = 0.1  # between two looks for epochs that workers have finished

@@ -11,7 +11,7 @@ from raybrain.cluster import Cluster, given_device
 from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.tracking import Run
-from raybrain.train.checkpoint import Damaged, RunFolder
+from raybrain.train.checkpoint import Damaged, RunFolder, best_epoch
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
 from raybrain.train.step import Place
@@ -88,11 +88,6 @@ class Progress:
                 self.logged = int(row["epoch"])
         except Exception as error:  # whatever a server, a proxy or a database may do
             print(f"MLflow does not answer ({type(error).__name__}); training goes on", flush=True)
-
-
-def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The epoch whose weights are kept: the one with the lowest valid loss."""
-    return min(history, key=lambda row: row["valid_loss"])
 
 
 def with_kept(history: Sequence[dict[str, float]]) -> dict[str, float]:

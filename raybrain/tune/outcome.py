@@ -13,9 +13,9 @@ from raybrain.config import InputError, override, tree
 from raybrain.experiment import recipe
 from raybrain.store import aside
 from raybrain.tracking import Run, Status
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train.checkpoint import RunFolder, best_epoch
 from raybrain.train.run import Trained, load
-from raybrain.train.worker import TrainJob, best_epoch
+from raybrain.train.worker import TrainJob
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat
 from raybrain.tune.population import line_of, line_settings

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from raybrain.train.checkpoint import best_epoch
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.search import LedgerSearch
 
@@ -39,16 +40,13 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def ended(self, member: Member, how: str, reason: str | None) -> None:
         """Tell of a training that is over."""
         history = member.job.folder.read("history") or []
-        scored = f"  {self.score} {self._kept(history):.3f} after {len(history)} epochs" if history else ""
+        scored = f"  {self.score} {best_epoch(history)[self.score]:.3f} after {len(history)} epochs" if history else ""
         told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
         if reason is not None and how != "failed":
             told += f", {reason}"
         self.console.print(told, highlight=False, soft_wrap=True, markup=False)
         if how == "failed":
             self.console.print(f"trial failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
-
-    def _kept(self, history: list[dict[str, float]]) -> float:
-        return min(history, key=lambda row: row["valid_loss"])[self.score]
 
     def _table(self) -> Table:
         begun = len(self.ledger.seen)
