@@ -12,7 +12,7 @@ SPACE = SearchSpace(
         "train.extra_negatives": CategoricalDistribution([0, 64, 128]),
         "optim.lr": FloatDistribution(3e-4, 1e-2, log=True),
     },
-    metric="valid_top10",
+    metric="valid_top1",
     trials=16,
     scheduler="asha",
     grace=3,

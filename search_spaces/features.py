@@ -17,7 +17,7 @@ SPACE = SearchSpace(
         }
     },
     seeds=(2036, 2037),
-    metric="valid_top10",
+    metric="valid_top1",
     sampler="grid",
     scheduler="none",
 )

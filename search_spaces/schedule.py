@@ -14,7 +14,7 @@ SPACE = SearchSpace(
         "optim.lr": FloatDistribution(1e-4, 1e-2, log=True),
         "optim.weight_decay": CategoricalDistribution([0.0, 1e-5, 1e-4, 1e-3]),
     },
-    metric="valid_top10",
+    metric="valid_top1",
     trials=8,
     sampler="random",
     scheduler="pbt",

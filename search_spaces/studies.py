@@ -21,7 +21,7 @@ SPACE = SearchSpace(
         "study": {"meg": {"data.studies": "synthetic:meg", **SHORT}, "eeg": {"data.studies": "synthetic:eeg", **SHORT}},
     },
     over=("study",),
-    metric="valid_top10",
+    metric="valid_top1",
     trials=12,
     scheduler="asha",
     grace=3,

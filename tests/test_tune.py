@@ -21,10 +21,11 @@ from ray.tune.search import Searcher
 from raybrain.cluster import Cluster, room_for
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
+from raybrain.tracking import Run
 from raybrain.train.order import contrast
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.check import check
-from raybrain.tune.outcome import command
+from raybrain.tune.outcome import Swept, command
 from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import STORAGE
@@ -306,6 +307,17 @@ def test_when_time_is_up_trainings_stop_at_the_end_of_an_epoch(bench: Any) -> No
     assert over == ["cut off"]
     assert search.suggest("b") == Searcher.FINISHED
     assert sweep.states == ["RUNNING"]
+
+
+def test_trials_that_share_the_best_score_are_known() -> None:
+    states = ["stopped early", "finished", "finished", "finished", "failed"]
+    rows = [
+        {"trial": trial, "score": score, "state": state, "params": {}}
+        for trial, score, state in zip([4, 1, 3, 0, 2], [1.0, 1.0, 1.0, 0.9, None], states, strict=True)
+    ]
+    swept = Swept("sweep", rows, {}, [], [], 0, "", Run("none", "none"))
+    assert [row["trial"] for row in swept.finished] == [1, 3, 0]
+    assert swept.tied == [1, 3]
 
 
 def test_several_objectives_have_a_front(bench: Any) -> None:

@@ -90,6 +90,9 @@ def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[s
     from raybrain.report.tables import repeats_table, trials_table
 
     console().print(trials_table(swept.trials, metric, swept.keys))
+    if len(swept.tied) > 1:
+        finer = "valid_top1, or valid_loss where features and contrast are the same, would tell more of them apart"
+        typer.echo(f"trials {', '.join(map(str, swept.tied))} share the best {metric}, the first is taken; {finer}", err=True)
     if swept.front:
         typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
     results = {}

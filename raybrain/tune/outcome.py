@@ -54,6 +54,16 @@ class Swept:
         """The names of all parameters, in order of appearance."""
         return list(dict.fromkeys(key for row in self.trials for key in row["params"]))
 
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        """The trials that were trained to the end, best first; the first one won."""
+        return [row for row in self.trials if row["state"] == "finished"]
+
+    @property
+    def tied(self) -> list[int]:
+        """Numbers of the trials with the best score."""
+        return [row["trial"] for row in self.finished if row["score"] == self.finished[0]["score"]]
+
     def result(self) -> dict[str, Any]:
         """For --json."""
         told = {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials, "left": self.left}

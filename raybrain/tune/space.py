@@ -50,7 +50,8 @@ class SearchSpace:
         seeds: values of ``train.seed`` to repeat over; the score is the mean. Empty: the recipe's own.
         metric: what to make large, or small if it is the loss; always of the valid split, at the epoch whose weights are kept.
             ``valid_topK`` is the share of right answers over all word onsets of a study, whoever's they are, averaged over
-            the studies of an experiment; then over ``seeds`` and ``over``.
+            the studies of an experiment; then over ``seeds`` and ``over``. Where few candidates are ranked, all trials soon
+            have a ``valid_top10`` of 1. The loss is the finest, but compares only what has the same features and contrast.
         objectives: what else to make small: "parameters" (trained numbers of the model), "seconds" (of training).
         trials: how many points to try; None for all of a grid. With "pbt" as many train at a time, copies come on top.
         sampler: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order).
