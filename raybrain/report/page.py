@@ -163,7 +163,7 @@ def _trials(trials: Sequence[Mapping[str, Any]], space: SearchSpace | None) -> s
         score = "" if trial["score"] is None else f"{trial['score']:.3f}"
         words = [shown("", trial["params"].get(key, "")) for key in keys] + [str(trial["epochs"]), score, trial["state"]]
         copied = f"copy of trial {trial['copy_of']}, {' '.join(trial['schedule'])}" if trial.get("schedule") else ""
-        why = "; ".join(text for text in (copied, trial.get("reason")) if text)
+        why = "; ".join(text for text in ("the recipe" if trial.get("recipe") else "", copied, trial.get("reason")) if text)
         rows.append([(html.escape(text), "") for text in (str(trial["trial"]), *words, why)])
     head = ["trial", *(key.rpartition(".")[2] for key in keys), "epochs", space.metric if space else "score", "", "why"]
     return _table(head, rows)

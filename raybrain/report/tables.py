@@ -98,7 +98,8 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
         values = [_short(trial["params"].get(key, "")) for key in keys]
         values += [" ".join(trial["schedule"])] if turned else []
         copied = f", copy of {trial['copy_of']}" if trial.get("copy_of") is not None else ""
-        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"] + copied)
+        known = ", the recipe" if trial.get("recipe") else ""
+        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"] + known + copied)
     return table
 
 

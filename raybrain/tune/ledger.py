@@ -49,6 +49,11 @@ class Entry:
     stopped: int | None = None
     over: bool = False
 
+    @property
+    def is_recipe(self) -> bool:
+        """Whether it is where the search starts. It is trained to the end, as all others are measured by it."""
+        return "recipe" in self.trial.user_attrs
+
 
 @dataclass(frozen=True)
 class Member:
@@ -150,7 +155,7 @@ class Ledger:
         if epoch not in entry.reported:
             entry.reported.add(epoch)
             entry.trial.report(metrics[f"kept_{self.space.metric}"], epoch)
-            if entry.trial.should_prune() and not _ends(member.job, metrics):
+            if entry.trial.should_prune() and not entry.is_recipe and not _ends(member.job, metrics):
                 entry.stopped = epoch
         if self.population and epoch == self.population.pause:
             return not _ends(member.job, metrics)
@@ -205,14 +210,14 @@ class Ledger:
             if frozen.state == TrialState.RUNNING:
                 self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
             elif self._retries(frozen) and frozen.user_attrs["key"] not in self.seen:
-                kept = {name: frozen.user_attrs[name] for name in ("line", "replaces", "of") if name in frozen.user_attrs}
+                kept = {name: frozen.user_attrs[name] for name in ("line", "replaces", "of", "recipe") if name in frozen.user_attrs}
                 self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
         if self.space.sampler == "grid":
             for point in grid(self.space):
                 jobs_of(self.space, point.settings, self.make)  # of a grid nothing is passed over
                 self.study.enqueue_trial(point.params, skip_if_exists=True)
         elif not found and (first := start(self.space)):
-            self.study.enqueue_trial(first.params)
+            self.study.enqueue_trial(first.params, user_attrs={"recipe": True})
 
     def _begin(self) -> bool:
         """Begin or go on with a trial; False if there is none."""

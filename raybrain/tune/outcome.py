@@ -119,6 +119,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         "sd": stdev(scores) if values and len(scores) > 1 else None,
         **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
         "state": state,
+        "recipe": "recipe" in frozen.user_attrs,
         "copy_of": frozen.user_attrs.get("of"),
         "schedule": list(next(iter(jobs.values())).experiment.optim.schedule) if "of" in frozen.user_attrs else [],
         "reason": frozen.user_attrs.get("reason", ""),

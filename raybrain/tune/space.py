@@ -39,7 +39,8 @@ class SearchSpace:
     """Where to look.
 
     Attributes:
-        recipe: the experiment to start from; it is the first trial where it lies inside the space.
+        recipe: the experiment to start from; where it lies inside the space it is the first trial, which no scheduler stops
+            early: what a search gains is told by it.
         parameters: dotted settings and their Optuna distributions; or a function that draws them from an Optuna trial and
             returns dotted settings, for spaces in which a choice brings further questions (an encoder kind its own settings).
         variants: what is not one setting but several that belong together: names of dimensions, of the variants of each, and
@@ -59,7 +60,8 @@ class SearchSpace:
             the end. "pbt" goes on with copies of good trials in their place, and changes settings of the optimiser as it goes
             (:mod:`raybrain.tune.population`). Of a point with repetitions the first runs under the scheduler; if it is not
             stopped, the others follow.
-        grace: epochs that no trial is stopped before; with "pbt" those of a generation.
+        grace: epochs that no trial is stopped before; with "pbt" those of a generation. "asha" judges there, at three times
+            and at nine times as many, so by then an encoder should be well above chance.
         sampler_seed: of the sampler.
         published: what others found, mean and standard deviation in percent, by the names of variants.
         question, name, source: the docstring, the name and the checksum of the file.
