@@ -210,7 +210,8 @@ class Ledger:
             if frozen.state == TrialState.RUNNING:
                 self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
             elif self._retries(frozen) and frozen.user_attrs["key"] not in self.seen:
-                kept = {name: frozen.user_attrs[name] for name in ("line", "replaces", "of", "recipe") if name in frozen.user_attrs}
+                told = frozen.user_attrs
+                kept = {name: told[name] for name in ("line", "replaces", "of", "recipe") if name in told}
                 self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
         if self.space.sampler == "grid":
             for point in grid(self.space):
