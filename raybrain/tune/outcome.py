@@ -62,7 +62,8 @@ class Swept:
     @property
     def tied(self) -> list[int]:
         """Numbers of the trials with the best score."""
-        return [row["trial"] for row in self.finished if row["score"] == self.finished[0]["score"]]
+        finished = self.finished
+        return [row["trial"] for row in finished if row["score"] == finished[0]["score"]]
 
     def result(self) -> dict[str, Any]:
         """For --json."""
@@ -158,7 +159,7 @@ def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
 
 def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
     """Keep trials, best configuration and figures, unless nothing is new."""
-    record, run, best = RunFolder(folder), swept.tracking, next(row for row in swept.trials if row["state"] == "finished")
+    record, run, best = RunFolder(folder), swept.tracking, swept.finished[0]
     if record.read("trials") == swept.trials and record.read("kept") == run.id:
         return
     record.write("trials", swept.trials)

@@ -39,8 +39,8 @@ class SearchSpace:
     """Where to look.
 
     Attributes:
-        recipe: the experiment to start from; where it lies inside the space it is the first trial, which no scheduler stops
-            early: what a search gains is told by it.
+        recipe: the experiment to start from; where it lies inside the space it is the first trial, which "asha", "hyperband"
+            and "median" do not stop: what a search gains is told by it.
         parameters: dotted settings and their Optuna distributions; or a function that draws them from an Optuna trial and
             returns dotted settings, for spaces in which a choice brings further questions (an encoder kind its own settings).
         variants: what is not one setting but several that belong together: names of dimensions, of the variants of each, and
