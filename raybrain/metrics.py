@@ -60,6 +60,11 @@ def chance(k: int, candidates: int) -> float:
     return min(k / candidates, 1.0)
 
 
+def well_above(accuracy: float, rate: float) -> bool:
+    """Whether an accuracy is twice that of chance, ``rate``; or half way from chance to 1 where that is nearer."""
+    return accuracy >= min(2 * rate, (1 + rate) / 2)
+
+
 def binomial_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """The exact (Clopper-Pearson) confidence interval of a success rate of which ``successes`` of ``n`` were seen."""
     from scipy.stats import beta

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from raybrain.metrics import binomial_interval, chance, chance_interval, ranks, topk, word_ranks
+from raybrain.metrics import binomial_interval, chance, chance_interval, ranks, topk, well_above, word_ranks
 
 NAN, INF = math.nan, math.inf
 
@@ -80,6 +80,12 @@ def test_binomial_interval() -> None:
         binomial_interval(11, 10)
     with pytest.raises(ValueError, match="level"):
         binomial_interval(1, 10, level=95)
+
+
+def test_well_above_chance() -> None:
+    assert [well_above(accuracy, 0.1) for accuracy in (0.1, 0.19, 0.2)] == [False, False, True]
+    assert [well_above(accuracy, 0.6) for accuracy in (0.6, 0.79, 0.8)] == [False, False, True]
+    assert well_above(1.0, 1.0)  # ten candidates or fewer: nothing can be told
 
 
 def test_chance_interval() -> None:

@@ -326,7 +326,7 @@ def test_when_time_is_up_trainings_stop_at_the_end_of_an_epoch(bench: Any) -> No
 def test_trials_that_share_the_best_score_are_known() -> None:
     states = ["stopped early", "finished", "finished", "finished", "failed"]
     rows = [
-        {"trial": trial, "score": score, "state": state, "params": {}}
+        {"trial": trial, "score": score, "state": state, "params": {}, "above_chance": None}
         for trial, score, state in zip([4, 1, 3, 0, 2], [1.0, 1.0, 1.0, 0.9, None], states, strict=True)
     ]
     swept = Swept("sweep", rows, {}, [], [], 0, "", Run("none", "none"))
@@ -487,6 +487,7 @@ def test_a_stopped_trial_of_two_workers_gives_its_machine_back(
     assert ended.code == 0, ended.err
     trials = sorted(ended.json["sweep"]["trials"], key=lambda trial: trial["trial"])
     assert [(trial["state"], trial["epochs"]) for trial in trials] == [("finished", 3), *[("stopped early", 1)] * 2]
+    assert "2 of the trials were not well above chance when they were stopped: 1, 2;" in ended.err
     assert {group["state"] for group in ray.util.placement_group_table().values()} <= {"REMOVED"}
     found = runs(ended.json["tracking_uri"])
     children = [r for r in found.values() if r.data.tags.get("mlflow.parentRunId") == ended.json["sweep"]["mlflow_run_id"]]

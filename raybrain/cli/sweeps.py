@@ -93,6 +93,9 @@ def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[s
     if len(swept.tied) > 1:
         finer = "valid_top1, or valid_loss where features and contrast are the same, would tell more of them apart"
         typer.echo(f"trials {', '.join(map(str, swept.tied))} share the best {metric}, the first is taken; {finer}", err=True)
+    if swept.unripe:
+        when = f"when they were stopped: {', '.join(map(str, swept.unripe))}; raise the grace of the space to judge them later"
+        typer.echo(f"{len(swept.unripe)} of the trials were not well above chance {when}", err=True)
     if swept.front:
         typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
     results = {}

@@ -11,6 +11,7 @@ from typing import Any
 
 from raybrain.config import InputError, override, tree
 from raybrain.experiment import recipe
+from raybrain.metrics import well_above
 from raybrain.store import aside
 from raybrain.tracking import Run, Status
 from raybrain.train.checkpoint import RunFolder, best_epoch
@@ -65,6 +66,11 @@ class Swept:
         finished = self.finished
         return [row["trial"] for row in finished if row["score"] == finished[0]["score"]]
 
+    @property
+    def unripe(self) -> list[int]:
+        """Numbers of the trials that were stopped before they were well above chance: there speed was judged."""
+        return sorted(row["trial"] for row in self.trials if row["state"] == "stopped early" and row["above_chance"] is False)
+
     def result(self) -> dict[str, Any]:
         """For --json."""
         told = {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials, "left": self.left}
@@ -104,8 +110,10 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     for repeat, job in jobs.items():
         history = job.folder.read("history") or []
-        score = best_epoch(history)[space.metric] if history else None
-        known = {"score": score, "epochs": len(history), "finished": load(job) is not None}
+        best = best_epoch(history) if history else {}
+        known = {"score": best.get(space.metric), "epochs": len(history), "finished": load(job) is not None}
+        top10 = best.get("valid_top10")
+        known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
         told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.folder.path)}
         runs.append({**told, **known})
     state = STATES[frozen.state.name]
@@ -119,6 +127,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         "score": values[0] if values else runs[0]["score"],
         "sd": stdev(scores) if values and len(scores) > 1 else None,
         **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
+        "above_chance": runs[0]["above_chance"],
         "state": state,
         "recipe": "recipe" in frozen.user_attrs,
         "copy_of": frozen.user_attrs.get("of"),
