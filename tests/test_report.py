@@ -179,6 +179,7 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     trials = [
         {
             "trial": 3,
+            "metric": "valid_top5",
             "params": {"optim.lr": 2e-3},
             "score": 0.7,
             "epochs": 4,
@@ -187,10 +188,12 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
             "schedule": ["2:lr=0.001"],
         },
         {"trial": 0, "params": {"optim.lr": 1e-5}, "score": None, "epochs": 0, "state": "failed", "reason": "<out of memory>"},
+        {"trial": 1, "params": {"optim.lr": 1e-3}, "score": 0.6, "epochs": 4, "state": "finished", "recipe": True},
     ]
     text = page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68}), [], trials, {"pareto front": b"\x89PNG"}))
     assert "<td>0.002</td><td>4</td><td>0.700</td><td>finished</td><td>copy of trial 1, 2:lr=0.001</td>" in text
-    assert "&lt;out of memory&gt;" in text and "<th>lr</th>" in text
+    assert "&lt;out of memory&gt;" in text and "<th>lr</th>" in text and "<th>valid_top5</th>" in text
+    assert "<td>0.600</td><td>finished</td><td>the recipe</td>" in text
     assert 'alt="pareto front"' in text
     assert "<h2>Search</h2>" not in page(Report("s", seeds_of({("gwilliams2022", "full"): 0.68})))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from raybrain.store import Prepared
     from raybrain.tune.outcome import Swept
 
+FINER = {"valid_loss": "", "valid_top1": "; valid_loss is finer, where features and contrast are the same"}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -91,11 +92,11 @@ def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[s
 
     console().print(trials_table(swept.trials, metric, swept.keys))
     if len(swept.tied) > 1:
-        finer = "valid_top1, or valid_loss where features and contrast are the same, would tell more of them apart"
-        typer.echo(f"trials {', '.join(map(str, swept.tied))} share the best {metric}, the first is taken; {finer}", err=True)
+        who = f"of the trials that were trained to the end {', '.join(map(str, swept.tied))} share the best {metric}"
+        typer.echo(f"{who}, and the first is taken{FINER.get(metric, '; valid_top1 is finer')}", err=True)
     if swept.unripe:
-        when = f"when they were stopped: {', '.join(map(str, swept.unripe))}; raise the grace of the space to judge them later"
-        typer.echo(f"{len(swept.unripe)} of the trials were not well above chance {when}", err=True)
+        who = f"most trials that were stopped early ({', '.join(map(str, swept.unripe))}) were not well above chance by then"
+        typer.echo(f"{who}, so the fast were kept rather than the good; a larger grace judges later", err=True)
     if swept.front:
         typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
     results = {}

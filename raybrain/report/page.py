@@ -74,7 +74,7 @@ def page(report: Report) -> str:
         _curves(report.tested),
     ]
     if report.trials:
-        parts += ["<h2>Search</h2>", _trials(report.trials, space)]
+        parts += ["<h2>Search</h2>", _trials(report.trials)]
     parts += [f"<h3>{html.escape(name)}</h3>{embedded(drawn, html.escape(name))}" for name, drawn in report.figures.items()]
     body = "\n".join(part for part in parts if part)
     title = f"<title>{html.escape(report.name)}</title>"
@@ -155,7 +155,7 @@ def _controls(tested: Sequence[Result]) -> str:
     return told + "".join(f"<p>{html.escape(line)}</p>" for line in leaks)
 
 
-def _trials(trials: Sequence[Mapping[str, Any]], space: SearchSpace | None) -> str:
+def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
     """Every trial, best first, by the valid split, and what became of it."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial["params"]))
     rows = []
@@ -165,7 +165,7 @@ def _trials(trials: Sequence[Mapping[str, Any]], space: SearchSpace | None) -> s
         copied = f"copy of trial {trial['copy_of']}, {' '.join(trial['schedule'])}" if trial.get("schedule") else ""
         why = "; ".join(text for text in ("the recipe" if trial.get("recipe") else "", copied, trial.get("reason")) if text)
         rows.append([(html.escape(text), "") for text in (str(trial["trial"]), *words, why)])
-    head = ["trial", *(key.rpartition(".")[2] for key in keys), "epochs", space.metric if space else "score", "", "why"]
+    head = ["trial", *(key.rpartition(".")[2] for key in keys), "epochs", trials[0].get("metric", "score"), "", "why"]
     return _table(head, rows)
 
 

@@ -51,7 +51,7 @@ class Entry:
 
     @property
     def is_recipe(self) -> bool:
-        """Whether it is where the search starts. It is trained to the end, as all others are measured by it."""
+        """Whether it is the recipe itself. No other trial stops it, as all are measured by it."""
         return "recipe" in self.trial.user_attrs
 
 
@@ -121,6 +121,7 @@ class Ledger:
         self.population = Population(space, study, trials, self._first) if space.scheduler == "pbt" else None
         if self.population:
             self.trials = self.population.trials
+        self.recipe = self._recipe()
         self._look_back()
 
     @property
@@ -211,14 +212,14 @@ class Ledger:
                 self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
             elif self._retries(frozen) and frozen.user_attrs["key"] not in self.seen:
                 told = frozen.user_attrs
-                kept = {name: told[name] for name in ("line", "replaces", "of", "recipe") if name in told}
+                kept = {name: told[name] for name in ("line", "replaces", "of") if name in told}
                 self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
         if self.space.sampler == "grid":
             for point in grid(self.space):
                 jobs_of(self.space, point.settings, self.make)  # of a grid nothing is passed over
                 self.study.enqueue_trial(point.params, skip_if_exists=True)
         elif not found and (first := start(self.space)):
-            self.study.enqueue_trial(first.params, user_attrs={"recipe": True})
+            self.study.enqueue_trial(first.params)
 
     def _begin(self) -> bool:
         """Begin or go on with a trial; False if there is none."""
@@ -244,6 +245,8 @@ class Ledger:
                 continue
             self.seen.add(key)
             trial.set_user_attr("key", key)
+            if signature == self.recipe:
+                trial.set_user_attr("recipe", True)
             trial.set_user_attr("signatures", [job.experiment.signature for job in jobs.values()])
             entry = Entry(trial, jobs, reported)
             members = [Member(entry, names) for names in jobs]
@@ -251,6 +254,13 @@ class Ledger:
             return True
         self.trials = len(self.seen)  # there is nothing new to be found
         return False
+
+    def _recipe(self) -> str | None:
+        """The signature of the recipe, of the first repetition; None if it cannot be trained."""
+        try:
+            return next(iter(jobs_of(self.space, {}, self.make).values())).experiment.signature
+        except InputError:
+            return None
 
     def _retries(self, frozen: Any) -> bool:
         """Whether a trial crashed and is to be tried again, by this command."""

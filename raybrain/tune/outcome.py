@@ -62,14 +62,18 @@ class Swept:
 
     @property
     def tied(self) -> list[int]:
-        """Numbers of the trials with the best score."""
-        finished = self.finished
-        return [row["trial"] for row in finished if row["score"] == finished[0]["score"]]
+        """Numbers of the trials with the best score that was found more than once: not by a copy, nor by the same training."""
+        best = [row for row in self.finished if row["score"] == self.finished[0]["score"]]
+        numbers = {row["trial"] for row in best}
+        found = {row["signature"]: row["trial"] for row in reversed(best) if row["copy_of"] not in numbers}
+        return sorted(found.values())
 
     @property
     def unripe(self) -> list[int]:
-        """Numbers of the trials that were stopped before they were well above chance: there speed was judged."""
-        return sorted(row["trial"] for row in self.trials if row["state"] == "stopped early" and row["above_chance"] is False)
+        """Numbers of the trials that were stopped before they were well above chance, if those are most of the stopped."""
+        stopped = [row for row in self.trials if row["state"] == "stopped early"]
+        found = sorted(row["trial"] for row in stopped if row["above_chance"] is False)
+        return found if len(found) > len(stopped) / 2 else []
 
     def result(self) -> dict[str, Any]:
         """For --json."""
@@ -108,15 +112,16 @@ def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
 def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
     """What is known of a trial."""
     runs: list[dict[str, Any]] = []
+    state = STATES[frozen.state.name]
+    judged = max(frozen.intermediate_values, default=None) if state == "stopped early" else None
     for repeat, job in jobs.items():
-        history = job.folder.read("history") or []
+        history = (job.folder.read("history") or [])[:judged]  # another sweep may have gone on with it
         best = best_epoch(history) if history else {}
         known = {"score": best.get(space.metric), "epochs": len(history), "finished": load(job) is not None}
         top10 = best.get("valid_top10")
         known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
         told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.folder.path)}
         runs.append({**told, **known})
-    state = STATES[frozen.state.name]
     scores = [run["score"] for run in runs if run["finished"]]
     values = frozen.values if state == "finished" else None
     return {
@@ -124,6 +129,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         "params": line_of(frozen)[0][1],
         "signature": runs[0]["signature"],
         "epochs": max(run["epochs"] for run in runs),
+        "metric": space.metric,
         "score": values[0] if values else runs[0]["score"],
         "sd": stdev(scores) if values and len(scores) > 1 else None,
         **dict(zip(space.objectives, values[1:] if values else [None] * len(space.objectives), strict=True)),
