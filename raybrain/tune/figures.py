@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def figures(ledger: Ledger) -> dict[str, "Figure"]:
-    """How the best score grew, which parameters matter, what good points have in common; the Pareto front, the population."""
+    """How the best score grew, trials by epoch, which parameters matter, what good points share; Pareto front, population."""
     from matplotlib import pyplot
     from optuna.visualization import matplotlib as plots
 
@@ -27,6 +27,8 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
     else:
         drawn["importance"] = lambda: plots.plot_param_importances(study, **one)
         drawn["parallel_coordinates"] = lambda: plots.plot_parallel_coordinate(study, **one)
+        if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
+            drawn["epochs"] = lambda: _epochs(ledger)
     if space.objectives:
         drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
     found = {}
@@ -41,6 +43,18 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
                 found[name] = figure
         pyplot.close("all")
     return found
+
+
+def _epochs(ledger: Ledger) -> Any:
+    """The score of every trial after each epoch. Where lines cross late, judging early would have kept the wrong ones."""
+    from optuna.visualization import matplotlib as plots
+
+    axes = plots.plot_intermediate_values(ledger.study)
+    axes.set(title="trials by epoch: the score of the weights kept so far", xlabel="epoch", ylabel=ledger.space.metric)
+    if ledger.space.mode == "min":
+        axes.set_yscale("log")
+    axes.legend(title="trial", fontsize="x-small", ncols=4)
+    return axes
 
 
 def _population(ledger: Ledger) -> Any:
