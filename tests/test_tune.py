@@ -74,6 +74,7 @@ def architecture(trial: Any) -> dict[str, Any]:
         ({"scheduler": "ahsa"}, r"no scheduler 'ahsa', did you mean 'asha'\?"),
         ({"trials": None}, r"say how many trials"),
         ({"grace": 0}, r"grace=0: at least 1"),
+        ({"reduction": 1}, r"reduction=1: at least 2"),
         ({"sampler": "grid", "parameters": {"optim.lr": LR}}, r"optim.lr is a range without steps"),
         ({"sampler": "grid", "allowed": lambda experiment: False}, r"no point that is allowed"),
         ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
@@ -230,6 +231,19 @@ def test_samplers_and_schedulers(bench: Any, sampler: Any, scheduler: Any) -> No
     assert len(trained) == 12 and trained[0][0] == asked.experiment()
     assert set(sweep.states) == ({"COMPLETE"} if scheduler == "none" else {"COMPLETE", "PRUNED"})
     assert len({experiment.signature for experiment, _ in trained}) == 12
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
+def test_fewer_go_on_where_one_in_more_does(bench: Any, scheduler: Any) -> None:
+    epochs = {}
+    for reduction in (2, 4):
+        fixed = {"train.epochs": 9, "train.seed": reduction}  # else what one trained would serve the other
+        asked = space(
+            parameters={"optim.lr": LR}, sampler="qmc", scheduler=scheduler, grace=1, reduction=reduction, fixed=fixed
+        )
+        sweep = bench(asked, name=str(reduction), trials=16)
+        epochs[reduction] = sum(number for _, number in sweep.run(lambda experiment: experiment.optim.lr))
+    assert epochs[4] < epochs[2] < 16 * 9
 
 
 def test_a_small_space_ends_when_nothing_is_new(bench: Any) -> None:

@@ -65,9 +65,9 @@ def _check_names(space: SearchSpace) -> None:
         if value not in known:
             why = " of the valid split, by which alone trials are chosen" if what == "metric" else ""
             raise InputError(f"no {what} {value!r}{why}{hint(str(value), known)}")
-    for name, count in (("trials", space.trials), ("grace", space.grace)):
-        if count is not None and count < 1:
-            raise InputError(f"{name}={count}: at least 1")
+    for name, count, least in (("trials", space.trials, 1), ("grace", space.grace, 1), ("reduction", space.reduction, 2)):
+        if count is not None and count < least:
+            raise InputError(f"{name}={count}: at least {least}")
     if space.trials is None and space.sampler != "grid":
         raise InputError('say how many trials, as in trials=12; only sampler="grid" has an end of its own')
     if not space.parameters and not space.variants:

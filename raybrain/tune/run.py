@@ -246,7 +246,8 @@ def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
         tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
         asked = space.parameters if isinstance(space.parameters, Mapping) else {"function": space.parameters.__name__}
         searched = {f"searched.{key}": value for key, value in {**asked, **space.searched}.items()}
-        settings = {key: getattr(space, key) for key in ("recipe", "metric", "sampler", "scheduler", "grace", "seeds", "over")}
+        told = ("recipe", "metric", "sampler", "scheduler", "grace", "reduction", "seeds", "over")
+        settings = {key: getattr(space, key) for key in told}
         run = tracker.start(folder.name, params=searched | settings, tags=tags)
         record.write("tracking", {"id": run.id, "uri": run.uri})
     return run

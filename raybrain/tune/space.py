@@ -60,8 +60,9 @@ class SearchSpace:
             the end. "pbt" goes on with copies of good trials in their place, and changes settings of the optimiser as it goes
             (:mod:`raybrain.tune.population`). Of a point with repetitions the first runs under the scheduler; if it is not
             stopped, the others follow.
-        grace: epochs that no trial is stopped before; with "pbt" those of a generation. "asha" judges there, at three times
-            and at nine times as many, so by then an encoder should be well above chance.
+        grace: epochs that no trial is stopped before; with "pbt" those of a generation. "asha" judges there, at ``reduction``
+            times as many and so on, so by then an encoder should be well above chance.
+        reduction: of so many trials about one goes on wherever "asha" or "hyperband" judges.
         sampler_seed: of the sampler.
         published: what others found, mean and standard deviation in percent, by the names of variants.
         question, name, source: the docstring, the name and the checksum of the file.
@@ -81,6 +82,7 @@ class SearchSpace:
     sampler: Sampler = "tpe"
     scheduler: Scheduler = "asha"
     grace: int = 3
+    reduction: int = 3
     sampler_seed: int = 0
     published: Mapping[tuple[str, ...], tuple[float, float]] = field(default_factory=dict)
     question: str = ""

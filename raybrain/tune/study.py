@@ -9,7 +9,7 @@ from typing import Any
 from raybrain.config import InputError
 from raybrain.tune.space import SearchSpace
 
-REDUCTION = 3  # of this many trials one goes on
+MEDIAN_OF = 3  # trials at least
 STORAGE = "RAYBRAIN_OPTUNA_STORAGE"
 
 
@@ -76,11 +76,11 @@ def _pruner(space: SearchSpace) -> Any:
     epochs = space.experiment().train.epochs
     grace = min(space.grace, epochs)
     if space.scheduler == "asha":
-        return pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=REDUCTION)
+        return pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=space.reduction)
     if space.scheduler == "hyperband":
-        return pruners.HyperbandPruner(min_resource=grace, max_resource=epochs, reduction_factor=REDUCTION)
+        return pruners.HyperbandPruner(min_resource=grace, max_resource=epochs, reduction_factor=space.reduction)
     if space.scheduler == "median":
-        return pruners.MedianPruner(n_startup_trials=REDUCTION, n_warmup_steps=grace - 1)
+        return pruners.MedianPruner(n_startup_trials=MEDIAN_OF, n_warmup_steps=grace - 1)
     return pruners.NopPruner()
 
 
