@@ -191,8 +191,22 @@ def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(b
     assert "behind the others after epoch 1" in sweep.begun[1].user_attrs["reason"]
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
-def test_the_recipe_is_trained_to_the_end_though_others_learn_faster(bench: Any, scheduler: Any) -> None:
+def test_the_recipe_is_trained_to_the_end_though_others_learn_faster(bench: Any) -> None:
+    asked = space(parameters={"optim.lr": LR}, scheduler="asha", grace=1, fixed={"train.epochs": 9})
+    sweep = bench(asked, trials=5)
+    first, second = sweep.ledger.next(), sweep.ledger.next()
+    assert first and second and first.job.experiment == asked.experiment()
+    assert sweep.train(second, [0.2] * 9) == 9
+    sweep.ledger.ended(second)
+    assert sweep.train(first, [0.9] * 8 + [0.1]) == 9  # behind in every rung, and the best in the end
+    assert sweep.ledger.ended(first) == "finished"
+    sweep.run(lambda experiment: 0.95)
+    assert sweep.states == ["COMPLETE", "COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+    assert sweep.ledger.study.best_trial.number == 0
+
+
+@pytest.mark.parametrize("scheduler", ["hyperband", "median"])
+def test_no_other_scheduler_stops_the_recipe_either(bench: Any, scheduler: Any) -> None:
     asked = space(parameters={"optim.lr": LR}, scheduler=scheduler, grace=1, fixed={"train.epochs": 9})
     sweep = bench(asked, trials=9)
     recipe, others = sweep.ledger.next(), [sweep.ledger.next() for _ in range(4)]

@@ -118,7 +118,7 @@ class Ledger:
         self.cut_off: deque[Any] = deque()
         self.waiting: list[Member] = []  # for the end of a generation
         self.behind: deque[tuple[Member, str]] = deque()  # ended by that, with the reason, and told to nobody yet
-        self.population = Population(space, study, trials, self._first) if space.scheduler == "pbt" else None
+        self.population = Population(space, study, trials, self._first_of) if space.scheduler == "pbt" else None
         if self.population:
             self.trials = self.population.trials
         self.recipe = self._recipe()
@@ -258,7 +258,7 @@ class Ledger:
     def _recipe(self) -> str | None:
         """The signature of the recipe, of the first repetition; None if it cannot be trained."""
         try:
-            return next(iter(jobs_of(self.space, {}, self.make).values())).experiment.signature
+            return self._first({}).experiment.signature
         except InputError:
             return None
 
@@ -266,9 +266,13 @@ class Ledger:
         """Whether a trial crashed and is to be tried again, by this command."""
         return bool(frozen.user_attrs.get("again")) and not (self.population and self.population.copy_over(frozen.number))
 
-    def _first(self, line: Line) -> TrainJob:
+    def _first_of(self, line: Line) -> TrainJob:
         """The training of a line that the scheduler judges it by."""
-        return next(iter(jobs_of(self.space, line_settings(self.space, line), self.make).values()))
+        return self._first(line_settings(self.space, line))
+
+    def _first(self, settings: Mapping[str, Any]) -> TrainJob:
+        """The training of a point that the scheduler judges it by."""
+        return next(iter(jobs_of(self.space, settings, self.make).values()))
 
     def _waits(self, member: Member) -> bool:
         """Whether a training has come to the end of the generation; it then waits there for the others."""
