@@ -22,3 +22,14 @@ def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("bench_tune", "'quickstat' is no setting; type"), ("bench_ridge", "'quickstat', did you mean")]
+)
+def test_bad_input_is_one_line_and_exit_code_2(name: str, said: str) -> None:
+    command = [sys.executable, str(REPO / "scripts" / name), "quickstat"]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"{name}: ") and said in done.stderr
+    assert done.stderr.count("\n") == 1
