@@ -183,14 +183,14 @@ def worker_resources(cluster: Cluster) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ProcessPool:
     """Processes that stay: how many there may be, and what Ray is to give each."""
 
     size: int
     resources: dict[str, float]
 
 
-def model_pool(cluster: Cluster) -> Pool:
+def model_pool(cluster: Cluster) -> ProcessPool:
     """The processes that may hold a model at once: shares of GPUs where the cluster has GPUs and may use them, else CPUs.
 
     One CPU stays free, since a pool that holds all of them leaves none to feed it. Needs a running Ray.
@@ -200,10 +200,10 @@ def model_pool(cluster: Cluster) -> Pool:
     there = ray.cluster_resources()
     gpus = int(there.get("GPU", 0)) if cluster.gpus == "auto" else 0
     if gpus:
-        return Pool(gpus * int(1 / cluster.gpus_per_model + 1e-9), {"num_gpus": cluster.gpus_per_model})
+        return ProcessPool(gpus * int(1 / cluster.gpus_per_model + 1e-9), {"num_gpus": cluster.gpus_per_model})
     free = int(there.get("CPU", 1)) - 1
     cpus = min(cluster.cpus_per_worker, free)
-    return Pool(free // cpus if cpus else 1, {"num_cpus": cpus})
+    return ProcessPool(free // cpus if cpus else 1, {"num_cpus": cpus})
 
 
 def given_device(cluster: Cluster) -> str:

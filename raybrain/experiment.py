@@ -15,7 +15,7 @@ from raybrain.config import Config, InputError, hint, override, signature
 from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
 from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
-from raybrain.losses import Loss
+from raybrain.losses.base import Loss
 from raybrain.studies.base import Study
 
 PREPARE_VERSION = 4  # raise it when the code that prepares data gives other numbers

@@ -7,7 +7,7 @@ from typing import Any
 from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train.record import RunFolder
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace

@@ -16,7 +16,7 @@ from raybrain.config import Choice, InputError, differences, flat, override, sig
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import DataConfig, Experiment, SegmentConfig, recipe, recipe_names
 from raybrain.features.base import Feature
-from raybrain.losses import Loss
+from raybrain.losses.base import Loss
 from raybrain.studies.base import Study
 
 DEFAULTS = Path(__file__).with_name("defaults.json")

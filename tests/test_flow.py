@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from raybrain.metrics import chance_interval
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train.record import RunFolder
 from tests.conftest import REPO, TINY, Ended
 
 Raybrain = Callable[..., Ended]
@@ -35,10 +35,10 @@ def trained(ray_cluster: None, home: Path) -> dict[str, Any]:
     """The tiny experiment, trained by two workers."""
     from raybrain.cluster import Cluster
     from raybrain.config import override
-    from raybrain.evaluate import run as evaluating
+    from raybrain.evaluate import rank as evaluating
     from raybrain.experiment import recipe
-    from raybrain.prepare import run as preparing
-    from raybrain.train import run as training
+    from raybrain.prepare import build as preparing
+    from raybrain.train import fit as training
 
     experiment = override(recipe("quickstart"), dict(setting.split("=", 1) for setting in TINY))
     cluster = Cluster(home=home, workers=2)

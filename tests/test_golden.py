@@ -14,7 +14,7 @@ from raybrain.batch import Batch, Shapes, step_draws
 from raybrain.encoders.base import Encoder
 from raybrain.encoders.deep_mel import DeepMel
 from raybrain.encoders.layers import ConvConfig
-from raybrain.losses import Contrastive
+from raybrain.losses.contrastive import Contrastive
 from raybrain.metrics import ranks
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,10 +17,10 @@ from raybrain.config import Choice, Config, signature
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
-from raybrain.losses import Loss
+from raybrain.losses.base import Loss
 from raybrain.studies.base import Study
-from raybrain.tune.check import check
 from raybrain.tune.space import load_space, space_files
+from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts, start
 
 ROOT = Path(raybrain.__file__).parent
@@ -55,9 +55,9 @@ NEVER = [
     ("tune/*", ["studies", "report", "cli"]),
     ("report/*", ["cli"]),
     ("config.py", ["*"]),
-    ("store.py", ["studies", "encoders", "prepare", "train", "experiment", "tracking", "cluster"]),
+    ("store/*", ["studies", "encoders", "prepare", "train", "experiment", "tracking", "cluster"]),
     ("events.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
-    ("losses.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
+    ("losses/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("metrics.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("batch.py", ["*"]),
     ("download/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "events", "recording"]),
@@ -83,12 +83,12 @@ def test_directions(files: str, forbidden: list[str]) -> None:
 
 
 ONLY = {
-    "mne": ["studies/*", "prepare/*"],
-    "mne_bids": ["studies/*", "prepare/*"],
+    "mne": ["studies/*", "signal/*", "prepare/survey.py"],
+    "mne_bids": ["studies/*"],
     "mlflow": ["tracking.py"],
     "ray": [
-        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/run.py"),
-        *("evaluate/run.py", "tune/*"),
+        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/fit.py"),
+        *("evaluate/rank.py", "tune/*"),
     ],
     "optuna": ["tune/*"],
     "typer": ["cli/*"],
@@ -122,8 +122,8 @@ def ended(code: str, cwd: Path) -> str:
 
 LIGHT = ["cli", "config", "events", "recording", "cluster", "tracking", "studies.synthetic", "studies.bids", "features.mel"]
 NUMERIC = [
-    *("train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "encoders.wave"),
-    *("losses", "metrics", "batch"),
+    *("train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "encoders.sound_side"),
+    *("losses.base", "metrics", "batch"),
 ]
 LOADED = "import sys, importlib; [importlib.import_module('raybrain.' + m) for m in {0}]; print(*({1} & set(sys.modules)))"
 

@@ -8,10 +8,10 @@ import torch
 from raybrain.cluster import Cluster
 from raybrain.config import override
 from raybrain.experiment import recipe
-from raybrain.prepare import run as preparing
+from raybrain.prepare import build as preparing
 from raybrain.store import Prepared
 from raybrain.studies.base import Study
-from raybrain.train import run as training
+from raybrain.train import fit as training
 from raybrain.train.order import Order, contrast
 from raybrain.train.step import Learner, Networks, Place
 from raybrain.train.tables import Tables

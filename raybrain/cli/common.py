@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raybrain.cluster import Cluster
     from raybrain.experiment import Experiment
     from raybrain.store import Prepared
-    from raybrain.train.run import Trained
+    from raybrain.train.fit import Trained
 
 app = typer.Typer(
     name="raybrain",
@@ -79,7 +79,7 @@ def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "C
 
 def prepare_data(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
     """Prepare, and say how much there is."""
-    from raybrain.prepare import run as preparing
+    from raybrain.prepare import build as preparing
 
     prepared = preparing.run(experiment.data, cluster)
     counts = prepared.store.manifest["counts"]
@@ -114,9 +114,9 @@ def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str,
 
 def show_evaluation(trained: "Trained", prepared: "Prepared") -> dict[str, Any]:
     """Print the final table; return everything for --json."""
-    from raybrain.evaluate import run as evaluating
+    from raybrain.evaluate import rank as evaluating
     from raybrain.report.pictures import keep_subjects
-    from raybrain.report.tables import accuracy_table, audit_line, controls_table
+    from raybrain.report.terminal import accuracy_table, audit_line, controls_table
 
     evaluation = evaluating.run(trained)
     keep_subjects(trained, evaluation)

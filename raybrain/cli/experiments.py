@@ -41,7 +41,7 @@ def list_(
         raise InputError(f"nothing called {what!r} to list{hint(what, [*KINDS, 'all'])}")
     if what == "features":
         from raybrain.report.catalogue import features
-        from raybrain.report.tables import features_table
+        from raybrain.report.terminal import features_table
 
         known = features()
         console().print(features_table(known))
@@ -61,7 +61,7 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
     from raybrain.cluster import home_folder
     from raybrain.config import InputError, differences, flat, tree
-    from raybrain.report.tables import settings_table
+    from raybrain.report.terminal import settings_table
     from raybrain.store import Store
 
     experiment = make_experiment(recipe, settings)
@@ -116,7 +116,7 @@ def train(
     """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
     from raybrain.cluster import ray_session
     from raybrain.tracking import Tracker
-    from raybrain.train import run as training
+    from raybrain.train import fit as training
 
     experiment = make_experiment(recipe, settings)
     cluster = make_cluster(home, where, address=address, workers=workers)
@@ -146,7 +146,7 @@ def evaluate(
 ) -> None:
     """Show how well a trained experiment finds the right test segments."""
     from raybrain.config import InputError
-    from raybrain.train import run as training
+    from raybrain.train import fit as training
 
     experiment = make_experiment(recipe, settings)
     cluster = make_cluster(home, where, address=address, workers=workers)

@@ -45,16 +45,16 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
     """Evaluate, print the table, keep the page next to the sweep and in MLflow; return everything for --json."""
     from raybrain.cluster import ray_session
     from raybrain.report.gather import find_sweep, gather
-    from raybrain.report.page import Report, page
+    from raybrain.report.page import SweepReport, page
     from raybrain.report.results import TOLERANCE, comparisons
-    from raybrain.report.tables import results_table
-    from raybrain.store import aside
+    from raybrain.report.terminal import results_table
+    from raybrain.storage import aside
 
     sweep = find_sweep(cluster.home, name)
     with ray_session(cluster):
         tested = gather(sweep, lambda experiment: prepare_data(experiment, cluster), cluster)
     missing, trials = (sweep.missing(), []) if sweep.grid else ([], sweep.trials)
-    told = Report(sweep.folder.name, tested, missing, trials, sweep.figures, sweep.space)
+    told = SweepReport(sweep.folder.name, tested, missing, trials, sweep.figures, sweep.space)
     found = told.cells
     console().print(results_table(found, comparisons(found)))
     if any(cell.published for cell in found):
@@ -122,8 +122,8 @@ def reproduce(
 def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> dict[str, Any]:
     """Run a grid to its end and report it; data without some recordings are added to ``failed``."""
     from raybrain.cluster import ray_session
-    from raybrain.train import run as training
-    from raybrain.tune import run as sweeping
+    from raybrain.train import fit as training
+    from raybrain.tune import sweep as sweeping
 
     sweep = sweeping.make_sweep(space, space.asked)
     for experiment in sweep.data_parts:

@@ -9,8 +9,8 @@ import typer
 from raybrain.cli.common import Address, Home, Json, Where, app, changes_of, console, make_cluster, print_json
 
 if TYPE_CHECKING:
-    from raybrain.download.run import Download
-    from raybrain.prepare.check import Report
+    from raybrain.download.fetch import Download
+    from raybrain.prepare.survey import Survey
     from raybrain.studies.base import Study
 
 studies = typer.Typer(name="studies", help="Download studies, and look at them.", no_args_is_help=True, rich_markup_mode=None)
@@ -61,7 +61,7 @@ def fetch(
 
 def _show_survey(download: "Download") -> dict[str, Any]:
     """Print what each host offers, and what of it is missing."""
-    from raybrain.download.run import free_bytes
+    from raybrain.download.fetch import free_bytes
     from raybrain.download.unpack import amount
 
     hosts = []
@@ -91,8 +91,8 @@ def check(
 ) -> None:
     """Read every recording's header and events; say what is missing, short or odd, and exit 1 if anything is."""
     from raybrain.config import override
-    from raybrain.prepare import check as checking
-    from raybrain.report.tables import check_table
+    from raybrain.prepare import survey as checking
+    from raybrain.report.terminal import check_table
     from raybrain.studies.base import Study
 
     asked = override(Study.parse(study), changes_of(settings))
@@ -112,7 +112,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _told(study: "Study", report: "Report") -> dict[str, Any]:
+def _told(study: "Study", report: "Survey") -> dict[str, Any]:
     """The whole report as plain data."""
     from collections import Counter
 

@@ -56,9 +56,9 @@ def tune(
     from raybrain.cluster import ray_session
     from raybrain.config import InputError
     from raybrain.tracking import Tracker
-    from raybrain.train import run as training
-    from raybrain.tune import run as sweeping
-    from raybrain.tune.plan import make_plan, trainings
+    from raybrain.train import fit as training
+    from raybrain.tune import sweep as sweeping
+    from raybrain.tune.forecast import make_forecast, trainings
     from raybrain.tune.space import load_space
     from raybrain.tune.study import check_database
 
@@ -68,7 +68,7 @@ def tune(
     for experiment in trainings(sweep):
         training.check(experiment.train, cluster)
     if dry_run:
-        plan = make_plan(sweep, cluster)
+        plan = make_forecast(sweep, cluster)
         for line in plan.lines():
             typer.echo(line)
         print_json(as_json, plan.result())
@@ -88,7 +88,7 @@ def tune(
 
 def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[str, Any]:
     """The table of trials, the best one's test results, and where to look further. Returns what --json tells."""
-    from raybrain.report.tables import repeats_table, trials_table
+    from raybrain.report.terminal import repeats_table, trials_table
 
     console().print(trials_table(swept.trials, metric, swept.keys))
     if len(swept.tied) > 1:

@@ -40,7 +40,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Footprint:
     """Of all studies together, when they are prepared: bytes on disk and segments."""
 
     store: float
@@ -127,7 +127,7 @@ def _read(study: Study, root: Path, recordings: Sequence[Recording]) -> Extent:
     return Extent(len(recordings), subjects, hours, max(channels), max(hertz))
 
 
-def sizes(data: DataConfig, extents: Sequence[Extent]) -> Sizes:
+def sizes(data: DataConfig, extents: Sequence[Extent]) -> Footprint:
     """What the prepared data of some studies will take: float32 signal at one rate, and frames once a stimulus."""
     rate, split = data.signal.rate_hz, data.splits
     hours = sum(extent.hours for extent in extents)
@@ -135,7 +135,7 @@ def sizes(data: DataConfig, extents: Sequence[Extent]) -> Sizes:
     frame = sum(feature.rate_hz * feature.size * 4 for feature in data.features)
     frames = 3600 * frame * sum(extent.stimuli_hours for extent in extents)
     windows = 3600 * hours / data.segments.stride_s
-    return Sizes(
+    return Footprint(
         store=frames + sum(3600 * rate * 4 * extent.hours * extent.channels for extent in extents),
         maps=frames + 3600 * rate * 4 * hours * widest,
         train=windows * (1 - split.test_ratio - split.valid_ratio - split.remove_ratio),

@@ -11,8 +11,8 @@ from pathlib import Path
 from raybrain.cluster import Cluster, probe
 from raybrain.config import InputError
 from raybrain.doctor.findings import Finding, looked
+from raybrain.download.fetch import free_bytes
 from raybrain.download.http import shown
-from raybrain.download.run import free_bytes
 from raybrain.download.unpack import amount
 from raybrain.tracking import server_version, tracking_uri
 

@@ -13,7 +13,7 @@ NAME = ".raybrain-download.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """A file as the host listed it, without its address."""
 
     path: str
@@ -34,7 +34,7 @@ class Record:
     """
 
     host: str
-    files: tuple[Entry, ...] = ()
+    files: tuple[FileEntry, ...] = ()
     unpacked: dict[str, dict[str, int]] = field(default_factory=dict)
     complete: bool = False
 
@@ -47,7 +47,7 @@ class Record:
         """
         try:
             found = json.loads((folder / NAME).read_text())
-            return cls(**found | {"files": tuple(Entry(**file) for file in found["files"])})
+            return cls(**found | {"files": tuple(FileEntry(**file) for file in found["files"])})
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError):
@@ -63,9 +63,9 @@ class Record:
 
     def list(self, files: Iterable[RemoteFile]) -> None:
         """Remember what the host offers."""
-        self.files = tuple(Entry(file.path, file.bytes, file.checksum, file.unpack) for file in files)
+        self.files = tuple(FileEntry(file.path, file.bytes, file.checksum, file.unpack) for file in files)
 
-    def has(self, folder: Path, file: RemoteFile | Entry) -> bool:
+    def has(self, folder: Path, file: RemoteFile | FileEntry) -> bool:
         """Whether a file is there. It gets its name only when it is whole and checked, so its size is enough."""
         if file.unpack:
             inside = self.unpacked.get(file.path)

@@ -26,7 +26,7 @@ OURS = ".raybrain-"
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """A file in an archive: its path, its size in bytes, and a function that opens it."""
 
     path: str
@@ -94,7 +94,7 @@ class _opened:
     def __init__(self, archive: Path) -> None:
         self.archive = archive
 
-    def __enter__(self) -> list[Member]:
+    def __enter__(self) -> list[ArchiveMember]:
         try:
             if zipfile.is_zipfile(self.archive):
                 self.file: zipfile.ZipFile | tarfile.TarFile = zipfile.ZipFile(self.archive)
@@ -108,23 +108,23 @@ class _opened:
         self.file.close()
 
 
-def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[Member]:
+def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[ArchiveMember]:
     members = []
     for info in file.infolist():
         name = info.orig_filename  # as it is written there: zipfile mends some names
         kind = stat.S_IFMT(info.external_attr >> 16)
         _refuse(archive, name, "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device")
         if not info.is_dir():
-            members.append(Member(name, info.file_size, partial(file.open, info)))
+            members.append(ArchiveMember(name, info.file_size, partial(file.open, info)))
     return _without_litter(members)
 
 
-def _tar_members(archive: Path, file: tarfile.TarFile) -> list[Member]:
+def _tar_members(archive: Path, file: tarfile.TarFile) -> list[ArchiveMember]:
     members = []
     for info in file.getmembers():
         _refuse(archive, info.name, "" if info.isfile() or info.isdir() else "is a link or a device")
         if info.isfile():
-            members.append(Member(info.name, info.size, partial(_tar_file, file, info)))
+            members.append(ArchiveMember(info.name, info.size, partial(_tar_file, file, info)))
     return _without_litter(members)
 
 
@@ -140,13 +140,13 @@ def _refuse(archive: Path, name: str, also: str) -> None:
         raise InputError(f"{archive.name} is not unpacked: its member {name!r} {wrong}")
 
 
-def _refuse_full(archive: Path, members: Iterable[Member], folder: Path) -> None:
+def _refuse_full(archive: Path, members: Iterable[ArchiveMember], folder: Path) -> None:
     needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(f"unpacking {archive.name} needs {amount(needed)} in {folder.parent}, and {amount(free)} are free")
 
 
-def _without_litter(members: list[Member]) -> list[Member]:
+def _without_litter(members: list[ArchiveMember]) -> list[ArchiveMember]:
     return [member for member in members if PurePosixPath(member.path).parts[0] not in LITTER]
 
 
@@ -154,7 +154,7 @@ def _is_called(path: str, pattern: str) -> bool:
     return fnmatchcase(PurePosixPath(path).name, pattern) or fnmatchcase(path, pattern)
 
 
-def _root(archive: Path, aside: Path, members: list[Member]) -> Path:
+def _root(archive: Path, aside: Path, members: list[ArchiveMember]) -> Path:
     """Where members go: as they are if they share one folder, else below one with the archive's name."""
     tops = {PurePosixPath(member.path).parts[0] for member in members}
     alone = len(tops) == 1 and all(len(PurePosixPath(member.path).parts) > 1 for member in members)
@@ -162,7 +162,7 @@ def _root(archive: Path, aside: Path, members: list[Member]) -> Path:
     return aside if alone else aside / name
 
 
-def _write(member: Member, path: Path) -> None:
+def _write(member: ArchiveMember, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with member.open() as source, open(path, "wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from raybrain.cluster import Pool
+from raybrain.cluster import ProcessPool
 from raybrain.config import InputError
 
 console = Console(stderr=True)
@@ -27,7 +27,7 @@ class Resident:
 
 
 def each(
-    tasks: Sequence[Any], function: Task, title: str, *, pool: Pool | None = None, total: int = 0
+    tasks: Sequence[Any], function: Task, title: str, *, pool: ProcessPool | None = None, total: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Run ``function`` on every task, one block each; rows come as they finish.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from raybrain.events import EDGE_S, Event, Phoneme, Sound, Word
-from raybrain.prepare.stimuli import PlannedBlock
+from raybrain.prepare.plan import PlannedBlock
 from raybrain.store import EVENTS, SEGMENTS
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import numpy as np
 
 from raybrain.config import InputError, tree
 from raybrain.events import Event
-from raybrain.prepare.repair import repaired
+from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.segments import events_table, make_segments, robust_scaler
-from raybrain.prepare.signal import Signal, read_signal
-from raybrain.prepare.stimuli import PlannedBlock
 from raybrain.recording import Recording
+from raybrain.signal.channels import Signal, read_signal
+from raybrain.signal.repair import repaired
 from raybrain.store import Part, Store, chunk_table
 from raybrain.studies.base import Study
 

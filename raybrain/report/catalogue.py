@@ -9,7 +9,7 @@ from raybrain.config import Choice, InputError
 from raybrain.encoders.base import Encoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
-from raybrain.losses import Loss
+from raybrain.losses.base import Loss
 from raybrain.studies.base import Facts, Study
 from raybrain.tune.space import load_space, space_files
 

@@ -7,19 +7,19 @@ from typing import Any
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
-from raybrain.evaluate import run as evaluating
+from raybrain.evaluate import rank as evaluating
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.report.results import Result
 from raybrain.store import Prepared
 from raybrain.tracking import Run
-from raybrain.train import run as training
-from raybrain.train.checkpoint import RunFolder
+from raybrain.train import fit as training
 from raybrain.train.order import resolve
+from raybrain.train.record import RunFolder
 from raybrain.tune.space import SearchSpace, load_space
 
 
 @dataclass(frozen=True)
-class Sweep:
+class KeptSweep:
     """A sweep on disk.
 
     Attributes:
@@ -64,7 +64,7 @@ class Sweep:
         ]
 
 
-def find_sweep(home: Path, name: str) -> Sweep:
+def find_sweep(home: Path, name: str) -> KeptSweep:
     """The sweep called ``name``: its folder's name, or that of its search space if there is one sweep of it.
 
     Raises:
@@ -78,7 +78,7 @@ def find_sweep(home: Path, name: str) -> Sweep:
     if len(found) > 1 and name not in found:
         raise InputError(f"there are {len(found)} sweeps of {name!r}; type one of {', '.join(found)}")
     folder = home / "sweeps" / found[0]
-    return Sweep(
+    return KeptSweep(
         folder, RunFolder(folder).read("trials"), _space(name if name.endswith(".py") else found[0].rpartition("-")[0])
     )
 
@@ -90,7 +90,7 @@ def _space(name: str) -> SearchSpace | None:
         return None
 
 
-def gather(sweep: Sweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
+def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
     """Every training that is to be tested, with its evaluation, which is made if it is not there. Needs a running Ray.
 
     Args:

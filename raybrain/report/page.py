@@ -10,7 +10,7 @@ import pandas as pd
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, embedded, subjects_picture
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
-from raybrain.report.tables import audit_line
+from raybrain.report.terminal import audit_line
 from raybrain.tune.space import SearchSpace
 
 STYLE = """
@@ -23,7 +23,7 @@ th { background: #f4f4f4 } th:first-child, td:first-child { text-align: left } s
 
 
 @dataclass(frozen=True)
-class Report:
+class SweepReport:
     """What is said about a sweep.
 
     Attributes:
@@ -54,7 +54,7 @@ class Report:
         return told | {"missing": self.missing, "tolerance": TOLERANCE}
 
 
-def page(report: Report) -> str:
+def page(report: SweepReport) -> str:
     """The report as HTML."""
     found, space = report.cells, report.space
     parts = [

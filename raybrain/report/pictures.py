@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raybrain.evaluate.run import Evaluation
-from raybrain.store import aside
-from raybrain.train.run import Trained
+from raybrain.evaluate.rank import Evaluation
+from raybrain.storage import aside
+from raybrain.train.fit import Trained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

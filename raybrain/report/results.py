@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from raybrain.evaluate.run import Evaluation
+from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.statistics import compare, over_seeds
 
 STUDY = "study"

@@ -34,7 +34,7 @@ from raybrain.recording import Recording
 if TYPE_CHECKING:
     import mne
 
-    from raybrain.download.run import Download
+    from raybrain.download.fetch import Download
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Study(Choice):
 
     def download(self, cache: Path) -> "Download":
         """What the study needs from its hosts."""
-        from raybrain.download.run import Download
+        from raybrain.download.fetch import Download
 
         return Download(self.name, cache / self.name, self.hosts, self.wanted)
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.metrics import TOP, chance
-from raybrain.train.checkpoint import RunFolder
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
+from raybrain.train.record import RunFolder
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.step import Learner, Networks, Place
 from raybrain.train.tables import Tables

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from raybrain.batch import Batch, step_draws, to_device
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import OptimConfig
-from raybrain.losses import Loss, LossModule
+from raybrain.losses.base import Loss, LossModule
 from raybrain.train.order import Contrast
 from raybrain.train.tables import Tables
 
@@ -105,7 +105,7 @@ class Learner:
             step,
             self.brain(rows[mine], step),
             self.stored_speech(torch.cat([rows[spoken], extra])),
-            Sizes(len(rows), mine, spoken),
+            Shares(len(rows), mine, spoken),
         )
 
     def update(self, loaded: "Loaded") -> Tensor:
@@ -206,7 +206,7 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Shares:
     """Of ``batch`` rows, which are this worker's, and of which it has loaded the speech."""
 
     batch: int
@@ -221,7 +221,7 @@ class Loaded:
     step: int
     batch: Batch
     speech: Tensor
-    sizes: Sizes
+    sizes: Shares
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from raybrain.cluster import Cluster, given_device
 from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.tracking import Run
-from raybrain.train.checkpoint import Damaged, RunFolder, best_epoch
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
+from raybrain.train.record import Damaged, RunFolder, best_epoch
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables, open_tables
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.train.checkpoint import best_epoch
-from raybrain.train.run import load
+from raybrain.train.fit import load
+from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.population import DRAWS, Line, Population, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace

@@ -12,10 +12,10 @@ from typing import Any
 from raybrain.config import InputError, override, tree
 from raybrain.experiment import recipe
 from raybrain.metrics import well_above
-from raybrain.store import aside
+from raybrain.storage import aside
 from raybrain.tracking import Run, Status
-from raybrain.train.checkpoint import RunFolder, best_epoch
-from raybrain.train.run import Trained, load
+from raybrain.train.fit import Trained, load
+from raybrain.train.record import RunFolder, best_epoch
 from raybrain.train.worker import TrainJob
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat

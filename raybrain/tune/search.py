@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from raybrain.config import tree
-from raybrain.train.run import told
+from raybrain.train.fit import told
 from raybrain.tune.ledger import Ledger, Member
 
 Ended = Callable[[Member, str, str | None], None]  # told of a training, how it ended, and why if that is known

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from raybrain.train.checkpoint import best_epoch
+from raybrain.train.record import best_epoch
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.search import LedgerSearch
 

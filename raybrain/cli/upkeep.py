@@ -1,0 +1,68 @@
+"""Commands for the machine and what is kept on it: doctor, ui."""
+
+import os
+import socket
+import sys
+from typing import Annotated
+
+import typer
+
+from raybrain.cli.common import (
+    Address,
+    Home,
+    Json,
+    Settings,
+    Where,
+    Workers,
+    app,
+    changes_of,
+    console,
+    make_experiment,
+    print_json,
+)
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[str | None, typer.Argument(help="a recipe: also look at what it needs", show_default=False)] = None,
+    settings: Settings = None,
+    workers: Workers = 1,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine, and at what an experiment will take of it: downloads, disk, memory, time."""
+    from raybrain.cluster import Cluster, home_path
+    from raybrain.config import override
+    from raybrain.doctor.diagnose import run
+    from raybrain.report.terminal import findings_table
+
+    experiment = make_experiment(recipe, settings) if recipe else None
+    # a home that cannot be written is a finding here
+    cluster = override(Cluster(home=home_path(home)), {"address": address, "workers": workers} | changes_of(where))
+    findings = []
+    with console().status("looking"):
+        for finding in run(cluster, experiment):
+            findings.append(finding)
+    console().print(findings_table(findings))
+    print_json(as_json, {"findings": [vars(finding) for finding in findings]})
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(home: Home = None, port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000) -> None:
+    """Open the MLflow UI on the results: http://127.0.0.1:5000."""
+    from raybrain.cluster import home_folder
+    from raybrain.config import InputError
+    from raybrain.tracking import Tracker
+
+    tracker = Tracker.open(home_folder(home))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise InputError(f"port {port} is in use; type --port {port + 1 if port < 65535 else 5000}")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracker.uri, "--port", str(port)]
+    typer.echo(f"results of {tracker.uri} at http://127.0.0.1:{port} (Ctrl-C ends)")
+    os.execv(sys.executable, command)

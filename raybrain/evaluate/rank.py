@@ -1,0 +1,201 @@
+"""Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance.
+
+With every result come the controls, ranked the same way, and the split audit.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from raybrain.cluster import ray_session, worker_resources
+from raybrain.config import InputError
+from raybrain.evaluate.controls import Models, control_rows
+from raybrain.evaluate.statistics import bootstrap_interval
+from raybrain.metrics import TOP, chance
+from raybrain.storage import aside
+from raybrain.train.fit import Trained
+from raybrain.train.order import Contrast
+from raybrain.train.retrieval import pools, rank_rows
+from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.tables import Tables
+from raybrain.train.worker import TrainJob, make_place, trial_device
+
+SPLIT = "test"
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results on the test split.
+
+    Attributes:
+        ranks: a row a segment: study, subject, recording, sentence, word_index, word, rank, candidates, word_rank, words.
+        subjects: a row a subject: accuracies in [0, 1].
+        studies: a row a study: the mean over its segments, and chance.
+        controls: a row a study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
+        leaks: what the split audit found in two splits, by kind; nothing is best.
+    """
+
+    ranks: pd.DataFrame
+    subjects: pd.DataFrame
+    studies: pd.DataFrame
+    controls: pd.DataFrame
+    leaks: dict[str, list[str]]
+
+
+def run(trained: Trained) -> Evaluation:
+    """Evaluate what is not evaluated yet; keep ranks, controls and tables in the run folder and in MLflow."""
+    job = trained.job
+    path = job.folder.path / f"{SPLIT}_ranks.parquet"
+    ranks, controls = _kept(path), job.folder.read(f"{SPLIT}_controls")
+    if ranks is None or controls is None:
+        ranks, controls = _rank(job)
+        with aside(path) as temporary:
+            ranks.to_parquet(temporary)
+        job.folder.write(f"{SPLIT}_controls", controls)
+    subjects, studies = (summary(ranks, by) for by in (["study", "subject"], ["study"]))
+    evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
+    if job.folder.read("evaluated") == trained.tracking.id:
+        return evaluation
+    trained.tracking.table(f"{SPLIT}_subjects", _records(subjects))
+    trained.tracking.table(f"{SPLIT}_studies", _records(studies))
+    trained.tracking.table(f"{SPLIT}_controls", controls)
+    found = {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
+    trained.tracking.metrics(_flat_metrics(studies) | _control_metrics(controls) | found, step=int(trained.best["epoch"]))
+    trained.tracking.end("FINISHED")
+    job.folder.write("evaluated", trained.tracking.id)  # last, so that what was cut off before is logged again
+    return evaluation
+
+
+def leaks(manifest: dict[str, Any]) -> dict[str, list[str]]:
+    """What the split audit found in two splits; "audio" only where stretches of audio were audited."""
+    kinds = {kind: manifest.get(f"{kind}_in_two_splits") for kind in ("sentences", "audio")}
+    return {kind: found for kind, found in kinds.items() if found is not None}
+
+
+def _kept(path: Path) -> pd.DataFrame | None:
+    """The ranks of an earlier evaluation, if they are there and whole."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError):  # not there, or damaged: then they are made again
+        return None
+
+
+def summary(ranks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Top-k accuracy of segments and of words in each group, with chance, the number of candidates and 95 % intervals.
+
+    ``low10`` and ``high10`` are of the top-10 accuracy: over subjects where a group has several, else over segments.
+    """
+    rows: list[dict[str, Any]] = []
+    for key, group in ranks.groupby(by, sort=True):
+        row: dict[str, Any] = dict(zip(by, key, strict=True)) | {"segments": len(group)}
+        candidates, words = int(group["candidates"].iloc[0]), int(group["words"].iloc[0])
+        row["candidates"] = candidates
+        for k in TOP:
+            row[f"top{k}"] = float((group["rank"] <= k).mean())
+            row[f"chance{k}"] = chance(k, candidates)
+        by_subject = (group["rank"] <= 10).groupby(group["subject"]).agg(["sum", "count"])
+        row["low10"], row["high10"] = bootstrap_interval(by_subject["sum"].tolist(), by_subject["count"].tolist())
+        row["words"] = words
+        for k in TOP:
+            row[f"word_top{k}"] = float((group["word_rank"] <= k).mean())
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _rank(job: TrainJob) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    with ray_session(job.cluster):
+        import ray
+
+        shards = job.cluster.workers
+        each = worker_resources(job.cluster)
+        options = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
+        task = ray.remote(**options)(rank_shard)
+        waiting = [task.remote(job, shard, shards) for shard in range(shards)]
+        controls = ray.remote(**options)(rank_controls).remote(job)
+        found = []
+        for _ in track(range(shards), description="evaluate:", console=console, transient=True):
+            ready, waiting = ray.wait(waiting, num_returns=1)
+            found += ray.get(ready)
+        rows = ray.get(controls)
+    return pd.concat(found).sort_values(["recording", "sentence", "word_index"], ignore_index=True), rows
+
+
+def rank_controls(job: TrainJob) -> list[dict[str, Any]]:
+    """The controls of a run with its best weights."""
+    learner = load_learner(job, make_place(job.cluster, 0, 1, trial_device(job.cluster)))
+    untrained = _learner(job, learner.tables, learner.place)
+    found = pools(learner.tables, SPLIT, job.experiment.test.subjects)
+    return _records(control_rows(Models(learner, untrained), found))
+
+
+def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
+    """Rank one of ``shards`` equal shares of the test segments with the best weights of a run."""
+    place = make_place(job.cluster, 0, 1, trial_device(job.cluster))
+    learner = load_learner(job, place)
+    tables = learner.tables
+    frames = []
+    for pool in pools(tables, SPLIT, job.experiment.test.subjects):
+        count = len(pool.rows)
+        mine = slice(shard * count // shards, (shard + 1) * count // shards)
+        segment, word = rank_rows(learner, pool, mine)
+        rows = pool.rows[mine]
+        recording = tables.recording.cpu()[rows].tolist()
+        subjects = [tables.meta["subjects"][index] for index in tables.subject.cpu()[recording].tolist()]
+        known = [tables.meta["candidates"][number] for number in tables.candidate.cpu()[rows].tolist()]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "study": pool.study,
+                    "subject": [subject for _, subject in subjects],
+                    "recording": [tables.meta["recordings"][index] for index in recording],
+                    **{key: [item[key] for item in known] for key in ("sentence", "word_index", "word")},
+                    "rank": segment.numpy(),
+                    "candidates": len(pool.stands),
+                    "word_rank": word.numpy(),
+                    "words": int(pool.words.max()) + 1,
+                }
+            )
+        )
+    return pd.concat(frames)
+
+
+def load_learner(job: TrainJob, place: Place) -> Learner:
+    """The model of a finished run, with its best weights."""
+    learner = _learner(job, job.tables(place.device), place)
+    saved = job.folder.load("best", place.device)
+    if saved is None:
+        raise InputError(f"{job.folder.path} has no best.pt; delete that folder and run `raybrain train` again")
+    learner.restore({"model": saved["model"]})
+    return learner
+
+
+def _learner(job: TrainJob, tables: Tables, place: Place) -> Learner:
+    """The model of a run as it was before training."""
+    experiment = job.experiment
+    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
+    unused = Contrast(1, 1, 1, 1, 0, 1)
+    return Learner(networks, experiment.optim, tables, unused, experiment.train.seed, place)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _flat_metrics(studies: pd.DataFrame) -> dict[str, float]:
+    """The mean over studies, and each study's own numbers where there are several."""
+    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP] + ["candidates"]
+    found = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
+    if len(studies) > 1:
+        found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in _records(studies) for name in names}
+    return found
+
+
+def _control_metrics(controls: list[dict[str, Any]]) -> dict[str, float]:
+    """Each control's top-10 accuracy, averaged over studies."""
+    means = pd.DataFrame(controls).groupby("control")["top10"].mean()
+    return {f"{SPLIT}_control_top10/{name}": float(value) for name, value in means.items()}

@@ -1,0 +1,227 @@
+"""Run: recordings -> store; one task a recording, each feature once a stimulus."""
+
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from raybrain import __version__
+from raybrain.cluster import Cluster, ray_session
+from raybrain.config import InputError, tree
+from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.prepare import extract as features
+from raybrain.prepare.parallel import console, each
+from raybrain.prepare.plan import Heard, SplitPlan, make_plan
+from raybrain.prepare.tasks import Job, Source, guarded, make_part, stamp
+from raybrain.storage import content_digest, file_digest, write_json, write_table
+from raybrain.store import Part, Prepared, Store, feature_digest, feature_name
+
+if TYPE_CHECKING:
+    from raybrain.experiment import DataConfig
+
+
+def run(data: "DataConfig", cluster: Cluster) -> Prepared:
+    """Prepare what is not prepared yet.
+
+    Raises:
+        InputError: if a package is missing, no recording could be prepared, or a split is empty.
+    """
+    for feature in data.features:
+        feature.check()
+    store = Store(cluster.home / "stores" / data.brain_signature)
+    sources = [
+        Source(study, root, recording)
+        for study in data.studies
+        for root in [study.fetch(cluster.cache)]
+        for recording in study.recordings(root)
+    ]
+    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
+    if twice:
+        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once, and each folder its own name")
+    found = _finished(data, store, sources)
+    if found:
+        return found
+    with ray_session(cluster):
+        return _prepare(data, store, sources, cluster)
+
+
+def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared | None:
+    """What an earlier run prepared, if all of it is there and nothing it was made from has changed."""
+    try:
+        manifest = store.manifest
+    except InputError:
+        return None
+    if manifest["failed"] or manifest["sources"] != {s.recording.uid: s.stamps() for s in sources}:
+        return None
+    if any(stamp(Path(path)) != sound["stamp"] for path, sound in manifest["sounds"].items()):
+        return None
+    names = [feature_name(feature) for feature in data.features]
+    known = manifest["features"]
+    if any(name not in known or known[name]["plan"] != manifest["plan"] for name in names):
+        return None
+    if not all(features.unchanged(known[name], store.frames(name)) for name in names):
+        return None
+    parts = {uid: store.part(uid) for uid in manifest["sources"]}
+    if not all(parts.values()):
+        return None
+    return _prepared(data, store, manifest)
+
+
+def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source], cluster: Cluster) -> Prepared:
+    logs = store.root / "failed"
+    failed: dict[str, str] = {}
+    heard = list(_read_events(sources, logs, failed))
+    _refuse_nothing(sources, failed)
+    sounds: dict[str, dict[str, Any]] = {
+        path: {"stamp": stamp(Path(path)), "sha256": file_digest(Path(path))}
+        for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
+    }
+    plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
+    longest = _block_sizes(plan)["longest_block_s"]
+    if longest < data.segments.length_s:
+        raise InputError(
+            f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
+            f"type data.splits.min_block_s={2 * data.segments.length_s:g} or shorter data.segments"
+        )
+    stamps = {source.recording.uid: source.stamps() for source in sources}
+    by_uid = {source.recording.uid: source for source in sources}
+    jobs = [
+        Job(by_uid[uid], store, data, item.events, plan.blocks[uid], stamps[uid])
+        for item in heard
+        for uid in [item.recording.uid]
+    ]
+    _make_parts(jobs, logs, failed)
+    _refuse_nothing(sources, failed)
+    parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
+    used = features.Corpus.of(plan, parts)
+    key = content_digest(sorted(used.splits.items()))
+    told = {feature_name(f): features.make_feature(f, used, store, cluster) | {"plan": key} for f in data.features}
+    with suppress(InputError):  # there is no manifest the first time
+        told = store.manifest["features"] | told
+    write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
+    write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
+    manifest = {
+        "raybrain": __version__,
+        "data": {key: value for key, value in tree(data).items() if key != "features"},
+        "sources": stamps,
+        "sounds": sounds,
+        "failed": failed,
+        "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
+        "stimuli": len(plan.stimuli),
+        "plan": key,
+        **_block_sizes(plan),
+        "sentences_in_two_splits": plan.sentences_in_two_splits,
+        "audio_in_two_splits": plan.audio_in_two_splits,
+        "features": told,
+    }
+    write_json(store.root / "manifest.json", manifest)
+    return _prepared(data, store, manifest)
+
+
+def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Prepared:
+    recordings = tuple(sorted(set(manifest["sources"]) - set(manifest["failed"])))
+    for split, count in manifest["counts"].items():
+        if count == 0:
+            raise InputError(
+                f"no {split} segments in {len(recordings)} recordings: a window of {data.segments.length_s:g} s must lie "
+                f"inside one block, and there are {manifest['blocks']} blocks, the longest of "
+                f"{manifest['longest_block_s']:.1f} s; change data.splits.min_block_s, data.splits.seed or data.segments"
+            )
+    content: list[Any] = []
+    for uid in recordings:
+        part = store.part(uid)
+        assert part is not None, "a part vanished while it was used"
+        sensors = [part.channels, part.positions, part.valid, part.centre, part.scale]
+        content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
+    brain = content_digest(content)
+    names = [feature_name(feature) for feature in data.features]
+    digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
+    return Prepared(store, recordings, manifest["failed"], content_digest([brain, *digests.items()]), brain, digests)
+
+
+def _block_sizes(plan: SplitPlan) -> dict[str, Any]:
+    durations = [planned.block.duration for blocks in plan.blocks.values() for planned in blocks]
+    return {"blocks": len(durations), "longest_block_s": max(durations, default=0.0)}
+
+
+def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:
+    if len(failed) < len(sources):
+        return
+    uid, reason = next(iter(failed.items()))
+    more = f" ({len(failed) - 1} more recordings failed too)" if len(failed) > 1 else ""
+    raise InputError(f"{uid}: {reason}{more}")
+
+
+def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) -> Iterator[Heard]:
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        source: Source = pickle.loads(row["task"])
+
+        def task() -> dict[str, Any]:
+            events = source.study.events(source.root, source.recording)
+            sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
+            return {"result": pickle.dumps(events)}
+
+        return {"result": b""} | guarded(task, source.recording.uid, logs)
+
+    by_uid = {source.recording.uid: source for source in sources}
+    for row in each(list(sources), read, "prepare: events"):
+        if row["error"]:
+            _say_failed(row, failed)
+            continue
+        events: list[Event] = pickle.loads(row["result"])
+        source = by_uid[row["uid"]]
+        yield Heard(source.recording, tuple(events), source.study.blocks_by)
+
+
+def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None:
+    missing = [job for job in jobs if (part := job.store.part(job.source.recording.uid)) is None or part.key != job.key]
+
+    def make(row: dict[str, Any]) -> dict[str, Any]:
+        job: Job = pickle.loads(row["task"])
+        return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+
+    for row in each(missing, make, "prepare: signals"):
+        if row["error"]:
+            _say_failed(row, failed)
+
+
+def _say_failed(row: dict[str, Any], failed: dict[str, str]) -> None:
+    failed[row["uid"]] = row["error"]
+    console.print(f"failed {row['uid']}: {row['error']}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:
+    rows = [
+        {
+            "recording": part.uid,
+            "study": part.study,
+            "subject": part.subject,
+            "seconds": part.samples / data.signal.rate_hz,
+            "channels": len(part.channels),
+            "bad_channels": len(part.channels) - sum(part.valid),
+            "status": "ready",
+        }
+        | {f"{split}_segments": count for split, count in part.segments.items()}
+        for part in parts.values()
+    ]
+    return pa.Table.from_pylist(rows + [{"recording": uid, "status": reason} for uid, reason in failed.items()])
+
+
+def _stimuli_table(plan: SplitPlan) -> pa.Table:
+    splits = {block.stimulus: block.split for blocks in plan.blocks.values() for block in blocks}
+    return pa.Table.from_pylist(
+        [
+            {
+                "stimulus": key,
+                "split": splits[key],
+                "seconds": stimulus.duration,
+                "sounds": [sound.filepath for sound in stimulus.sounds],
+                "words": " ".join(word.word for word in stimulus.words),
+            }
+            for key, stimulus in sorted(plan.stimuli.items())
+        ]
+    )

@@ -1,0 +1,226 @@
+"""Features: the frames of all that is heard, extracted once whoever heard it; and what training must know of them."""
+
+import os
+import pickle
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raybrain.cluster import Cluster, given_device, model_pool
+from raybrain.config import InputError, signature, tree
+from raybrain.events import Split
+from raybrain.features.base import Feature, Stimulus
+from raybrain.prepare.parallel import each
+from raybrain.prepare.plan import SplitPlan
+from raybrain.prepare.tasks import guarded
+from raybrain.store import Frames, Store, frames_folder
+
+TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech a task extracts: a model's frames are large, and wait for the whole task
+TRIED, DEATHS = ".tried", 2
+RAREST = 10.0  # the largest weight of a class, and one over the smallest
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All that some recordings heard: each stimulus once, with its split; and how many were heard in all."""
+
+    stimuli: Mapping[str, Stimulus]
+    splits: Mapping[str, Split]
+    heard: int
+
+    @classmethod
+    def of(cls, plan: SplitPlan, recordings: Iterable[str]) -> "Corpus":
+        """What these recordings heard."""
+        blocks = [block for uid in recordings for block in plan.blocks[uid]]
+        splits = {block.stimulus: block.split for block in blocks}
+        return cls({key: plan.stimuli[key] for key in sorted(splits)}, splits, len(blocks))
+
+    def train(self) -> dict[str, Stimulus]:
+        """The stimuli of the train split, in order of name."""
+        return {key: stimulus for key, stimulus in self.stimuli.items() if self.splits[key] == "train"}
+
+
+def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluster) -> dict[str, Any]:
+    """Extract what no store has yet, and tell of it for the manifest.
+
+    Raises:
+        InputError: if nothing that was heard has what the feature describes, or a stimulus cannot be done; those that are done
+            are kept.
+    """
+    for kind in feature.needs:
+        if not any(getattr(stimulus, kind) for stimulus in corpus.stimuli.values()):
+            raise InputError(f"feature {feature.name} needs {kind}, and the studies have none; leave it out of data.features")
+    frames = frames_folder(cluster.home, feature)
+    missing = {key: corpus.stimuli[key] for key in frames.missing(corpus.stimuli)}
+    of = f"{len(corpus.stimuli)} stimuli (heard {corpus.heard} times)"
+    title = f"prepare: {feature.name} of {of if len(missing) == len(corpus.stimuli) else f'{len(missing)} of {of}'}"
+    _extract_all(feature, missing, frames, cluster, store.root / "failed", title)
+    mean, deviation = frame_statistics(feature, frames, corpus.train())
+    return {
+        "feature": tree(feature),
+        "signature": signature(feature),
+        "identity": feature.identity(),
+        "folder": os.path.relpath(frames.folder, store.root),
+        "stimuli": len(corpus.stimuli),
+        "heard": corpus.heard,
+        "computed": len(missing),
+        "size": feature.size,
+        "categories": feature.categories,
+        "rate_hz": feature.rate_hz,
+        "silence": feature.silence,
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "weights": class_weights(feature, frames, corpus.train()).tolist(),
+        "files": frames.sizes(corpus.stimuli),
+    }
+
+
+def unchanged(told: dict[str, Any], frames: Frames) -> bool:
+    """Whether all frames a manifest tells of are there as they were written."""
+    return bool(frames.sizes(told["files"]) == told["files"])
+
+
+def _extract_all(
+    feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, cluster: Cluster, log: Path, title: str
+) -> None:
+    run = secrets.token_hex(4)
+
+    def extract(row: dict[str, Any]) -> dict[str, Any]:
+        return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log, run)
+
+    for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run, which somebody may have stopped
+        left.unlink(missing_ok=True)
+    tasks = list(_tasks(stimuli, MODEL_TASK_S if feature.model else TASK_S))
+    pool = model_pool(cluster) if tasks and feature.model else None
+    for row in each(tasks, extract, title, pool=pool, total=len(stimuli)):
+        if row["error"]:
+            said = " ".join(word.word for word in stimuli[row["uid"]].words[:8]) or "no words"
+            raise InputError(f"feature {feature.name} of stimulus {row['uid']} ({said}): {row['error']}")
+
+
+def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str, Stimulus]]:
+    """Stimuli that last about so long together."""
+    task: dict[str, Stimulus] = {}
+    for key, stimulus in stimuli.items():
+        task[key] = stimulus
+        if sum(one.duration for one in task.values()) >= seconds:
+            yield task
+            task = {}
+    if task:
+        yield task
+
+
+def extract_some(
+    feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, device: str, log: Path, run: str = ""
+) -> dict[str, Any]:
+    """Extract a feature from some stimuli and write the frames of each as they come; nothing is gathered.
+
+    What cannot be done together is tried one by one: it may have been too much at once, and who is at fault is known then.
+    A process that takes over from one of the same ``run`` that died does so as well, and gives up a stimulus that killed two
+    before it.
+
+    Returns:
+        A row with ``count`` stimuli; or with the ``error``, in one line, of the one called ``uid``.
+    """
+
+    def some(keys: list[str]) -> dict[str, Any]:
+        for key, values in zip(keys, feature.extract_many([stimuli[key] for key in keys], device), strict=True):
+            frames.write(key, _checked(feature, values))
+        return {}
+
+    tried = log / f"{feature.name}-{run}-{min(stimuli)}{TRIED}"  # by this task; a process that dies tells nobody else
+    before = _noted(tried)
+    if not before:
+        _note(tried, "all")
+        with suppress(Exception):  # whoever is at fault will say so again, alone
+            some(frames.missing(stimuli))
+    for key in frames.missing(stimuli):
+        if before.count(key) == DEATHS:
+            return {"uid": key, "error": f"its process was killed {DEATHS} times, perhaps for want of memory", "count": 0}
+        _note(tried, key)
+        row = guarded(partial(some, [key]), key, log)
+        if row["error"]:
+            return row | {"count": 0}
+    tried.unlink(missing_ok=True)
+    return {"uid": "", "error": "", "count": len(stimuli)}
+
+
+def _noted(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def _note(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+
+
+def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
+    """Frames as they are stored.
+
+    Raises:
+        InputError: if they cannot be.
+    """
+    assert frames.ndim == 2 and frames.shape[1] == feature.size, f"{feature.name} gives {frames.shape}, not {feature.size}"
+    if not np.isfinite(frames).all():
+        raise InputError("gives values that are not numbers")
+    if feature.categories:
+        assert feature.size == 1, f"{feature.name} numbers its classes in {feature.size} dimensions"
+        if frames.size and not 0 <= frames.min() <= frames.max() < feature.categories:
+            raise InputError(f"gives class {frames.max():g}, and has {feature.categories}")
+    with np.errstate(over="ignore"):
+        stored = frames.astype(feature.stored_as)
+    if not np.isfinite(stored).all():
+        raise InputError(f"reaches {abs(frames).max():.3g}, more than float16 holds; type stored_as=float32")
+    return stored
+
+
+def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the frames of ``train`` in which a word is being said; over all if there are no words.
+
+    Returns:
+        Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension. 0 and 1 for classes.
+    """
+    count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
+    wordless = not any(stimulus.words for stimulus in train.values())
+    if feature.scale != "none" and not feature.categories:
+        for key in sorted(train):  # in one order, since sums depend on it
+            values = frames.read(key)
+            spoken = np.full(len(values), wordless)
+            for word in train[key].words:
+                spoken[feature.span(word, len(values))] = True
+            values = values[spoken].astype(np.float64)
+            count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+    if count == 0:
+        return np.zeros(feature.size), np.ones(feature.size)
+    mean, square = total / count, squares / count
+    if feature.scale == "all":
+        mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
+    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
+    return mean, np.where(deviation > 1e-12, deviation, 1.0)
+
+
+def class_weights(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> np.ndarray:
+    """How much a frame of each class should weigh in a loss, [categories]: the inverse of its frequency in ``train``.
+
+    A class with ``n_c`` of ``n`` frames weighs ``n / (K n_c)``, where ``K`` classes occur at all, so that the mean weight of a
+    frame is 1; but neither more than RAREST nor less than 1 / RAREST. A class that never occurs weighs RAREST.
+    """
+    if not feature.categories:
+        return np.zeros(0)
+    counts = np.zeros(feature.categories)
+    for key in train:
+        counts += np.bincount(frames.read(key)[:, 0].astype(int), minlength=feature.categories)
+    occurs = counts > 0
+    weights = np.full(feature.categories, RAREST)
+    weights[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
+    return weights.clip(1 / RAREST, RAREST)

@@ -1,0 +1,161 @@
+"""SplitPlan: which blocks of which recordings go to which split, and which of them are the same stimulus."""
+
+import bisect
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from raybrain.events import (
+    Block,
+    Event,
+    Phoneme,
+    Sound,
+    Split,
+    SplitConfig,
+    Word,
+    assign_splits,
+    audit_splits,
+    cut_sounds,
+    merge_blocks,
+    sentence_blocks,
+)
+from raybrain.features.base import Stimulus
+from raybrain.prepare.audit import Stretch, audit_audio, same_audio
+from raybrain.recording import Recording
+
+SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
+DIGITS = 6  # of a second, that name a stimulus and are all that features see of it
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording's events, and how its study forms blocks."""
+
+    recording: Recording
+    events: tuple[Event, ...]
+    blocks_by: Literal["sentence", "sound"] = "sentence"
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """A merged block: its split, the stimulus heard in it, and the time in the recording at which that stimulus starts."""
+
+    block: Block
+    split: Split
+    stimulus: str
+    origin_s: float
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """All blocks of all recordings, all unique stimuli, and what stands in two splits: sentences and stretches of audio."""
+
+    blocks: dict[str, tuple[PlannedBlock, ...]]
+    stimuli: dict[str, Stimulus]
+    sentences_in_two_splits: list[str]
+    audio_in_two_splits: list[str]
+
+
+def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig) -> SplitPlan:
+    """Form and split the blocks of all recordings; name each stimulus by its content.
+
+    Args:
+        heard: the events of each recording.
+        digests: the checksum of each sound file, by path.
+        config: how to form and split blocks.
+    """
+    stories = {item.recording.uid: _blocks(item, config) for item in heard}
+    inside = {item.recording.uid: _by_block(item.events, stories[item.recording.uid]) for item in heard}
+    stretches = _stretches(inside.values(), digests)
+    splits = assign_splits(stories.values(), config, same_audio(stretches))
+    planned: dict[str, tuple[PlannedBlock, ...]] = {}
+    stimuli: dict[str, Stimulus] = {}
+    known: dict[str, list[tuple[str, list[float]]]] = {}
+    for recording in sorted(item.recording for item in heard):
+        blocks = []
+        for block, events in inside[recording.uid]:
+            if not events:
+                continue
+            origin = min(event.start for event in events)
+            stimulus = _stimulus(events, origin)
+            key = _key(stimulus, digests, known)
+            stimuli.setdefault(key, stimulus)
+            blocks.append(PlannedBlock(block, splits[block.uid], key, origin))
+        planned[recording.uid] = tuple(blocks)
+    names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
+    return SplitPlan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
+
+
+def _blocks(item: Heard, config: SplitConfig) -> list[Block]:
+    blocks = sentence_blocks(item.events, item.blocks_by)
+    return blocks if item.blocks_by == "sound" else merge_blocks(blocks, config.min_block_s)
+
+
+def _stretches(stories: Iterable[list[tuple[Block, list[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
+    """What is heard of which file in each block, to the millisecond."""
+    return {
+        Stretch(digests[event.filepath], round(event.offset, 3), round(event.offset_stop, 3), block.uid)
+        for story in stories
+        for block, events in story
+        for event in events
+        if isinstance(event, Sound)
+    }
+
+
+def _by_block(events: Sequence[Event], blocks: Sequence[Block]) -> list[tuple[Block, list[Event]]]:
+    """Each block with its events: words and phonemes that start in it, and sounds, cut at the borders, that lie in it.
+
+    A sound that starts just before the first word of its block was not cut there, so its middle decides.
+    """
+    pieces: list[Event] = [*cut_sounds(events, blocks), *(event for event in events if not isinstance(event, Sound))]
+    inside: list[list[Event]] = [[] for _ in blocks]
+    starts = [block.start for block in blocks]
+    for event in sorted(pieces, key=lambda event: event.start):
+        time = (event.start + event.stop) / 2 if isinstance(event, Sound) else event.start + SAME_S / 2
+        number = bisect.bisect_right(starts, time) - 1
+        if number >= 0 and time < blocks[number].stop:
+            inside[number].append(event)
+    return list(zip(blocks, inside, strict=True))
+
+
+def _stimulus(events: Sequence[Event], origin: float) -> Stimulus:
+    moved = [_named(replace(event, start=event.start - origin)) for event in events]
+    return Stimulus(
+        duration=max(event.stop for event in moved),
+        sounds=tuple(event for event in moved if isinstance(event, Sound)),
+        words=tuple(event for event in moved if isinstance(event, Word)),
+        phonemes=tuple(event for event in moved if isinstance(event, Phoneme)),
+    )
+
+
+def _named(event: Event) -> Event:
+    """What a stimulus's name stands for, and no more: two of one name are the same to every feature, in any store."""
+    event = replace(event, start=round(event.start, DIGITS), duration=round(event.duration, DIGITS))
+    if isinstance(event, Sound):
+        return replace(event, offset=round(event.offset, DIGITS))
+    return replace(event, sequence_uid="") if isinstance(event, Word) else event
+
+
+def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[tuple[str, list[float]]]]) -> str:
+    """Sixteen hexadecimal digits that name what is heard, whatever the recording, path or sampling rate.
+
+    A stimulus in which all times are within SAME_S of those of a ``known`` one is that one: so people whose clocks drift
+    apart share it while the drift of one block stays below that, 20 s at 485 ppm.
+    """
+    sounds, words, phonemes = stimulus.sounds, stimulus.words, stimulus.phonemes
+    what = [
+        [(digests[s.filepath], s.modality, s.language) for s in sounds],
+        [(w.word, w.word_index, w.sequence, w.modality, w.language) for w in words],
+        [(p.phoneme, p.modality, p.language) for p in phonemes],
+    ]
+    when = [time for event in (*sounds, *words, *phonemes) for time in (event.start, event.duration)]
+    when += [second for sound in sounds for second in (sound.offset, sound.offset_stop)]
+    alike = known.setdefault(json.dumps(what), [])
+    for key, times in alike:
+        if all(abs(here - there) < SAME_S for here, there in zip(when, times, strict=True)):
+            return key
+    key = hashlib.sha256(json.dumps([what, when]).encode()).hexdigest()[:16]
+    alike.append((key, when))
+    return key

@@ -1,0 +1,181 @@
+"""Tables for the terminal: accuracy always beside chance and the number of candidates."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from raybrain.doctor.findings import Finding
+from raybrain.evaluate.controls import SEGMENTS, WHAT
+from raybrain.metrics import TOP
+from raybrain.report.results import Cell
+
+
+def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
+    """Top-k accuracy of every study and of its subjects."""
+    table = Table(title="test: finding the right segment among all candidates")
+    table.add_column("study")
+    table.add_column("subject")
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "95 % of top-10", "word top-10"):
+        table.add_column(name, justify="right")
+    for _, study in studies.iterrows():
+        for _, row in subjects[subjects["study"] == study["study"]].iterrows():
+            table.add_row(str(row["study"]), str(row["subject"]), *_cells(row))
+        table.add_row(str(study["study"]), "all", *_cells(study), style="bold", end_section=True)
+    return table
+
+
+def _cells(row: "pd.Series[Any]") -> list[str]:
+    accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
+    interval = f"{row['low10']:.1%} - {row['high10']:.1%}"
+    words = f"{row['word_top10']:.1%} of {row['words']}"
+    return [str(row["segments"]), str(row["candidates"]), *accuracies, interval, words]
+
+
+def controls_table(controls: pd.DataFrame) -> Table:
+    """What is left of the accuracy without the brain: it should lie in the range of chance."""
+    table = Table(title=f"controls, on up to {SEGMENTS} segments a study: all but the model should be at chance")
+    table.add_column("study")
+    table.add_column("estimates")
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "99.9 % of guesses, top-10"):
+        table.add_column(name, justify="right")
+    for _, row in controls.iterrows():
+        accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
+        span = f"{row['low10']:.1%} - {row['high10']:.1%}"
+        sizes = [str(row["segments"]), str(row["candidates"])]
+        odd = row["control"] != "model" and not row["low10"] <= row["top10"] <= row["high10"]
+        name = WHAT[row["control"]]
+        table.add_row(str(row["study"]), name, *sizes, *accuracies, span, style="yellow" if odd else "")
+    return table
+
+
+def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
+    """What stands in two splits, in one line."""
+    told = [f"{len(found)} {kind} in two splits ({'; '.join(found[:3])})" for kind, found in leaks.items() if found]
+    return "split audit: " + ("; ".join(told) if told else f"no {' or '.join(leaks)} in two splits")
+
+
+def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:
+    """A sweep on the test split: mean and deviation over seeds, beside chance and what was published, if it was."""
+    table = Table(title="test: top-10 segment accuracy, mean and standard deviation over seeds, in percent")
+    published = any(cell.published for cell in found)
+    for name in ("study", "row"):
+        table.add_column(name)
+    names = ["top-10", "chance", "candidates", "seeds", "top-1", *(["published", "accepted", ""] if published else [])]
+    for name in [*names, "p against first row"]:
+        table.add_column(name, justify="right")
+    p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
+    columns = list(dict.fromkeys(cell.column for cell in found))
+    for cell in sorted(found, key=lambda cell: columns.index(cell.column)):
+        top1 = f"{100 * sum(cell.top1) / len(cell.top1):.1f}"
+        numbers = [cell.percent, f"{100 * cell.chance:.1f}", str(cell.candidates), str(len(cell.top10)), top1]
+        if published:
+            numbers += _verdict(cell)
+        style = "" if cell.passed is None else "green" if cell.passed else "red"
+        table.add_row(cell.column, cell.row, *numbers, p.get((cell.column, cell.row), ""), style=style)
+    return table
+
+
+def _verdict(cell: Cell) -> list[str]:
+    if cell.published is None:
+        return ["", "", ""]
+    span = f"{max(cell.published.low, 0):.1f} - {cell.published.high:.1f}"
+    return [str(cell.published), span, "pass" if cell.passed else "FAIL"]
+
+
+def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequence[str]) -> Table:
+    """The trials of a sweep, best first."""
+    table = Table(title=f"sweep: {len(trials)} trials, best {metric} first")
+    turned = ["schedule"] if any(trial.get("schedule") for trial in trials) else []
+    for name in ("trial", *keys, *turned, "epochs", metric, "state"):
+        table.add_column(name.split(".")[-1] if name in keys else name, justify="right" if name != "state" else "left")
+    for trial in trials:
+        score = trial["score"]
+        shown = "" if score is None else _score(score, metric)
+        if trial.get("sd") is not None:
+            shown += f" +- {_score(trial['sd'], metric)}"
+        values = [_short(trial["params"].get(key, "")) for key in keys]
+        values += [" ".join(trial["schedule"])] if turned else []
+        copied = f", copy of {trial['copy_of']}" if trial.get("copy_of") is not None else ""
+        known = ", the recipe" if trial.get("recipe") else ""
+        table.add_row(str(trial["trial"]), *values, str(trial["epochs"]), shown, trial["state"] + known + copied)
+    return table
+
+
+def check_table(title: str, recordings: Sequence[Mapping[str, Any]]) -> Table:
+    """What a look at each recording of a study told."""
+    table = Table(title=title)
+    numbers = ("seconds", "channels (bad)", "hertz", "sounds", "words", "sentences", "phonemes")
+    table.add_column("recording", overflow="fold")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column("problems", overflow="fold", min_width=20)
+    for row in recordings:
+        shown = {**row, "seconds": f"{row['seconds']:.0f}", "channels (bad)": f"{row['channels']} ({row['bad']})"}
+        shown["hertz"] = f"{row['hertz']:g}"
+        style = "red" if row["problems"] else ""
+        table.add_row(row["recording"], *(str(shown[name]) for name in numbers), "; ".join(row["problems"]), style=style)
+    return table
+
+
+def features_table(features: Sequence[Mapping[str, Any]]) -> Table:
+    """What kinds of features there are and what each takes; the pip line for what is missing stands below what it is."""
+    table = Table(title="features, with their default settings")
+    for name in ("feature", "what", "unit"):
+        table.add_column(name)
+    table.add_column("size", justify="right")
+    table.add_column("Hz", justify="right")
+    table.add_column("needs")
+    for row in features:
+        needs = [*row["needs"], *row["packages"], *(["a model"] if row["model"] else [])]
+        what = f"{row['what']}\n{row['install']}" if row["missing"] else row["what"]
+        size = "?" if row["size"] is None else str(row["size"])
+        table.add_row(row["name"], escape(what), row["unit"], size, f"{row['rate_hz']:g}", ", ".join(needs))
+    return table
+
+
+def _score(value: float, metric: str) -> str:
+    return f"{value:.1%}" if "top" in metric else f"{value:.4f}"
+
+
+def repeats_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Top-k accuracy on the test split, mean and standard deviation over the repetitions of a trial, beside chance."""
+    table = Table(title="test: mean and standard deviation over repetitions")
+    for name in ("study", "repetitions", *(f"top-{k} (chance)" for k in TOP)):
+        table.add_column(name, justify="left" if name == "study" else "right")
+    for study, group in pd.DataFrame(rows).groupby("study"):
+        spread = {k: f" +- {group[f'top{k}'].std():.1%}" if len(group) > 1 else "" for k in TOP}
+        cells = [f"{group[f'top{k}'].mean():.1%}{spread[k]} ({group[f'chance{k}'].mean():.1%})" for k in TOP]
+        table.add_row(str(study), str(len(group)), *cells)
+    return table
+
+
+def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> Table:
+    """Every setting by its dotted name; what is not the default is marked."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("setting")
+    table.add_column("value")
+    for key, value in tree.items():
+        changed = any(key == name or key.startswith(f"{name}.") for name in differences)
+        table.add_row(key, str(value), style="bold green" if changed else "")
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+STATES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
+
+
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """A row a finding."""
+    table = Table(title="doctor")
+    for name in ("looked at", "found", "", "what to do"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        state = f"[{STATES[finding.state]}]{finding.state}[/]"
+        table.add_row(escape(finding.what), escape(finding.found), state, escape(finding.do))
+    return table

@@ -1,0 +1,83 @@
+"""Storage: how bytes are kept: written whole or not at all, and known by checksum."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raybrain.config import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written appears under ``path`` only if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")  # as readable for others as any file; mkstemp's is not
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` whole or not at all."""
+    with aside(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False))
+
+
+def write_table(path: Path, table: "pa.Table", **options: Any) -> None:
+    """Write a Parquet file whole or not at all, with page checksums."""
+    import pyarrow.parquet as pq
+
+    with aside(path) as temporary:
+        pq.write_table(table, temporary, write_page_checksum=True, **options)
+
+
+def content_digest(content: Any) -> str:
+    """Sixteen hexadecimal digits that name a plain value."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp_of(path: Path) -> dict[str, int]:
+    """Size and time of a file."""
+    stat = path.stat()
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def whole(path: Path, written: dict[str, Any]) -> bool:
+    """Whether a file is the one written: trusted if its size and time are unchanged, else by checksum."""
+    try:
+        stamp = stamp_of(path)
+    except FileNotFoundError:
+        return False
+    if stamp == {key: written[key] for key in stamp}:
+        return True
+    return bool(stamp["bytes"] == written["bytes"]) and file_digest(path) == written["sha256"]
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Turn what a reader raises about a damaged file into one line."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowInvalid) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None

@@ -1,0 +1,40 @@
+"""Store: prepared data on disk, the contract between prepare and train.
+
+::
+
+    stores/SIGNATURE/
+      manifest.json                       the data settings, counts, split audit, versions; each feature's scale and folder
+      recordings.parquet                  a row a recording: subject, channels, duration, status
+      brain/recording=UID/data.parquet    rows of CHUNK_S seconds of signal, time-major float32, a row group each
+      events/recording=UID/data.parquet   what was heard when
+      segments/recording=UID/data.parquet split, first sample, stimulus and place in it, word, sentence
+      parts/UID.json                      says that all three are whole: sizes, checksums, scaler, sensor positions
+      stimuli.parquet                     a row a unique stimulus
+    features/NAME-SIGNATURE/
+      STIMULUS.parquet                    its frames at their native rate; all stores share them
+
+A stimulus is named by its content (audio bytes, words, times) and a feature's folder by settings, version and model, so two
+stores whose subjects heard the same have the same frames, and these are extracted once.
+
+
+A file is written aside and renamed, and a part counts only once its JSON is there: whatever is killed, what is seen is whole.
+"""
+
+from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
+from raybrain.store.parts import Part, Prepared, Store
+from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_table, frames_table
+
+__all__ = [
+    "CHUNK_S",
+    "EVENTS",
+    "SEGMENTS",
+    "Frames",
+    "Part",
+    "Prepared",
+    "Store",
+    "chunk_table",
+    "feature_digest",
+    "feature_name",
+    "frames_folder",
+    "frames_table",
+]

@@ -1,0 +1,141 @@
+"""Parts: what is prepared of each recording, and the store that holds them all."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raybrain.config import InputError
+from raybrain.storage import damage_told, file_digest, stamp_of, whole, write_json, write_table
+from raybrain.store.frames import Frames
+from raybrain.store.schema import SEGMENTS
+
+MANIFEST = {"data", "sources", "sounds", "failed", "counts", "plan", "features"}
+TABLES = ("brain", "events", "segments")
+
+
+@dataclass
+class Part:
+    """What is known of one prepared recording; the content of ``parts/UID.json``.
+
+    ``key`` stands for everything the part was made from. ``centre`` and ``scale`` are the robust scaler of each channel,
+    fitted after subtracting the baseline; ``positions`` are [x, y] in [0, 1], ``valid`` False where a position is not known
+    or the channel is marked bad.
+    """
+
+    uid: str
+    study: str
+    subject: str
+    key: str
+    error: str = ""
+    samples: int = 0
+    channels: list[str] = field(default_factory=list)
+    positions: list[list[float]] = field(default_factory=list)
+    valid: list[bool] = field(default_factory=list)
+    centre: list[float] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    segments: dict[str, int] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of prepared data."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; InputError if there is none that can be read."""
+        try:
+            found: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            found = {}
+        if not set(found) >= MANIFEST:
+            raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
+        return found
+
+    def table_path(self, table: str, uid: str) -> Path:
+        """The Parquet file of one recording."""
+        return self.root / table / f"recording={uid}" / "data.parquet"
+
+    def part(self, uid: str) -> Part | None:
+        """The part of a recording, if it is whole. A damaged one is set aside and counts as missing."""
+        try:
+            part = Part(**json.loads((self.root / "parts" / f"{uid}.json").read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+        for table, written in part.files.items():
+            if not whole(self.table_path(table, uid), written):
+                self._set_aside(uid)
+                return None
+        return part
+
+    def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:
+        """Write the tables of a recording, then the JSON that says they are whole."""
+        for table, content in tables.items():
+            path = self.table_path(table, part.uid)
+            options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 1} if table == "brain" else {}
+            write_table(path, content, **options)
+            part.files[table] = {"sha256": file_digest(path), **stamp_of(path)}
+        write_json(self.root / "parts" / f"{part.uid}.json", asdict(part))
+        return part
+
+    def _set_aside(self, uid: str) -> None:
+        (self.root / "damaged").mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.replace(self.root / "parts" / f"{uid}.json", self.root / "damaged" / f"{uid}.json")
+        for table in TABLES:
+            with suppress(FileNotFoundError):
+                os.replace(self.table_path(table, uid), self.root / "damaged" / f"{uid}.{table}.parquet")
+
+    def brain(self, uid: str) -> Iterator[np.ndarray]:
+        """The signal of a recording, [samples channels] float32, chunk by chunk.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        path = self.table_path("brain", uid)
+        with damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                row = file.read_row_group(group)
+                values = row["signal"].chunk(0).values.to_numpy()
+                yield values.reshape(row["samples"][0].as_py(), -1)
+
+    def segments(self, uid: str) -> pa.Table:
+        """The segments of a recording, with the schema SEGMENTS; InputError if the file is damaged."""
+        path = self.table_path("segments", uid)
+        with damage_told(path):
+            return pq.read_table(path, schema=SEGMENTS, page_checksum_verification=True)
+
+    def frames(self, feature: str) -> Frames:
+        """The frames of a feature the manifest tells of."""
+        return Frames((self.root / self.manifest["features"][feature]["folder"]).resolve())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A store that is ready.
+
+    Attributes:
+        store: where.
+        recordings: those that can be used.
+        failed: those that cannot, and why.
+        digest: names the content of all that training reads.
+        brain: names the content of its brain side: signals and segments.
+        features: the features asked for, in order; the name of each in the manifest, and a digest of its content.
+    """
+
+    store: Store
+    recordings: tuple[str, ...]
+    failed: dict[str, str]
+    digest: str
+    brain: str
+    features: dict[str, str]

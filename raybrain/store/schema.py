@@ -1,0 +1,50 @@
+"""Schema: the columns of a store's tables, and signal and frames as rows."""
+
+import numpy as np
+import pyarrow as pa
+
+CHUNK_S = 10.0
+SEGMENTS = pa.schema(
+    [
+        ("split", pa.string()),
+        ("anchor", pa.string()),  # "grid" or "word"
+        ("start_sample", pa.int64()),  # of the window, in samples of the recording
+        ("stimulus", pa.string()),
+        ("stimulus_s", pa.float64()),  # time of the window's first sample in its stimulus
+        ("sentence", pa.string()),
+        ("word_index", pa.int32()),
+        ("word", pa.string()),
+    ]
+)
+EVENTS = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("start_s", pa.float64()),
+        ("duration_s", pa.float64()),
+        ("text", pa.string()),
+        ("sentence", pa.string()),
+        ("word_index", pa.int32()),
+        ("offset_s", pa.float64()),  # of a sound: seconds of the file before it
+        ("speed", pa.float64()),  # of a sound: seconds of the file in a second of the recording
+    ]
+)
+
+
+def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:
+    """Continuous signal [samples channels] as rows of CHUNK_S seconds."""
+    step = max(1, round(CHUNK_S * rate_hz))
+    chunks = [signal[start : start + step] for start in range(0, len(signal), step)]
+    return pa.table(
+        {
+            "start_sample": pa.array(range(0, len(signal), step), pa.int64()),
+            "samples": pa.array([len(chunk) for chunk in chunks], pa.int32()),
+            "signal": pa.array([chunk.ravel() for chunk in chunks], pa.list_(pa.float32())),
+        }
+    )
+
+
+def frames_table(stimulus: str, frames: np.ndarray) -> pa.Table:
+    """The frames of a stimulus, [frames size], as one row."""
+    values = pa.array([frames.ravel()], pa.list_(pa.from_numpy_dtype(frames.dtype)))
+    count, size = (pa.array([number], pa.int32()) for number in frames.shape)
+    return pa.table({"stimulus": [stimulus], "count": count, "size": size, "frames": values})

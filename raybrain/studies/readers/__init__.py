@@ -1,0 +1,1 @@
+"""Readers: file formats of recordings and annotations; no study itself."""

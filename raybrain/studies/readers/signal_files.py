@@ -1,0 +1,133 @@
+"""Signal files: whatever is wrong with one is said in a line, and one that was cut off is not taken for a short one.
+
+Not a study itself.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raybrain.config import InputError
+
+if TYPE_CHECKING:
+    import mne
+
+BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
+COUNTS = ("NumberOfChannels", "DataPoints")
+EVENTS_SLACK_S = 0.5
+
+
+@contextlib.contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Read ``file`` in here: readers of a dozen formats raise all sorts of things at a damaged one.
+
+    Raises:
+        InputError: whatever was raised, in one line.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file} cannot be read: {told}; get the file again") from error
+
+
+def read_brainvision(header: Path) -> "mne.io.BaseRaw":
+    """The signal, not loaded.
+
+    Raises:
+        InputError: it cannot be read, or its data file holds less than it promises.
+    """
+    import mne
+
+    check_brainvision(header)
+    with readable(header):
+        raw: mne.io.BaseRaw = mne.io.read_raw_brainvision(header, verbose="error")
+    return raw
+
+
+def check_brainvision(header: Path) -> None:
+    """A BrainVision data file must be there and hold whole samples, as many as its header says if it says so.
+
+    Raises:
+        InputError: it does not.
+    """
+    if header.suffix != ".vhdr" or not header.is_file():
+        return
+    settings = dict(re.findall(r"^(\w+)=(.*?)\s*$", header.read_text(encoding="latin-1"), flags=re.MULTILINE))
+    if "DataFile" not in settings:
+        return  # the reader says what is wrong with the header
+    data = header.parent / settings["DataFile"].replace("$b", header.stem)
+    if not data.is_file():
+        raise InputError(f"{header} names the data file {data.name!r}, which is not there")
+    channels, promised = (int(text) if (text := settings.get(key, "")).isdigit() else 0 for key in COUNTS)
+    width = BYTES.get(settings.get("BinaryFormat", ""), 0) * channels
+    if not width or settings.get("DataFormat", "BINARY") != "BINARY":
+        return
+    size = data.stat().st_size
+    samples, rest = divmod(size, width)
+    if rest or not samples or samples < promised:
+        raise InputError(
+            f"{data} is truncated: {size} bytes are {size / width:.2f} samples of {width} bytes"
+            + (f", of {promised} its header promises" if promised else "")
+        )
+
+
+def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -> None:
+    """A recording must last as long as its sidecar's RecordingDuration, to the digits given there.
+
+    Raises:
+        InputError: it is shorter.
+    """
+    promised = _recording_duration(sidecars)
+    rate_hz = float(raw.info["sfreq"])
+    lasts = raw.n_times / rate_hz
+    if promised is None:
+        return
+    slack = 10.0 ** min(0, int(promised.as_tuple().exponent)) + 2 / rate_hz
+    if lasts < float(promised) - slack:
+        raise InputError(
+            f"{_data_file(raw, file)} is truncated: {lasts:.1f} s of {float(promised):.1f} s "
+            "(RecordingDuration); get the file again"
+        )
+
+
+def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, shift_s: float) -> None:
+    """A recording must go on until its last event starts; ``shift_s`` is added to the onsets.
+
+    Raises:
+        InputError: it does not.
+    """
+    from raybrain.studies.bids.bids_table import last_onset
+
+    last = last_onset(events) + shift_s if events else 0.0
+    lasts = raw.n_times / float(raw.info["sfreq"])
+    late = raw.first_samp / float(raw.info["sfreq"])
+    if lasts < last - EVENTS_SLACK_S:
+        reason = "the file is truncated, or onsets do not count from its first sample"
+        if late > 0 and last - late <= lasts + EVENTS_SLACK_S:
+            reason = f"onsets seem to include the {late:.1f} s of first_samp; then type onsets=acquisition"
+        raise InputError(f"{_data_file(raw, file)} lasts {lasts:.1f} s, but {events} goes on to {last:.1f} s: {reason}")
+
+
+def _recording_duration(sidecars: Sequence[Path]) -> Decimal | None:
+    """RecordingDuration of the most specific sidecar that has one."""
+    for sidecar in sorted(sidecars, key=lambda file: (len(file.parts), len(file.name)), reverse=True):
+        try:
+            found = json.loads(sidecar.read_text(encoding="utf-8-sig")).get("RecordingDuration")
+            duration = Decimal(str(found))
+        except (ValueError, AttributeError, InvalidOperation):  # n/a, or no JSON object
+            continue
+        if duration.is_finite():
+            return duration
+    return None
+
+
+def _data_file(raw: "mne.io.BaseRaw", file: Path) -> Path:
+    named = [name for name in raw.filenames if name]
+    return Path(named[0]) if named else file

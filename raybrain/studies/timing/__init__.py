@@ -1,0 +1,1 @@
+"""Timing: clocks, alignment and sentences; no study itself."""

@@ -1,0 +1,253 @@
+"""Run: a sweep with Ray Tune. What is tried and what came of it is kept by a :mod:`ledger <raybrain.tune.ledger>`."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from raybrain.cluster import Cluster, room_for, worker_resources
+from raybrain.config import InputError
+from raybrain.experiment import DataConfig, Experiment
+from raybrain.store import Prepared
+from raybrain.tracking import Run, Tracker
+from raybrain.train.fit import check as check_training
+from raybrain.train.fit import finish, fit, load, make_job, tracked
+from raybrain.train.order import resolve
+from raybrain.train.record import RunFolder
+from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
+from raybrain.tune.ledger import Ledger, Member
+from raybrain.tune.outcome import Swept, outcome, stop_run
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import open_study
+from raybrain.tune.validate import check
+from raybrain.tune.walk import data_parts, grid
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search space and how many of its points are to be tried."""
+
+    space: SearchSpace
+    trials: int
+    data_parts: tuple[Experiment, ...]
+
+    def folder(self, prepared: Sequence[Prepared], cluster: Cluster) -> Path:
+        """Where it is kept. The same question about the same data has the same folder; more trials continue it."""
+        kept = {dimension: list(named) for dimension, named in self.space.variants.items()}
+        experiment = self.space.experiment()
+        batch = resolve(experiment.train, cluster.workers).batch_size  # if said a worker, their number is part of the question
+        asked = [self.space.source, experiment.signature, batch, kept, [part.digest for part in prepared]]
+        digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+        return cluster.home / "sweeps" / f"{self.space.name}-{digest}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a command runs its sweep.
+
+    Attributes:
+        seconds: after which no training begins, and those under way stop at the end of an epoch; None for no end.
+        at_once: trainings that run at once; None for as many as fit.
+    """
+
+    seconds: float | None = None
+    at_once: int | None = None
+
+
+def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | None = None) -> Sweep:
+    """A sweep with what the command line says, checked: every value it can try is allowed.
+
+    Raises:
+        InputError: naming the bad setting.
+    """
+    space = replace(space.ask(changes), trials=trials or space.trials)
+    check(space)
+    points = len(grid(space)) if space.sampler == "grid" else None
+    wanted = space.trials or points or 0
+    return Sweep(space, min(wanted, points or wanted), tuple(data_parts(space).values()))
+
+
+def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Limits = Limits()) -> Swept:
+    """Run what is not run yet. Needs a running Ray.
+
+    Args:
+        sweep: what to try.
+        prepared: the data of each of ``sweep.data_parts``.
+        cluster: where.
+        limits: of this command; a later one goes on.
+
+    Raises:
+        InputError: if no trial could be trained to the end, or the sweep is running elsewhere.
+    """
+    folder = sweep.folder(prepared, cluster)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        tracker = Tracker.open(cluster.home)
+        data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
+        study = open_study(sweep.space, folder)
+        tracking = _tracked(sweep, tracker, folder)
+        ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: _job(experiment, data, cluster))
+        try:
+            _search(ledger, TrialTraining(data, cluster, tracker, tracking.id), limits, folder)
+            return outcome(ledger, tracking, folder)
+        except BaseException as error:
+            with suppress(Exception):
+                tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        finally:
+            _stop_children(ledger)
+
+
+def exists(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> bool:
+    """Whether an earlier command began this sweep."""
+    return (sweep.folder(prepared, cluster) / "tracking.json").exists()
+
+
+@dataclass(frozen=True)
+class TrialTraining:
+    """What Ray Tune calls with one training of a trial."""
+
+    data: dict[DataConfig, Prepared]
+    cluster: Cluster
+    tracker: Tracker
+    parent: str
+
+    def __call__(self, config: dict[str, Any]) -> None:
+        """Train, telling Tune of every epoch: here if one worker is enough, else with workers of its own."""
+        from ray import tune
+
+        job = _job(Experiment.model_validate(config["experiment"]), self.data, self.cluster)
+        job.folder.path.mkdir(parents=True, exist_ok=True)
+        with job.folder.lock():  # another sweep may be training the very same thing
+            finished = load(job)
+            if finished:
+                tune.report(with_kept(finished.history))
+                return
+            again = True
+            try:
+                job = self._train(job, config["line"])
+                again = False  # a loss that diverged would do so again
+                if not (job.folder.read("verdict") or {}).get("stop"):
+                    finish(job)
+            except InputError as error:
+                tune.report({"reason": str(error), "again": again})
+
+    def _train(self, job: TrainJob, line: str) -> TrainJob:
+        from ray import tune
+
+        def report(metrics: dict[str, Any]) -> bool:
+            tune.report(metrics)
+            return stop_asked(job, int(metrics["epoch"]))
+
+        job = tracked(job, self.tracker, name=line, parent=self.parent)
+        (job.folder.path / "verdict.json").unlink(missing_ok=True)  # of another time
+        if self.cluster.workers == 1:
+            work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), report)
+        else:
+            fit(job, report)
+        return job
+
+
+def _search(ledger: Ledger, training: TrialTraining, limits: Limits, folder: Path) -> None:
+    from ray import tune
+
+    from raybrain.tune.search import LedgerScheduler, LedgerSearch
+    from raybrain.tune.watch import Watcher
+
+    each, room = _room(training.cluster)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    watcher = Watcher(console, ledger)
+
+    def ended(member: Member, how: str, reason: str | None) -> None:
+        if how == "waits":
+            return
+        watcher.ended(member, how, reason)
+        if how != "finished":
+            stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
+
+    search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
+    with watcher.live:
+        tune.Tuner(
+            tune.with_resources(lambda config: training(config), each),
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                scheduler=LedgerScheduler(search),
+                num_samples=-1,
+                max_concurrent_trials=min(room, limits.at_once or room),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(folder / "ray"),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[watcher],
+            ),
+        ).fit()
+
+
+def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
+    """What a trial takes, and how many there is room for at once.
+
+    A trial of several workers trains in a worker group of its own, so the trial itself takes neither CPU nor GPU: if it did,
+    trials could take what their own workers wait for.
+    """
+    import ray
+
+    at_once = room_for(cluster, cluster.workers)
+    if cluster.workers == 1:
+        return worker_resources(cluster), at_once
+    if not ray.cluster_resources().get("trial"):
+        cure = """start it with ray start --resources='{"trial": 64}'"""
+        raise InputError(f"trials with several workers need a resource of their own on the cluster; {cure}")
+    return {"trial": 1.0}, at_once
+
+
+def _job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
+    if experiment.data not in data:
+        raise InputError("its data were not foreseen: what changes data must be a choice among named values")
+    check_training(experiment.train, cluster, data[experiment.data])
+    return make_job(experiment, data[experiment.data], cluster)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse to run a sweep twice at once."""
+    import filelock
+
+    try:
+        with RunFolder(folder).lock(timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(f"this sweep is running already, in another process; its folder is {folder}") from None
+
+
+def _stop_children(ledger: Ledger) -> None:
+    """Leave no training's MLflow run running: what was cut off ended without a word."""
+    for _, jobs in ledger.begun():
+        for job in jobs.values():
+            if job.folder.read("result") is None:
+                stop_run(job, "cut off", None)
+
+
+def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
+    record, space = RunFolder(folder), sweep.space
+    known = record.read("tracking")
+    run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
+    if run is None:
+        tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
+        asked = space.parameters if isinstance(space.parameters, Mapping) else {"function": space.parameters.__name__}
+        searched = {f"searched.{key}": value for key, value in {**asked, **space.searched}.items()}
+        told = ("recipe", "metric", "sampler", "scheduler", "grace", "reduction", "seeds", "over")
+        settings = {key: getattr(space, key) for key in told}
+        run = tracker.start(folder.name, params=searched | settings, tags=tags)
+        record.write("tracking", {"id": run.id, "uri": run.uri})
+    return run

@@ -1,0 +1,193 @@
+"""Controls end at chance where the brain is all there is, and tell where it is not; intervals and tests of differences."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from raybrain.config import override
+from raybrain.evaluate.controls import ESTIMATES, SHIFT_S, Models, control_rows, shifted_starts
+from raybrain.evaluate.rank import leaks, summary
+from raybrain.evaluate.statistics import bootstrap_interval, compare, over_seeds
+from raybrain.experiment import Experiment
+from raybrain.report.terminal import audit_line, controls_table
+from raybrain.train.order import Contrast
+from raybrain.train.retrieval import pools, rank_rows
+from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.tables import Tables
+from tests.workers import SMALL, random_tables
+
+# controls
+
+
+def known(**changes: Any) -> Tables:
+    """Random tables of one study whose test segments are the words."""
+    tables = random_tables(override(Experiment(), SMALL), torch.float32)
+    meta = tables.meta | {
+        "candidates": [{"study": "s", "sentence": "", "word_index": n, "word": str(n)} for n in range(len(tables.start))],
+        "subjects": [["s", "01"], ["s", "02"]],
+    }
+    rows = {**tables.rows, "test": tables.rows["valid_words"]}
+    return replace(tables, rows=rows, meta=meta, **changes)
+
+
+class Oracle(Learner):
+    """Knows from the first sample of a window which segment it is; a model that reads the brain and nothing else."""
+
+    def encoded(self, batch: Any) -> torch.Tensor:
+        marked = self.tables.signal[self.tables.start, 0]
+        rows = (batch.brain[:, 0, 0, None] - marked).abs().argmin(dim=1)
+        return self.speech(rows)
+
+
+def learner(tables: Tables, kind: type[Learner] = Learner) -> Learner:
+    experiment = override(Experiment(), SMALL)
+    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
+    return kind(networks, experiment.optim, tables, Contrast(1, 1, 1, 1, 0, 1), 7, Place())
+
+
+def marked_tables() -> Tables:
+    """Tables in which a window is the signal itself, with nothing taken off it."""
+    tables = known(start=torch.arange(128) % 3 * 400 + torch.arange(128) * 2)
+    meta = tables.meta | {"baseline_samples": 0}
+    window = tables.window.model_copy(update={"offset_s": 0.0, "clamp": None})
+    return replace(tables, meta=meta, centre=torch.zeros_like(tables.centre), window=window)
+
+
+def test_a_model_that_reads_the_brain_is_right_and_its_controls_are_not() -> None:
+    tables = marked_tables()
+    found = control_rows(Models(learner(tables, Oracle), learner(tables)), pools(tables, "test")).set_index("control")
+    assert list(found.index) == list(ESTIMATES)
+    assert found["top1"]["model"] == 1.0
+    assert (found["candidates"] == 16).all()
+    assert found["top1"].drop("model").max() <= 4 / 16
+    assert found["top1"]["other segment"] == 0.0
+    assert found["chance10"]["random"] == 10 / 16
+
+
+def test_random_estimates_are_at_chance_and_the_same_again() -> None:
+    tables = known()
+    tables = replace(tables, rows={"test": torch.arange(len(tables.start))})
+    models = Models(learner(tables), learner(tables))
+    found = control_rows(models, pools(tables, "test")).set_index("control")
+    assert found["low10"]["random"] <= found["top10"]["random"] <= found["high10"]["random"]
+    pd.testing.assert_frame_equal(control_rows(models, pools(tables, "test")).set_index("control"), found)
+    assert found.drop(columns="top1").loc["untrained"].equals(found.drop(columns="top1").loc["model"]), "it is not trained"
+
+
+def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
+    """A model that knows who is listening and when, and not by the brain: every control but random keeps its accuracy."""
+
+    class Cheat(Learner):
+        def encoded(self, batch: Any) -> torch.Tensor:
+            return self.speech(self.tables.rows["test"][:1]).expand(len(batch), -1, -1)
+
+    tables = known(candidate=torch.zeros(128, dtype=torch.long))
+    rows = {"test": torch.arange(96)}
+    tables = replace(tables, rows=rows, candidate=(torch.arange(128) >= 95).long())
+    models = Models(learner(tables, Cheat), learner(tables))
+    found = control_rows(models, pools(tables, "test")).set_index("control")
+    assert found["top1"]["noise"] == found["top1"]["shifted"] == found["top1"]["model"] == 95 / 96
+    odd = found.reset_index().assign(low10=0.0, high10=0.5)
+    styles = [row.style for row in controls_table(odd).rows]
+    assert styles == ["", *["yellow"] * 5]
+
+
+def test_shifted_starts_stay_in_their_recording() -> None:
+    tables = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128) * 50)
+    moved = shifted_starts(tables)
+    assert set((moved - tables.start).abs().tolist()) == {round(SHIFT_S * tables.meta["rate_hz"])}
+    assert (moved // 10_000 == tables.recording).all()
+    short = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128))
+    assert (shifted_starts(short) // 10_000 == short.recording).all()
+    assert (shifted_starts(short) != short.start).all()
+
+
+def test_the_first_subjects_are_tested_on_the_candidates_they_heard() -> None:
+    tables = known()
+    (pool,) = pools(tables, "test", subjects=1)
+    assert set(tables.subject[tables.recording[pool.rows]].tolist()) == {0}
+    assert len(pool.stands) == len(pool.rows) < len(tables.rows["test"])
+    (everybody,) = pools(tables, "test", subjects=2)
+    assert len(everybody.rows) == len(tables.rows["test"])
+
+
+def test_ranks_of_other_estimates() -> None:
+    tables = known()
+    (pool,) = pools(tables, "test")
+    model = learner(tables)
+    segment, word = rank_rows(model, pool, slice(None), estimate=model.speech)
+    assert segment.tolist() == word.tolist() == [1] * 16, "the candidates themselves are found at once"
+
+
+# the audit
+
+
+def test_the_audit_is_told_in_a_line() -> None:
+    assert leaks({"sentences_in_two_splits": []}) == {"sentences": []}
+    assert audit_line(leaks({"sentences_in_two_splits": []})) == "split audit: no sentences in two splits"
+    both = leaks({"sentences_in_two_splits": ["roy"], "audio_in_two_splits": []})
+    assert audit_line(both) == "split audit: 1 sentences in two splits (roy)"
+    assert "no sentences or audio in" in audit_line({"sentences": [], "audio": []})
+
+
+# statistics
+
+
+def test_bootstrap_over_subjects_is_wider_than_over_segments() -> None:
+    one = bootstrap_interval([500], [1000])
+    assert one == pytest.approx((0.469, 0.531), abs=0.002)
+    assert bootstrap_interval([500], [1000]) == one
+    low, high = bootstrap_interval([90, 10, 50, 50], [100] * 4)
+    assert low < 0.35 < 0.65 < high
+    assert bootstrap_interval([50, 50, 50], [100] * 3) == (0.5, 0.5)
+    with pytest.raises(ValueError, match="of each subject"):
+        bootstrap_interval([], [])
+
+
+def test_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(100):
+        rates = np.clip(rng.normal(0.4, 0.1, 25), 0, 1)
+        low, high = bootstrap_interval(rng.binomial(200, rates).tolist(), [200] * 25)
+        inside += low <= 0.4 <= high
+    assert inside >= 85
+
+
+def test_wilcoxon_over_subjects() -> None:
+    first = {("s", f"{n:02d}"): 0.3 + n / 100 for n in range(12)}
+    better = {who: value + 0.01 * (1 + n) for n, (who, value) in enumerate(first.items())}
+    found = compare(first, better)
+    assert found.subjects == 12
+    assert found.difference == pytest.approx(0.065)
+    assert found.p == pytest.approx(2 / 2**12), "all signs agree: exact"
+    assert compare(first, first).p == 1.0
+    assert compare(first, better | {("s", "99"): 1.0}).subjects == 12
+    with pytest.raises(ValueError, match="no subject"):
+        compare(first, {("other", "00"): 1.0})
+
+
+def test_seeds_are_averaged_a_subject() -> None:
+    one = pd.DataFrame({"study": ["s", "s"], "subject": ["1", "2"], "top10": [0.2, 0.4]})
+    assert over_seeds([one, one.assign(top10=[0.4, 0.4])]) == pytest.approx({("s", "1"): 0.3, ("s", "2"): 0.4})
+
+
+def test_summary_has_intervals() -> None:
+    ranks = pd.DataFrame(
+        {
+            "study": "s",
+            "subject": ["1"] * 50 + ["2"] * 50,
+            "rank": [1] * 50 + [50] * 50,
+            "candidates": 100,
+            "word_rank": 1,
+            "words": 90,
+        }
+    )
+    study = summary(ranks, ["study"]).iloc[0]
+    assert (study["top10"], study["low10"], study["high10"]) == (0.5, 0.0, 1.0)
+    subject = summary(ranks, ["study", "subject"]).iloc[0]
+    assert (subject["top10"], subject["low10"], subject["high10"]) == (1.0, 1.0, 1.0)

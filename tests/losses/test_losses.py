@@ -1,0 +1,192 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from raybrain.batch import FeatureSlice, Shapes
+from raybrain.config import InputError, override
+from raybrain.losses.base import Loss
+from raybrain.losses.contrastive import Contrastive
+
+SHAPES = Shapes(channels=1, subjects=1, features=3, times=20, rate_hz=10.0, tmin_s=-0.5)
+ROWS, CANDIDATES = 4, 6
+TARGETS = torch.tensor([2, 0, 5, 3])
+
+
+@pytest.fixture
+def pair() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    estimates, candidates = (torch.randn(n, SHAPES.features, SHAPES.times, generator=generator) for n in (ROWS, CANDIDATES))
+    return estimates, candidates
+
+
+def test_kinds() -> None:
+    assert set(Loss.kinds()) >= {"contrastive", "l1", "mse", "mixed"}
+
+
+def test_contrastive_by_hand(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    losses = Contrastive().build(SHAPES)(estimates, candidates, TARGETS)
+    for row, target in enumerate(TARGETS):
+        logits = torch.stack([(estimates[row] * one).sum() / one.square().sum().sqrt() for one in candidates])
+        torch.testing.assert_close(losses[row], logits.exp().sum().log() - logits[target])
+
+
+def test_more_candidates_are_more_negatives(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss, targets = Contrastive().build(SHAPES), torch.arange(ROWS)
+    assert (loss(estimates, candidates, targets) > loss(estimates, candidates[:ROWS], targets)).all()
+
+
+def test_a_silent_candidate_gives_no_nan(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair[0].requires_grad_(), pair[1].clone()
+    candidates[1] = 0
+    candidates.requires_grad_()
+    Contrastive().build(SHAPES)(estimates, candidates, TARGETS).sum().backward()
+    assert estimates.grad is not None and candidates.grad is not None
+    assert estimates.grad.isfinite().all() and candidates.grad.isfinite().all()
+
+
+def test_trimmed_uses_its_part_only(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    trimmed = Contrastive(tmin_s=0.0, tmax_s=1.0).build(SHAPES)
+    part = slice(5, 15)  # the anchor is half a second into the window, at 10 Hz
+    whole = Contrastive().build(SHAPES)
+    torch.testing.assert_close(trimmed.scores(estimates, candidates), whole.scores(estimates[..., part], candidates[..., part]))
+
+
+@pytest.mark.parametrize("window", [(1.0, 0.0), (-1.0, 1.0), (0.0, 5.0), (0.0, 0.01)])
+def test_a_window_outside_is_refused(window: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match=r"window from -0\.5 to 1\.5 s"):
+        Contrastive(tmin_s=window[0], tmax_s=window[1]).build(SHAPES)
+
+
+def test_centered_scores_ignore_a_constant(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Contrastive(center=True).build(SHAPES)
+    torch.testing.assert_close(loss.scores(estimates + 3, candidates - 2), loss.scores(estimates, candidates))
+
+
+def test_pooled_scores_ignore_the_order_in_time(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Contrastive(pool=True).build(SHAPES)
+    torch.testing.assert_close(loss.scores(estimates.flip(-1), candidates), loss.scores(estimates, candidates))
+
+
+@pytest.mark.parametrize("options", [{"linear": 2}, {"linear": 2, "pool": True, "center": True}])
+def test_linear_maps_are_trained(options: dict[str, Any], pair: tuple[Tensor, Tensor]) -> None:
+    loss = override(Contrastive(), options).build(SHAPES)
+    loss(*pair, TARGETS).sum().backward()
+    gradients = [p.grad for p in loss.parameters()]
+    assert len(gradients) == 4 and all(grad is not None for grad in gradients)
+
+
+@pytest.mark.parametrize(("name", "difference"), [("l1", torch.abs), ("mse", torch.square)])
+def test_regression_by_hand(name: str, difference: Any, pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    loss = Loss.parse(name).build(SHAPES)
+    expected = [difference(estimates[row] - candidates[target]).mean() for row, target in enumerate(TARGETS)]
+    torch.testing.assert_close(loss(estimates, candidates, TARGETS), torch.stack(expected))
+    torch.testing.assert_close(loss.scores(estimates, candidates), Contrastive().build(SHAPES).scores(estimates, candidates))
+
+
+@pytest.mark.parametrize("name", ["contrastive", "l1", "mse"])
+def test_autocast_does_not_make_it_coarse(name: str, pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = (x.bfloat16() for x in pair)
+    loss = Loss.parse(name).build(SHAPES)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = loss(estimates, candidates, TARGETS), loss.scores(estimates, candidates)
+    expected = loss(estimates.float(), candidates.float(), TARGETS), loss.scores(estimates.float(), candidates.float())
+    for value, wanted in zip(values, expected, strict=True):
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, wanted)
+
+
+# a quantity of two dimensions, three classes, and a quantity of one
+PARTS = (FeatureSlice("mel", 0, 2), FeatureSlice("phoneme", 2, 5, (0.5, 2.0, 10.0)), FeatureSlice("length", 5, 6))
+MIXED = replace(SHAPES, features=6, slices=PARTS)
+
+
+@pytest.fixture
+def mixed() -> tuple[Tensor, Tensor, Tensor]:
+    """Estimates, candidates and the classes of these."""
+    generator = torch.Generator().manual_seed(0)
+    estimates, candidates = (torch.randn(n, 6, SHAPES.times, generator=generator) for n in (ROWS, CANDIDATES))
+    classes = torch.randint(0, 3, (CANDIDATES, SHAPES.times), generator=generator)
+    candidates[:, 2:5] = torch.eye(3)[classes].transpose(1, 2)
+    return estimates, candidates, classes
+
+
+def test_mixed_by_hand(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Each feature counts the same: squares of quantities, weighted log-probabilities of classes, averaged over time."""
+    estimates, candidates, classes = mixed
+    losses = Loss.parse("mixed").build(MIXED)(estimates, candidates, TARGETS)
+    weights = torch.tensor(PARTS[1].weights)
+    for row, target in enumerate(TARGETS):
+        guess, truth = estimates[row], candidates[target]
+        chosen = torch.log_softmax(guess[2:5], dim=0)[classes[target], torch.arange(SHAPES.times)]
+        expected = (
+            (guess[:2] - truth[:2]).square().mean()
+            - (weights[classes[target]] * chosen).mean()
+            + (guess[5] - truth[5]).square().mean()
+        ) / 3
+        torch.testing.assert_close(losses[row], expected)
+    entropy = nn.CrossEntropyLoss(weights, reduction="sum")(estimates[:, 2:5], classes[TARGETS]) / (ROWS * SHAPES.times)
+    alone = Loss.parse("mixed").build(replace(MIXED, slices=PARTS[1:2]))
+    torch.testing.assert_close(alone(estimates, candidates, TARGETS).mean(), entropy)
+
+
+def test_mixed_of_quantities_is_mse(pair: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = pair
+    mixed, mse = (
+        Loss.parse("mixed").build(replace(SHAPES, slices=(FeatureSlice("mel", 0, 3),))),
+        Loss.parse("mse").build(SHAPES),
+    )
+    torch.testing.assert_close(mixed(estimates, candidates, TARGETS), mse(estimates, candidates, TARGETS))
+    torch.testing.assert_close(mixed.scores(estimates, candidates), mse.scores(estimates, candidates))
+
+
+def test_mixed_scores_do_not_depend_on_the_zero_of_logits(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Candidates are compared with the probabilities of classes; whoever has them all right finds every candidate."""
+    estimates, candidates, _ = mixed
+    loss = Loss.parse("mixed").build(MIXED)
+    moved = estimates.clone()
+    moved[:, 2:5] += 7
+    torch.testing.assert_close(loss.scores(moved, candidates), loss.scores(estimates, candidates))
+    alone = candidates.clone()
+    alone[:, [0, 1, 5]] = 0
+    sure = alone.clone()
+    sure[:, 2:5] *= 50
+    assert loss.scores(sure, alone).argmax(dim=1).tolist() == list(range(CANDIDATES))
+
+
+def test_mixed_trains_quantities_and_rare_classes(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    """A linear map learns all three features from noise that is a mixture of them."""
+    generator = torch.Generator().manual_seed(1)
+    classes = 2 - (torch.rand(60, SHAPES.times, generator=generator) * 20).long().clamp(max=2)  # 90 %, 5 %, 5 %
+    wanted = torch.randn(60, 6, SHAPES.times, generator=generator)
+    wanted[:, 2:5] = torch.eye(3)[classes].transpose(1, 2)
+    brain = torch.einsum("cf,rft->rct", torch.randn(8, 6, generator=generator), wanted)
+    encoder, loss = nn.Conv1d(8, 6, 1), Loss.parse("mixed").build(MIXED)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.1)
+    values = []
+    for _ in range(300):
+        value = loss(encoder(brain), wanted, torch.arange(60)).mean()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    guess = encoder(brain)
+    assert values[-1] < 0.1 * values[0]
+    assert (guess[:, [0, 1, 5]] - wanted[:, [0, 1, 5]]).square().mean() < 0.02
+    for number in range(3):
+        assert (guess[:, 2:5].argmax(dim=1) == classes)[classes == number].float().mean() > 0.95
+    scores = loss.scores(guess, wanted)
+    assert (scores.argmax(dim=1) == torch.arange(60)).float().mean() > 0.95
+
+
+def test_mixed_needs_stored_features() -> None:
+    with pytest.raises(InputError, match="type speech_encoder=stored"):
+        Loss.parse("mixed").build(SHAPES)

@@ -1,0 +1,462 @@
+"""Recordings become a store: planned, cut and scaled as written, whole or not at all, and mended where they are damaged."""
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raybrain.cluster import Cluster
+from raybrain.config import InputError, override
+from raybrain.events import Block, Event, Sound, SplitConfig, Word
+from raybrain.experiment import DataConfig, Experiment, SegmentConfig, SignalConfig, recipe
+from raybrain.features.mel import Mel
+from raybrain.prepare import build as preparing
+from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
+from raybrain.prepare.segments import make_segments, robust_scaler
+from raybrain.prepare.tasks import Job, Source, make_part
+from raybrain.recording import Recording
+from raybrain.signal.channels import read_signal, sensor_positions
+from raybrain.signal.repair import repaired
+from raybrain.store import Store, frames_folder
+from tests.conftest import TINY, Ended
+
+Prepare = Callable[..., Ended]
+
+# the plan
+
+SENTENCES = [[f"{word}{number}" for word in ("the", "cat", "sat")] for number in range(6)]
+
+
+def story(lead: float = 0.0, jitter: float = 0.0, sentences: Sequence[Sequence[str]] = SENTENCES) -> tuple[Event, ...]:
+    """Sentences of 4 s, each in a file of its own that starts 50 ms before the first word."""
+    rng = np.random.default_rng(0)
+    events: list[Event] = []
+    for number, words in enumerate(sentences):
+        start = lead + 4.0 * number
+        events.append(Sound(start=start - 0.05, duration=4.0, filepath=f"{number}.wav"))
+        for index, word in enumerate(words):
+            said = start + index + (rng.uniform(-jitter, jitter) if index else 0.0)
+            events.append(Word(start=said, duration=0.5, word=word, word_index=index, sequence=" ".join(words)))
+    return tuple(events)
+
+
+def planned(*stories: tuple[Event, ...], digests: Mapping[str, str] | None = None) -> SplitPlan:
+    heard = [Heard(Recording("made-up", f"{number:02d}"), events) for number, events in enumerate(stories)]
+    return make_plan(heard, digests or {f"{number}.wav": f"digest {number}" for number in range(6)}, SplitConfig())
+
+
+def keys(plan: SplitPlan, subject: str) -> list[str]:
+    return [block.stimulus for block in plan.blocks[f"made-up_sub-{subject}"]]
+
+
+def test_one_story_is_one_set_of_stimuli() -> None:
+    """However late a recording starts, and if its clock places events a few milliseconds off."""
+    plan = planned(story(lead=1.0), story(lead=3.217, jitter=0.004), story(lead=7.0001, jitter=0.009))
+    assert keys(plan, "00") == keys(plan, "01") == keys(plan, "02")
+    assert len(plan.stimuli) == len(set(keys(plan, "00"))) == 3  # two sentences of 4 s a block of at least 6 s
+    assert [block.origin_s for block in plan.blocks["made-up_sub-01"]] == pytest.approx([3.167, 11.167, 19.167])
+    assert {block.split for blocks in plan.blocks.values() for block in blocks} <= {"train", "valid", "test"}
+    for first, second in zip(plan.blocks["made-up_sub-00"], plan.blocks["made-up_sub-01"], strict=True):
+        assert first.split == second.split
+
+
+def moved(events: tuple[Event, ...], seconds: float) -> tuple[Event, ...]:
+    return tuple(replace(event, start=event.start + seconds) if event is events[2] else event for event in events)
+
+
+@pytest.mark.parametrize("other", ["word", "time", "sound file"])
+def test_other_content_is_another_stimulus(other: str) -> None:
+    first, second = story(lead=1.0), story(lead=2.0)
+    if other == "word":
+        second = story(lead=2.0, sentences=[["the", "dog", "sat"], *SENTENCES[1:]])
+    elif other == "time":
+        second = moved(second, 0.05)
+    else:
+        second = tuple(replace(e, filepath="6.wav") if isinstance(e, Sound) and e.filepath == "0.wav" else e for e in second)
+    plan = planned(first, second, digests={f"{number}.wav": f"digest {number}" for number in range(7)})
+    same = [one == two for one, two in zip(keys(plan, "00"), keys(plan, "01"), strict=True)]
+    assert same == [False, True, True]
+    assert len(plan.stimuli) == 4
+
+
+def test_a_copy_of_a_sound_file_is_the_same_sound() -> None:
+    copied = tuple(replace(e, filepath=f"copy-{e.filepath}") if isinstance(e, Sound) else e for e in story())
+    digests = {f"{copy}{number}.wav": f"digest {number}" for number in range(6) for copy in ("", "copy-")}
+    assert len(planned(story(), copied, digests=digests).stimuli) == 3
+
+
+def test_a_sound_that_starts_before_its_first_word_is_in_that_block() -> None:
+    plan = planned(story(lead=1.0))
+    for number, key in enumerate(keys(plan, "00")):
+        stimulus = plan.stimuli[key]
+        assert [sound.filepath for sound in stimulus.sounds] == [f"{2 * number}.wav", f"{2 * number + 1}.wav"]
+        assert [sound.start for sound in stimulus.sounds] == pytest.approx([0.0, 4.0])
+        assert stimulus.words[0].start == pytest.approx(0.05)
+        assert [word.word for word in stimulus.words] == [*SENTENCES[2 * number], *SENTENCES[2 * number + 1]]
+
+
+# segments
+
+
+def test_windows_by_hand() -> None:
+    """Blocks of 10, 6 and 6 s of a recording of 22 s at 120 Hz."""
+    blocks = [
+        PlannedBlock(Block(0.0, 10.0, "a"), "train", "A", 1.0),
+        PlannedBlock(Block(10.0, 6.0, "b"), "valid", "B", 10.0),
+        PlannedBlock(Block(16.0, 6.0, "c"), "test", "C", 15.95),
+    ]
+    onsets = [1.0, 10.2, 12.0, 13.5, 13.51, 16.4, 16.5, 18.004, 19.49, 19.5]
+    words = [Word(start=t, duration=0.1, word=f"w{t}", word_index=i, sequence="s") for i, t in enumerate(onsets)]
+    config = SegmentConfig()
+    assert config.samples(120.0) == 361
+    rows = make_segments(words, blocks, config, 120.0, samples=22 * 120).to_pylist()
+
+    def starts(split: str, anchor: str) -> list[int]:
+        return [row["start_sample"] for row in rows if (row["split"], row["anchor"]) == (split, anchor)]
+
+    assert starts("train", "grid") == [60 * n for n in range(15)]  # anchors 0.5, 1.0, ... 7.5 s
+    assert starts("valid", "grid") == [1200 + 60 * n for n in range(7)]  # anchors 10.5 ... 13.5 s
+    assert starts("valid", "word") == [1380, 1560]  # not 10.2, not 13.51: their windows leave the block
+    assert starts("test", "word") == [1920, 2100, 2279]  # not 19.5: its last sample would be the 2641st
+    assert len(rows) == 15 + 7 + 2 + 3
+    window = next(row for row in rows if row["word"] == "w16.5")
+    assert window == {
+        **{"split": "test", "anchor": "word", "start_sample": 1920, "stimulus": "C"},
+        **{"sentence": "s", "word_index": 6, "word": "w16.5", "stimulus_s": pytest.approx(0.05)},
+    }
+    for row in rows:
+        block = {"train": blocks[0], "valid": blocks[1], "test": blocks[2]}[row["split"]].block
+        assert block.start * 120 <= row["start_sample"]
+        assert row["start_sample"] + 360 <= block.stop * 120
+
+
+def test_removed_blocks_and_other_strides() -> None:
+    block = PlannedBlock(Block(0.0, 10.0, "a"), "removed", "A", 0.0)
+    assert make_segments([], [block], SegmentConfig(), 120.0, 1200).num_rows == 0
+    config = SegmentConfig(tmin_s=0.0, tmax_s=1.0, stride_s=3.0)
+    rows = make_segments([], [replace(block, split="train")], config, 100.0, 1000).to_pylist()
+    assert [row["start_sample"] for row in rows] == [0, 300, 600]
+
+
+def test_robust_scaler_by_hand() -> None:
+    windows = np.stack([np.arange(5.0), np.full(5, 7.0)], axis=1)[None]
+    centre, scale = robust_scaler(windows, 0)
+    assert (centre.tolist(), scale.tolist()) == ([2.0, 7.0], [2.0, 1.0])
+    centre, scale = robust_scaler(windows + np.array([100.0, 0.0]), 2)  # the mean of the first two samples is taken off
+    assert (centre.tolist(), scale.tolist()) == ([1.5, 0.0], [2.0, 1.0])
+
+
+# the signal
+
+NAMES = ["Fp1", "Fp2", "Fz", "C3", "Cz", "C4", "P3", "Pz", "P4", "Oz"]
+
+
+def eeg(names: Sequence[str] = NAMES, seconds: float = 3.0) -> Any:
+    import mne
+
+    info = mne.create_info(list(names), 250.0, "eeg").set_montage("standard_1020", on_missing="ignore", verbose="error")
+    data = np.random.default_rng(0).standard_normal((len(names), int(seconds * 250))) * 1e-5
+    return mne.io.RawArray(data, info, verbose="error")
+
+
+@pytest.mark.parametrize("nowhere", [[], ["other"], ["other", "another"]])
+def test_sensor_positions(nowhere: list[str]) -> None:
+    positions, known = sensor_positions(eeg([*NAMES, *nowhere]).info)
+    assert known.tolist() == [True] * 10 + [False] * len(nowhere)
+    assert positions.shape == (10 + len(nowhere), 2)
+    assert positions[known].min(axis=0).tolist() == [0.0, 0.0]
+    assert positions[known].max(axis=0).tolist() == [1.0, 1.0]
+    assert len({tuple(place) for place in positions[known]}) == 10
+    np.testing.assert_allclose(positions[known], sensor_positions(eeg().info)[0])
+    x, y = (dict(zip(NAMES, column, strict=False)) for column in positions.T)
+    assert x["C3"] < x["Cz"] < x["C4"]
+    assert y["Oz"] < y["Pz"] < y["Cz"] < y["Fz"] < y["Fp1"]
+
+
+def test_signal_is_picked_resampled_and_marked() -> None:
+    raw = eeg()
+    raw.info["bads"] = ["Cz"]
+    signal = read_signal(raw, SignalConfig())
+    assert signal.values.shape == (360, 10)
+    assert signal.channels == NAMES
+    assert signal.valid.tolist() == [name != "Cz" for name in NAMES]
+    assert raw.info["sfreq"] == 250.0, "the recording itself is left alone"
+
+
+def test_signal_that_cannot_be_used() -> None:
+    raw = eeg()
+    raw._data[3, 5] = np.nan
+    with pytest.raises(InputError, match="not numbers in channels C3"):
+        read_signal(raw, SignalConfig())
+    with pytest.raises(InputError, match="no MEG or EEG channels among misc"):
+        read_signal(eeg().set_channel_types(dict.fromkeys(NAMES, "misc"), on_unit_change="ignore"), SignalConfig())
+
+
+def test_the_same_sensors_are_drawn_whatever_else_is_recorded() -> None:
+    """Another recording without one of them keeps the others."""
+    four = read_signal(eeg(), SignalConfig(sensors=4)).channels
+    assert len(four) == 4
+    assert four == [name for name in NAMES if name in four]
+    assert four == read_signal(eeg(NAMES, seconds=4.0), SignalConfig(sensors=4)).channels
+    fewer = [name for name in NAMES if name != four[0]]
+    assert len(set(read_signal(eeg(fewer), SignalConfig(sensors=4)).channels) & set(four)) == 3
+    with pytest.raises(InputError, match="sensors=11, but there are 10; type 10 or less"):
+        read_signal(eeg(), SignalConfig(sensors=11))
+
+
+def test_autoreject_interpolates_a_bad_stretch_and_little_else() -> None:
+    length, bad = 120, slice(360, 480)
+    raw = eeg(seconds=40.0)
+    raw._data[:] = np.random.default_rng(1).standard_normal((1, raw.n_times)) * 1e-5 + 0.1 * raw._data  # sensors agree
+    signal = read_signal(raw, SignalConfig())
+    signal.valid[0] = False
+    clean = signal.values.copy()
+    signal.values[bad, 3] += np.where(np.arange(length) % 2, 1e-3, -1e-3)
+    mended = repaired(signal, np.arange(0, 4000, 60), length, seed=12)
+    assert np.abs(mended.values[bad, 3] - clean[bad, 3]).max() < 5e-5 < np.abs(signal.values[bad, 3] - clean[bad, 3]).max()
+    assert (mended.values == signal.values).mean() > 0.8
+    assert (mended.values[:, 0] == signal.values[:, 0]).all(), "a channel nobody knows the place of is left alone"
+    with pytest.raises(InputError, match="needs 10 train windows"):
+        repaired(signal, np.arange(5), length, seed=12)
+
+
+# one recording's part
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    changes = {f"data.studies.synthetic.{key}": value for key, value in SMALL.items()}
+    data = override(Experiment(), changes).data
+    return job_of(data, tmp_path_factory.mktemp("cache"), Store(Path("unused")))
+
+
+SMALL = {"minutes": 0.5, "subjects": 1, "channels": 8, "rate_hz": 100.0}
+
+
+def job_of(data: DataConfig, cache: Path, store: Store) -> Job:
+    study = data.studies[0]
+    root = study.fetch(cache)
+    source = Source(study, root, study.recordings(root)[0])
+    events = tuple(study.events(root, source.recording))
+    digests = {event.filepath: event.filepath for event in events if isinstance(event, Sound)}
+    plan = make_plan([Heard(source.recording, events)], digests, data.splits)
+    return Job(source, store, data, events, plan.blocks[source.recording.uid], source.stamps())
+
+
+def test_a_killed_preparation_leaves_no_half_part(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, uid = replace(job, store=Store(tmp_path)), job.source.recording.uid
+
+    def killed(path: Path, value: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raybrain.store.parts.write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_part(job)
+    assert job.store.part(uid) is None
+    assert not [path.name for path in tmp_path.rglob(".*")]
+    made = make_part(job)
+    part = job.store.part(uid)
+    assert part is not None
+    assert part.key == job.key
+    assert made["seconds"] == part.samples / 120.0 == sum(len(chunk) for chunk in job.store.brain(uid)) / 120.0
+    assert made["segments"] == sum(part.segments.values()) == job.store.segments(uid).num_rows
+
+
+def test_two_who_make_the_same_part_end_with_a_whole_one(job: Job, tmp_path: Path) -> None:
+    job = replace(job, store=Store(tmp_path))
+    threads = [threading.Thread(target=make_part, args=(job,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert job.store.part(job.source.recording.uid) is not None
+    assert not (tmp_path / "damaged").exists()
+
+
+def test_key_stands_for_what_the_part_is_made_from(job: Job) -> None:
+    later = {path: [size, time + 1] for path, (size, time) in job.stamps.items()}
+    others = [
+        replace(job, data=override(job.data, {"segments.stride_s": 1})),
+        replace(job, blocks=job.blocks[1:]),
+        replace(job, stamps=later),
+    ]
+    assert len({job.key, *(other.key for other in others)}) == 4
+    assert replace(job, data=override(job.data, {"features": "word_length"})).key == job.key
+
+
+# the whole command
+
+
+def mtimes(root: Path, pattern: str = "**/*") -> dict[str, int]:
+    return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in root.glob(pattern) if path.is_file()}
+
+
+@pytest.fixture
+def tiny(ray_cluster: None, raybrain: Prepare, home: Path) -> Callable[[], tuple[Ended, Store]]:
+    """Prepare the tiny study, once for all tests."""
+
+    def prepare() -> tuple[Ended, Store]:
+        ended = raybrain("prepare", "quickstart", *TINY, "--home", str(home), "--json")
+        assert ended.code == 0, ended.err
+        return ended, Store(Path(ended.json["store"]))
+
+    return prepare
+
+
+@pytest.mark.slow
+def test_prepare(tiny: Callable[[], tuple[Ended, Store]], home: Path) -> None:
+    ended, store = tiny()
+    result, manifest = ended.json, store.manifest
+    experiment = override(recipe("quickstart"), dict(setting.split("=") for setting in TINY))
+    assert result["signature"] == experiment.signature
+    assert result["recordings"] == [f"synthetic-meg_sub-0{number}_task-story" for number in (1, 2)]
+    assert result["failed_recordings"] == {}
+    rows = {uid: store.segments(uid).to_pylist() for uid in result["recordings"]}
+    for split, count in result["counts"].items():
+        assert count == sum(row["split"] == split for uid in rows for row in rows[uid]) > 0
+    assert manifest["sentences_in_two_splits"] == manifest["audio_in_two_splits"] == []
+    for uid in rows:
+        part = store.part(uid)
+        assert part is not None
+        assert (len(part.channels), sum(len(chunk) for chunk in store.brain(uid))) == (16, part.samples)
+
+    heard = [{row["stimulus"] for row in rows[uid]} for uid in rows]
+    assert manifest["stimuli"] < sum(map(len, heard)), "both heard one story, yet nothing is shared"
+    computed = {path.stem for path in frames_folder(home, Mel(bands=20)).folder.glob("*.parquet")}
+    assert len(computed) == manifest["stimuli"]
+    assert heard[0] | heard[1] <= computed
+
+    before = mtimes(store.root)
+    again, _ = tiny()
+    assert again.json == result
+    assert "signals" not in again.err, "what is prepared is not prepared again"
+    assert mtimes(store.root) == before
+
+
+@pytest.mark.slow
+def test_a_new_feature_touches_no_signal(tiny: Callable[[], tuple[Ended, Store]], raybrain: Prepare, home: Path) -> None:
+    _, store = tiny()
+    before = mtimes(store.root, "[beps]*/**/*")
+    settings = [setting for setting in TINY if "mel" not in setting]
+    ended = raybrain("prepare", "quickstart", *settings, "data.features=word_length", "--home", str(home), "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["store"] == str(store.root)
+    assert mtimes(store.root, "[beps]*/**/*") == before
+    assert {name.split("-")[0] for name in store.manifest["features"]} >= {
+        "mel",
+        "word_length",
+    }  # other tests may have added theirs
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flip, truncate])
+def test_damage_is_set_aside_and_made_again(tiny: Callable[[], tuple[Ended, Store]], damage: Callable[[Path], None]) -> None:
+    ended, store = tiny()
+    broken, other = ended.json["recordings"]
+    path = store.table_path("brain", broken)
+    whole, before = path.read_bytes(), mtimes(store.root, f"**/*{other}*/*")
+    damage(path)
+    bad = path.read_bytes()
+    again, _ = tiny()
+    assert again.json == ended.json
+    assert path.read_bytes() == whole
+    assert (store.root / "damaged" / f"{broken}.brain.parquet").read_bytes() == bad
+    assert len(before) == 3
+    assert mtimes(store.root, f"**/*{other}*/*") == before
+
+
+@pytest.fixture
+def copy(semireal: Path, tmp_path: Path) -> Path:
+    """A writable copy of a BIDS folder of four recordings."""
+    root = tmp_path / "copy"
+    shutil.copytree(semireal, root, copy_function=shutil.copyfile)
+    for path in [root, *root.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return root
+
+
+@pytest.mark.slow
+def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Prepare, copy: Path, tmp_path: Path) -> None:
+    data = copy / "sub-03" / "eeg" / "sub-03_task-listening_eeg.eeg"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:100_000])
+    command = ["prepare", "quickstart", f"data.studies=bids:{copy}", "--home", str(tmp_path / "home"), "--json"]
+    ended = raybrain(*command)
+    uid = "bids-copy_sub-03_task-listening"
+    assert ended.code == 1
+    assert list(ended.json["failed_recordings"]) == [uid]
+    assert "truncated" in ended.json["failed_recordings"][uid]
+    assert len(ended.json["recordings"]) == 3
+    assert f"failed {uid}" in ended.err
+    assert "--accept-failed" in ended.err.splitlines()[-1]
+
+    store = Store(Path(ended.json["store"]))
+    before = mtimes(store.root, "brain/**/*")
+    accepted = raybrain(*command, "--accept-failed")
+    assert (accepted.code, accepted.json) == (0, ended.json)
+    data.write_bytes(whole)
+    mended = raybrain(*command)
+    assert (mended.code, len(mended.json["recordings"]), mended.json["failed_recordings"]) == (0, 4, {})
+    after = mtimes(store.root, "brain/**/*")
+    assert {path: time for path, time in after.items() if path in before} == before, "three were prepared already"
+    assert len(after) == 4
+
+
+@pytest.mark.slow
+def test_nothing_to_prepare(ray_cluster: None, raybrain: Prepare, copy: Path, tmp_path: Path) -> None:
+    (copy / "stimuli" / "LJ001-0002.wav").unlink()
+    ended = raybrain("prepare", "quickstart", f"data.studies=bids:{copy}", "--home", str(tmp_path / "home"))
+    assert ended.code == 2
+    assert ended.out == ""
+    last = ended.err.splitlines()[-1]
+    assert last.startswith("raybrain: bids-copy_sub-0")
+    assert "LJ001-0002.wav" in last
+    assert "3 more recordings failed too" in last
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.slow
+def test_too_short_for_all_splits(ray_cluster: None, tmp_path: Path) -> None:
+    changes = {f"data.studies.synthetic.{key}": value for key, value in (SMALL | {"minutes": 0.2}).items()}
+    with pytest.raises(InputError, match=r"^no \w+ segments in 1 recordings: .*data\.splits"):
+        preparing.run(override(Experiment(), changes).data, Cluster(home=tmp_path))
+
+
+@pytest.mark.slow
+def test_what_training_reads_is_named_by_its_content(ray_cluster: None, semireal: Path, tmp_path: Path) -> None:
+    """A sensor marked bad gives other data another name; features are not left as they were when words move."""
+    folder = tmp_path / "study"
+    shutil.copytree(semireal, folder)
+    cluster = Cluster(home=tmp_path / "home")
+
+    def prepared(features: str) -> Any:
+        return preparing.run(override(DataConfig(), {"studies": f"bids:{folder}", "features": features}), cluster)
+
+    first, words = prepared("word_length"), prepared("mel:20")
+    assert first.digest != words.digest
+    channels = folder / "sub-01" / "eeg" / "sub-01_task-listening_channels.tsv"
+    channels.write_text(channels.read_text().replace("good", "bad", 1))
+    assert prepared("word_length").digest != first.digest
+    before = prepared("word_length")
+    for events in folder.glob("sub-*/eeg/*_events.tsv"):
+        events.write_text(events.read_text().replace("\tPrinting\t", "\tImprinting\t"))
+    prepared("mel:20")  # forgets the statistics of the words as they were
+    after = prepared("word_length")
+    assert after.digest != before.digest
+    assert set(after.store.manifest["features"]) >= {name for name in before.store.manifest["features"] if "word" in name}
