@@ -190,8 +190,10 @@ def _draw(trial: Any, key: str, found: Any) -> Any:
 
 
 def space_files() -> list[Path]:
-    """The search spaces of the project or of the current folder."""
-    folders = [Path("search_spaces"), Path(__file__).parents[2] / "search_spaces"]
+    """The search spaces of the current folder and raybrain's own; of two with one name the current folder's counts."""
+    package = Path(__file__).parents[1]
+    own = [package.parent, package / "shipped"]  # of a clone; of an installed wheel
+    folders = [folder / "search_spaces" for folder in (Path(), *own)]
     found = {path.stem: path for folder in reversed(folders) for path in folder.rglob("*.py") if not path.name.startswith("_")}
     return sorted(found.values())
 
