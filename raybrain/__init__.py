@@ -1,3 +1,31 @@
-"""raybrain: which model, features and training decode speech best from MEG and EEG."""
+"""raybrain: which model, features and training decode speech best from MEG and EEG.
+
+``recipe``, ``override``, ``Cluster``, ``answer`` and ``sweep`` are the Python door (:mod:`raybrain.flow`).
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raybrain.cluster import Cluster
+    from raybrain.config import override
+    from raybrain.experiment import recipe
+    from raybrain.flow import answer, sweep
 
 __version__ = "0.1.0"
+__all__ = ["Cluster", "answer", "override", "recipe", "sweep"]
+
+DOORS = {
+    "Cluster": "cluster",
+    "answer": "flow",
+    "override": "config",
+    "recipe": "experiment",
+    "sweep": "flow",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The doors load when they are used, so that importing raybrain costs nothing."""
+    if name not in DOORS:
+        raise AttributeError(f"module 'raybrain' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"raybrain.{DOORS[name]}"), name)

@@ -7,7 +7,8 @@ import importlib
 import itertools
 import pkgutil
 import re
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
@@ -238,15 +239,15 @@ def recipe_names() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
 
 
-def recipe(name: str) -> Experiment:
-    """The experiment a recipe describes.
+def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment a recipe describes, with dotted settings changed.
 
     Raises:
-        InputError: if there is no such recipe.
+        InputError: if there is no such recipe or setting, or a value is not allowed.
     """
     names = recipe_names()
     if name not in names:
         raise InputError(f"no recipe called {name!r}{hint(name, names)}")
     experiment = importlib.import_module(f"raybrain.recipes.{name}").experiment()
     assert isinstance(experiment, Experiment)
-    return experiment
+    return override(experiment, changes or {})

@@ -4,7 +4,6 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
     from raybrain.cluster import Cluster
     from raybrain.experiment import Experiment
+    from raybrain.flow import Answer
     from raybrain.store import Prepared
-    from raybrain.train.fit import Trained
 
 app = typer.Typer(
     name="raybrain",
@@ -45,8 +44,6 @@ Where = Annotated[
     typer.Option("--cluster", metavar="KEY=VALUE", help="how it runs: precision, compile, gpus, failures, checkpoint_s, ..."),
 ]
 
-AUDITED = {"sentences": "sentences", "audio": "stretches of audio"}
-
 
 def changes_of(settings: list[str] | None) -> dict[str, str]:
     """KEY=VALUE words as changes of settings."""
@@ -63,10 +60,9 @@ def changes_of(settings: list[str] | None) -> dict[str, str]:
 
 def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment":
     """The experiment of a recipe with changed settings."""
-    from raybrain.config import override
     from raybrain.experiment import recipe
 
-    return override(recipe(recipe_name), changes_of(settings))
+    return recipe(recipe_name, changes_of(settings))
 
 
 def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
@@ -77,66 +73,16 @@ def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "C
     return override(Cluster(home=home_folder(home)), named | changes_of(where))
 
 
-def prepare_data(experiment: "Experiment", cluster: "Cluster") -> "Prepared":
-    """Prepare, and say how much there is."""
-    from raybrain.prepare import build as preparing
-
-    prepared = preparing.run(experiment.data, cluster)
-    counts = prepared.store.manifest["counts"]
-    typer.echo(
-        f"data ready: {len(prepared.recordings)} recordings, "
-        + ", ".join(f"{count} {split}" for split, count in counts.items())
-        + f" segments in {prepared.store.root}",
-        err=True,
-    )
-    for leak in split_leaks(prepared.store.manifest):
-        typer.echo(f"warning: {leak}; data.splits.mode=clean keeps each on one side", err=True)
-    return prepared
-
-
-def split_leaks(manifest: Mapping[str, Any]) -> list[str]:
-    """What the audit of the splits found, a line for sentences and one for audio; hopefully nothing."""
-    found = {what: manifest[f"{key}_in_two_splits"] for key, what in AUDITED.items()}
-    return [f"{len(some)} {what} stand in two splits ({'; '.join(some[:3])})" for what, some in found.items() if some]
-
-
-def prepared_result(experiment: "Experiment", prepared: "Prepared") -> dict[str, Any]:
-    """For --json: what was prepared."""
-    return {
-        "signature": experiment.signature,
-        "store": str(prepared.store.root),
-        "recordings": list(prepared.recordings),
-        "failed_recordings": prepared.failed,
-        "counts": prepared.store.manifest["counts"],
-        **{f"{key}_in_two_splits": prepared.store.manifest[f"{key}_in_two_splits"] for key in AUDITED},
-    }
-
-
-def show_evaluation(trained: "Trained", prepared: "Prepared") -> dict[str, Any]:
-    """Print the final table; return everything for --json."""
-    from raybrain.evaluate import rank as evaluating
-    from raybrain.report.pictures import keep_subjects
+def show_answer(answer: "Answer") -> None:
+    """Print the tables of a tested experiment, and where all of it is."""
     from raybrain.report.terminal import accuracy_table, audit_line, controls_table
 
-    evaluation = evaluating.run(trained)
-    keep_subjects(trained, evaluation)
+    evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects))
     console().print(controls_table(evaluation.controls))
     typer.echo(audit_line(evaluation.leaks))
-    job = trained.job
-    typer.echo(f"signature {job.experiment.signature}, MLflow run {trained.tracking.id} in {trained.tracking.uri}")
+    typer.echo(f"signature {job.experiment.signature}, MLflow run {run.id} in {run.uri}")
     typer.echo(f"all of it in {job.folder.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
-    return prepared_result(job.experiment, prepared) | {
-        "mlflow_run_id": trained.tracking.id,
-        "tracking_uri": trained.tracking.uri,
-        "run": str(job.folder.path),
-        "best": trained.best,
-        "history": trained.history,
-        "test": evaluation.studies.to_dict("records"),
-        "subjects": evaluation.subjects.to_dict("records"),
-        "controls": evaluation.controls.to_dict("records"),
-        "in_two_splits": evaluation.leaks,
-    }
 
 
 def console() -> "Console":

@@ -19,11 +19,8 @@ from raybrain.cli.common import (
     exit_for_failed,
     make_cluster,
     make_experiment,
-    prepare_data,
-    prepared_result,
     print_json,
-    show_evaluation,
-    split_leaks,
+    show_answer,
 )
 
 
@@ -61,8 +58,8 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
     from raybrain.cluster import home_folder
     from raybrain.config import InputError, differences, flat, tree
-    from raybrain.report.terminal import settings_table
-    from raybrain.store import Store
+    from raybrain.report.terminal import audit_line, settings_table
+    from raybrain.store import Store, leaks
 
     experiment = make_experiment(recipe, settings)
     changed = differences(experiment)
@@ -78,8 +75,7 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     typer.echo(f"signature {experiment.signature}")
     typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
     with suppress(InputError):
-        leaks = split_leaks(Store(store).manifest)
-        typer.echo(f"splits {'; '.join(leaks) or 'share no sentence and no stretch of audio'}")
+        typer.echo(audit_line(leaks(Store(store).manifest)))
     typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
     found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
     print_json(as_json, found | {"store": str(store), "runs": runs})
@@ -96,9 +92,11 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Turn recordings into prepared data, one task a recording."""
+    from raybrain import flow
+
     experiment = make_experiment(recipe, settings)
-    prepared = prepare_data(experiment, make_cluster(home, where, address=address))
-    print_json(as_json, prepared_result(experiment, prepared))
+    prepared = flow.prepare(experiment, make_cluster(home, where, address=address))
+    print_json(as_json, flow.prepared_result(experiment, prepared))
     exit_for_failed(prepared, accept_failed)
 
 
@@ -114,24 +112,12 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
-    from raybrain.cluster import ray_session
-    from raybrain.tracking import Tracker
-    from raybrain.train import fit as training
+    from raybrain import flow
 
-    experiment = make_experiment(recipe, settings)
-    cluster = make_cluster(home, where, address=address, workers=workers)
-    training.check(experiment.train, cluster)
-    Tracker.open(cluster.home)  # does it answer?
-    prepared = prepare_data(experiment, cluster)
-    job = training.make_job(experiment, prepared, cluster)
-    finished = training.load(job)
-    if finished:
-        result = show_evaluation(training.kept(finished), prepared)
-    else:
-        with ray_session(cluster):  # one session for both
-            result = show_evaluation(training.run(experiment, prepared, cluster), prepared)
-    print_json(as_json, result)
-    exit_for_failed(prepared, accept_failed)
+    answer = flow.answer(make_experiment(recipe, settings), make_cluster(home, where, address=address, workers=workers))
+    show_answer(answer)
+    print_json(as_json, answer.result())
+    exit_for_failed(answer.prepared, accept_failed)
 
 
 @app.command()
@@ -145,14 +131,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Show how well a trained experiment finds the right test segments."""
+    from raybrain import flow
     from raybrain.config import InputError
-    from raybrain.train import fit as training
 
     experiment = make_experiment(recipe, settings)
-    cluster = make_cluster(home, where, address=address, workers=workers)
-    prepared = prepare_data(experiment, cluster)
-    trained = training.load(training.make_job(experiment, prepared, cluster))
-    if trained is None:
+    answer = flow.known(experiment, make_cluster(home, where, address=address, workers=workers))
+    if answer is None:
         typed = " ".join([recipe, *(settings or [])])
         raise InputError(f"this experiment is not trained yet; run `raybrain train {typed}`")
-    print_json(as_json, show_evaluation(training.kept(trained), prepared))
+    show_answer(answer)
+    print_json(as_json, answer.result())

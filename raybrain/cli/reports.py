@@ -17,7 +17,6 @@ from raybrain.cli.common import (
     console,
     exit_for_failed,
     make_cluster,
-    prepare_data,
     print_json,
 )
 
@@ -42,39 +41,22 @@ def report(
 
 
 def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
-    """Evaluate, print the table, keep the page next to the sweep and in MLflow; return everything for --json."""
-    from raybrain.cluster import ray_session
-    from raybrain.report.gather import find_sweep, gather
-    from raybrain.report.page import SweepReport, page
+    """Report a sweep and print its table; return everything for --json."""
+    from raybrain import flow
     from raybrain.report.results import TOLERANCE, comparisons
     from raybrain.report.terminal import results_table
-    from raybrain.storage import aside
 
-    sweep = find_sweep(cluster.home, name)
-    with ray_session(cluster):
-        tested = gather(sweep, lambda experiment: prepare_data(experiment, cluster), cluster)
-    missing, trials = (sweep.missing(), []) if sweep.grid else ([], sweep.trials)
-    told = SweepReport(sweep.folder.name, tested, missing, trials, sweep.figures, sweep.space)
-    found = told.cells
-    console().print(results_table(found, comparisons(found)))
-    if any(cell.published for cell in found):
+    made, path = flow.report(name, cluster)
+    cells = made.cells
+    console().print(results_table(cells, comparisons(cells)))
+    if any(cell.published for cell in cells):
         typer.echo(TOLERANCE)
-    elif sweep.space and sweep.space.published:
+    elif made.space and made.space.published:
         typer.echo("settings differ from the published ones, so nothing is compared with them")
-    for line in told.missing:
+    for line in made.missing:
         typer.echo(f"not in the table: {line}", err=True)
-    path = sweep.folder / "report.html"
-    with aside(path) as temporary:
-        temporary.write_text(page(told))
-    if sweep.tracking:
-        sweep.tracking.artifact(path)
-        sweep.tracking.table("report", [_flat(cell.result()) for cell in found])
-    typer.echo(f"table, subjects, controls{', curves and trials' if told.trials else ' and curves'}: {path}")
-    return told.result() | {"page": str(path)}
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in row.items()}
+    typer.echo(f"table, subjects, controls{', curves and trials' if made.trials else ' and curves'}: {path}")
+    return made.result() | {"page": str(path)}
 
 
 @app.command()
@@ -115,22 +97,17 @@ def reproduce(
     print_json(as_json, found | {"reports": reports})
     for part in failed:
         exit_for_failed(part, accept_failed)
-    if any(told["missing"] for told in reports):
+    if any(made["missing"] for made in reports):
         raise typer.Exit(1)
 
 
 def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> dict[str, Any]:
     """Run a grid to its end and report it; data without some recordings are added to ``failed``."""
+    from raybrain import flow
     from raybrain.cluster import ray_session
-    from raybrain.train import fit as training
-    from raybrain.tune import sweep as sweeping
 
-    sweep = sweeping.make_sweep(space, space.asked)
-    for experiment in sweep.data_parts:
-        training.check(experiment.train, cluster)
     typer.echo(f"{space.name}: {space.question.splitlines()[0]}", err=True)
     with ray_session(cluster):
-        prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts]
-        failed += [part for part in prepared if part.failed]
-        swept = sweeping.run(sweep, prepared, cluster)
-        return _report(swept.name, cluster)
+        answer = flow.sweep(space, cluster, changes=space.asked)
+        failed += [part for part in answer.prepared if part.failed]
+        return _report(answer.swept.name, cluster)

@@ -1,7 +1,7 @@
 """Commands for many experiments: tune."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,16 +18,12 @@ from raybrain.cli.common import (
     console,
     exit_for_failed,
     make_cluster,
-    prepare_data,
     print_json,
-    show_evaluation,
+    show_answer,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from raybrain.store import Prepared
-    from raybrain.tune.outcome import Swept
+    from raybrain.flow import SweepAnswer
 
 FINER = {"valid_loss": "", "valid_top1": "; valid_loss is finer, where features and contrast are the same"}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -53,43 +49,33 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Sweep a search space; the best trial by the valid split is evaluated on the test split, once."""
-    from raybrain.cluster import ray_session
-    from raybrain.config import InputError
-    from raybrain.tracking import Tracker
-    from raybrain.train import fit as training
-    from raybrain.tune import sweep as sweeping
-    from raybrain.tune.forecast import make_forecast, trainings
+    from raybrain import flow
+    from raybrain.tune.forecast import make_forecast
     from raybrain.tune.space import load_space
-    from raybrain.tune.study import check_database
+    from raybrain.tune.sweep import Limits, make_sweep
 
     cluster = make_cluster(home, where, address=address, workers=workers)
-    sweep = sweeping.make_sweep(load_space(space), changes_of(settings), trials)
-    limits = sweeping.Limits(_seconds(time_budget), _at_once(max_concurrent))
-    for experiment in trainings(sweep):
-        training.check(experiment.train, cluster)
+    asked = make_sweep(load_space(space), changes_of(settings), trials)
+    limits = Limits(_seconds(time_budget), _at_once(max_concurrent), resume)
     if dry_run:
-        plan = make_forecast(sweep, cluster)
-        for line in plan.lines():
+        flow.check(asked, cluster)
+        forecast = make_forecast(asked, cluster)
+        for line in forecast.lines():
             typer.echo(line)
-        print_json(as_json, plan.result())
+        print_json(as_json, forecast.result())
         return
-    Tracker.open(cluster.home)  # do both answer?
-    check_database()
-    prepared = [prepare_data(experiment, cluster) for experiment in sweep.data_parts]
-    if resume and not sweeping.exists(sweep, prepared, cluster):
-        raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
-    with ray_session(cluster):
-        swept = sweeping.run(sweep, prepared, cluster, limits)
-        result = _show(swept, prepared, sweep.space.metric)
-    print_json(as_json, result | {"sweep": swept.result()})
-    for part in prepared:
+    answer = flow.sweep(asked, cluster, limits=limits)
+    _show(answer, asked.space.metric)
+    print_json(as_json, answer.result())
+    for part in answer.prepared:
         exit_for_failed(part, accept_failed)
 
 
-def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[str, Any]:
-    """The table of trials, the best one's test results, and where to look further. Returns what --json tells."""
+def _show(answer: "SweepAnswer", metric: str) -> None:
+    """The table of trials, the best one's test results, and where to look further."""
     from raybrain.report.terminal import repeats_table, trials_table
 
+    swept = answer.swept
     console().print(trials_table(swept.trials, metric, swept.keys))
     if len(swept.tied) > 1:
         who = f"of the trials that were trained to the end {', '.join(map(str, swept.tied))} share the best {metric}"
@@ -99,21 +85,15 @@ def _show(swept: "Swept", prepared: "Sequence[Prepared]", metric: str) -> dict[s
         typer.echo(f"{who}, so speed may have decided; a larger grace judges later", err=True)
     if swept.front:
         typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
-    results = {}
-    for repeat, trained in swept.best.items():
-        data = next(part for part in prepared if part.digest == trained.job.digest)
-        results[repeat] = show_evaluation(trained, data)
-    tested = [{"repeat": " ".join(repeat), **row} for repeat, result in results.items() for row in result["test"]]
-    swept.tracking.table("best_test_studies", tested)
-    if len(results) > 1:
-        console().print(repeats_table(tested))
+    for one in answer.answers.values():
+        show_answer(one)
+    if len(answer.answers) > 1:
+        console().print(repeats_table(answer.tested))
     if swept.left:
         typer.echo(f"{swept.left} trials are still to be run; the same command goes on", err=True)
     for command in filter(None, swept.commands):
         typer.echo(f"the best again: {command}")
     typer.echo(f"look at the search with: {swept.dashboard}")
-    first = next(iter(results.values()))
-    return first | {"repeats": {" ".join(repeat): result["test"] for repeat, result in results.items()}}
 
 
 def _seconds(text: str | None) -> float | None:

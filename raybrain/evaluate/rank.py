@@ -17,6 +17,7 @@ from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.statistics import bootstrap_interval
 from raybrain.metrics import TOP, chance
 from raybrain.storage import aside
+from raybrain.store import leaks
 from raybrain.train.fit import Trained
 from raybrain.train.order import Contrast
 from raybrain.train.retrieval import pools, rank_rows
@@ -61,20 +62,14 @@ def run(trained: Trained) -> Evaluation:
     evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
     if job.folder.read("evaluated") == trained.tracking.id:
         return evaluation
-    trained.tracking.table(f"{SPLIT}_subjects", _records(subjects))
-    trained.tracking.table(f"{SPLIT}_studies", _records(studies))
+    trained.tracking.table(f"{SPLIT}_subjects", records(subjects))
+    trained.tracking.table(f"{SPLIT}_studies", records(studies))
     trained.tracking.table(f"{SPLIT}_controls", controls)
     found = {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
     trained.tracking.metrics(_flat_metrics(studies) | _control_metrics(controls) | found, step=int(trained.best["epoch"]))
     trained.tracking.end("FINISHED")
     job.folder.write("evaluated", trained.tracking.id)  # last, so that what was cut off before is logged again
     return evaluation
-
-
-def leaks(manifest: dict[str, Any]) -> dict[str, list[str]]:
-    """What the split audit found in two splits; "audio" only where stretches of audio were audited."""
-    kinds = {kind: manifest.get(f"{kind}_in_two_splits") for kind in ("sentences", "audio")}
-    return {kind: found for kind, found in kinds.items() if found is not None}
 
 
 def _kept(path: Path) -> pd.DataFrame | None:
@@ -130,7 +125,7 @@ def rank_controls(job: TrainJob) -> list[dict[str, Any]]:
     learner = load_learner(job, make_place(job.cluster, 0, 1, trial_device(job.cluster)))
     untrained = _learner(job, learner.tables, learner.place)
     found = pools(learner.tables, SPLIT, job.experiment.test.subjects)
-    return _records(control_rows(Models(learner, untrained), found))
+    return records(control_rows(Models(learner, untrained), found))
 
 
 def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
@@ -182,7 +177,8 @@ def _learner(job: TrainJob, tables: Tables, place: Place) -> Learner:
     return Learner(networks, experiment.optim, tables, unused, experiment.train.seed, place)
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as plain rows."""
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
@@ -191,7 +187,7 @@ def _flat_metrics(studies: pd.DataFrame) -> dict[str, float]:
     names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP] + ["candidates"]
     found = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
     if len(studies) > 1:
-        found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in _records(studies) for name in names}
+        found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in records(studies) for name in names}
     return found
 
 

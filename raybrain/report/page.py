@@ -47,6 +47,13 @@ class SweepReport:
         """The table."""
         return cells(self.tested, self.space.published if self.space else {})
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The table as flat rows, for a CSV file."""
+        return [
+            {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in cell.result().items()}
+            for cell in self.cells
+        ]
+
     def result(self) -> dict[str, Any]:
         """For --json."""
         found = self.cells

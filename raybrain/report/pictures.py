@@ -43,21 +43,25 @@ def subjects_picture(found: Mapping[str, Mapping[str, Subjects]], chance: Mappin
     return figure
 
 
+def answer_picture(trained: Trained, evaluation: Evaluation) -> "Figure":
+    """Top-10 accuracy of every subject of one experiment."""
+    row = trained.job.experiment.encoder.name
+    accuracies: dict[str, dict[str, Subjects]] = {}
+    for study, table in evaluation.subjects.groupby("study"):
+        by_subject = zip(table["subject"], table["top10"], strict=True)
+        accuracies[str(study)] = {row: {(str(study), who): value for who, value in by_subject}}
+    chance = dict(zip(evaluation.studies["study"], evaluation.studies["chance10"], strict=True))
+    return subjects_picture(accuracies, chance)
+
+
 def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
     """Keep the picture of one experiment's subjects in its run folder and in MLflow, if it is not there."""
     job, run = trained.job, trained.tracking
     if job.folder.read("pictured") == run.id:
         return
-    row = job.experiment.encoder.name
-    found: dict[str, dict[str, Subjects]] = {}
-    for study, table in evaluation.subjects.groupby("study"):
-        found[str(study)] = {
-            row: {(str(study), who): value for who, value in zip(table["subject"], table["top10"], strict=True)}
-        }
-    chance = dict(zip(evaluation.studies["study"], evaluation.studies["chance10"], strict=True))
     path = job.folder.path / "test_subjects.png"
     with aside(path) as temporary:
-        temporary.write_bytes(png(subjects_picture(found, chance)))
+        temporary.write_bytes(png(answer_picture(trained, evaluation)))
     run.artifact(path, "figures")
     job.folder.write("pictured", run.id)
 

@@ -51,10 +51,18 @@ def controls_table(controls: pd.DataFrame) -> Table:
     return table
 
 
+KINDS = {"sentences": "sentences", "audio": "stretches of audio"}
+
+
+def leak_lines(leaks: Mapping[str, Sequence[str]]) -> list[str]:
+    """What stands in two splits, one line for each kind; hopefully nothing."""
+    return [f"{len(some)} {KINDS[kind]} in two splits ({'; '.join(some[:3])})" for kind, some in leaks.items() if some]
+
+
 def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
-    """What stands in two splits, in one line."""
-    told = [f"{len(found)} {kind} in two splits ({'; '.join(found[:3])})" for kind, found in leaks.items() if found]
-    return "split audit: " + ("; ".join(told) if told else f"no {' or '.join(leaks)} in two splits")
+    """The split audit in one line."""
+    kinds = " or ".join(KINDS[kind] for kind in leaks)
+    return "split audit: " + ("; ".join(leak_lines(leaks)) or f"no {kinds} in two splits")
 
 
 def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:

@@ -21,7 +21,7 @@ A file is written aside and renamed, and a part counts only once its JSON is the
 """
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
-from raybrain.store.parts import Part, Prepared, Store
+from raybrain.store.parts import Part, Prepared, Store, leaks
 from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_table, frames_table
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "feature_name",
     "frames_folder",
     "frames_table",
+    "leaks",
 ]

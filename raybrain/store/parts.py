@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -139,3 +139,9 @@ class Prepared:
     digest: str
     brain: str
     features: dict[str, str]
+
+
+def leaks(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What the split audit of a store found in two splits, by kind; "audio" only where stretches of audio were audited."""
+    kinds = {kind: manifest.get(f"{kind}_in_two_splits") for kind in ("sentences", "audio")}
+    return {kind: some for kind, some in kinds.items() if some is not None}

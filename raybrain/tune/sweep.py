@@ -56,10 +56,12 @@ class Limits:
     Attributes:
         seconds: after which no training begins, and those under way stop at the end of an epoch; None for no end.
         at_once: trainings that run at once; None for as many as fit.
+        resume_only: refuse to begin a new sweep.
     """
 
     seconds: float | None = None
     at_once: int | None = None
+    resume_only: bool = False
 
 
 def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | None = None) -> Sweep:
@@ -88,6 +90,8 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         InputError: if no trial could be trained to the end, or the sweep is running elsewhere.
     """
     folder = sweep.folder(prepared, cluster)
+    if limits.resume_only and not (folder / "tracking.json").exists():
+        raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         tracker = Tracker.open(cluster.home)
@@ -104,11 +108,6 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
             raise
         finally:
             _stop_children(ledger)
-
-
-def exists(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster) -> bool:
-    """Whether an earlier command began this sweep."""
-    return (sweep.folder(prepared, cluster) / "tracking.json").exists()
 
 
 @dataclass(frozen=True)

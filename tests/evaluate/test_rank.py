@@ -10,10 +10,11 @@ import torch
 
 from raybrain.config import override
 from raybrain.evaluate.controls import ESTIMATES, SHIFT_S, Models, control_rows, shifted_starts
-from raybrain.evaluate.rank import leaks, summary
+from raybrain.evaluate.rank import summary
 from raybrain.evaluate.statistics import bootstrap_interval, compare, over_seeds
 from raybrain.experiment import Experiment
 from raybrain.report.terminal import audit_line, controls_table
+from raybrain.store import leaks
 from raybrain.train.order import Contrast
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.step import Learner, Networks, Place

@@ -159,7 +159,7 @@ def test_what_the_audit_found_is_shown(raybrain: Callable[..., Ended], tmp_path:
     write_json(store / "manifest.json", manifest)
     assert "splits share no sentence and no stretch of audio" in raybrain(*command).out
     write_json(store / "manifest.json", manifest | {"audio_in_two_splits": ["a.wav 1.0-2.0 s (test, train)"]})
-    assert "1 stretches of audio stand in two splits (a.wav 1.0-2.0 s (test, train))" in raybrain(*command).out
+    assert "1 stretches of audio in two splits (a.wav 1.0-2.0 s (test, train))" in raybrain(*command).out
 
 
 def groups(names: str, pairs: Iterable[tuple[str, str]]) -> set[frozenset[str]]:

@@ -1,0 +1,292 @@
+"""Flow: the Python door. What a notebook and the command line call, from a question to its answer.
+
+::
+
+    import raybrain
+
+    experiment = raybrain.recipe("quickstart", {"encoder.depth": 6})
+    answer = raybrain.answer(experiment)  # prepares, trains and evaluates what is not done yet
+    answer.table                          # accuracy of every subject, beside chance
+    answer.figure()
+
+What is done is never done again: the same question comes back at once. Progress goes to standard error.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from raybrain.cluster import Cluster, home_folder, ray_session
+from raybrain.evaluate.rank import Evaluation, records
+from raybrain.evaluate.rank import run as evaluate
+from raybrain.experiment import Experiment
+from raybrain.prepare import build
+from raybrain.report.gather import find_sweep, gather
+from raybrain.report.page import SweepReport, page
+from raybrain.report.pictures import answer_picture, keep_subjects
+from raybrain.report.terminal import leak_lines
+from raybrain.storage import aside
+from raybrain.store import Prepared, leaks
+from raybrain.tracking import Tracker
+from raybrain.train import fit
+from raybrain.train.fit import Trained
+from raybrain.tune.forecast import trainings
+from raybrain.tune.ledger import Repeat
+from raybrain.tune.outcome import Swept
+from raybrain.tune.space import SearchSpace, load_space
+from raybrain.tune.study import check_database
+from raybrain.tune.sweep import Limits, Sweep, make_sweep, run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A trained and tested experiment.
+
+    Attributes:
+        prepared: the data.
+        trained: the training; ``trained.history`` has one row per epoch.
+        evaluation: the results on the test split, with controls and the split audit.
+    """
+
+    prepared: Prepared
+    trained: Trained
+    evaluation: Evaluation
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was asked."""
+        return self.trained.job.experiment
+
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """One row per subject, then one per study (subject "all"): top-k accuracy, chance and the number of candidates."""
+        import pandas as pd
+
+        both = pd.concat([self.evaluation.subjects, self.evaluation.studies.assign(subject="all")], ignore_index=True)
+        return both.sort_values("study", kind="stable", ignore_index=True)
+
+    def figure(self) -> "Figure":
+        """Top-10 accuracy of every subject, with chance."""
+        return answer_picture(self.trained, self.evaluation)
+
+    def result(self) -> dict[str, Any]:
+        """Everything as plain data: what ``--json`` prints."""
+        job = self.trained.job
+        return prepared_result(job.experiment, self.prepared) | {
+            "mlflow_run_id": self.trained.tracking.id,
+            "tracking_uri": self.trained.tracking.uri,
+            "run": str(job.folder.path),
+            "best": self.trained.best,
+            "history": self.trained.history,
+            "test": records(self.evaluation.studies),
+            "subjects": records(self.evaluation.subjects),
+            "controls": records(self.evaluation.controls),
+            "in_two_splits": self.evaluation.leaks,
+        }
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(index=False))
+
+
+@dataclass(frozen=True)
+class SweepAnswer:
+    """A sweep, and its best trial on the test split.
+
+    Attributes:
+        swept: the trials, best first by the valid split.
+        prepared: the data of every data part.
+        answers: the best trial's trainings by the names of their repetitions: the only ones that meet the test split.
+    """
+
+    swept: Swept
+    prepared: tuple[Prepared, ...]
+    answers: dict[Repeat, Answer]
+
+    @property
+    def best(self) -> Answer:
+        """The best trial, its first repetition."""
+        return next(iter(self.answers.values()))
+
+    @cached_property
+    def table(self) -> "pd.DataFrame":
+        """One row per trial, best first."""
+        import pandas as pd
+
+        return pd.DataFrame([row | row["params"] for row in self.swept.trials]).drop(columns=["params", "runs"])
+
+    @property
+    def tested(self) -> list[dict[str, Any]]:
+        """One row per repetition of the best trial and study: results on the test split."""
+        return [
+            {"repeat": " ".join(repeat), **row}
+            for repeat, answer in self.answers.items()
+            for row in records(answer.evaluation.studies)
+        ]
+
+    def result(self) -> dict[str, Any]:
+        """Everything as plain data: what ``--json`` prints."""
+        repeats = {" ".join(repeat): records(answer.evaluation.studies) for repeat, answer in self.answers.items()}
+        return self.best.result() | {"repeats": repeats, "sweep": self.swept.result()}
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(index=False))
+
+
+def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
+    """Prepare the data of an experiment, what is not prepared yet, and say how much there is.
+
+    Raises:
+        InputError: if a study is not there, no recording could be prepared, or a split is empty.
+    """
+    prepared = build.run(experiment.data, _here(cluster))
+    manifest = prepared.store.manifest
+    counts = ", ".join(f"{count} {split}" for split, count in manifest["counts"].items())
+    _say(f"data ready: {len(prepared.recordings)} recordings, {counts} segments in {prepared.store.root}")
+    for leak in leak_lines(leaks(manifest)):
+        _say(f"warning: {leak}; data.splits.mode=clean keeps each on one side")
+    return prepared
+
+
+def answer(experiment: Experiment, cluster: Cluster | None = None) -> Answer:
+    """Prepare, train and evaluate what is not done yet; what is done comes at once.
+
+    Args:
+        experiment: what is asked.
+        cluster: where it runs; one worker on this machine and the usual home folder if None.
+
+    Raises:
+        InputError: if something asked for cannot be done.
+    """
+    cluster = _here(cluster)
+    fit.check(experiment.train, cluster)
+    Tracker.open(cluster.home)  # does it answer?
+    prepared = prepare(experiment, cluster)
+    if done := _finished(experiment, prepared, cluster):
+        return done
+    with ray_session(cluster):  # one session for both
+        return _tested(fit.run(experiment, prepared, cluster), prepared)
+
+
+def known(experiment: Experiment, cluster: Cluster | None = None) -> Answer | None:
+    """The answer to an experiment that is trained already, evaluated if it is not; None if it is not trained."""
+    cluster = _here(cluster)
+    return _finished(experiment, prepare(experiment, cluster), cluster)
+
+
+def check(asked: Sweep, cluster: Cluster) -> None:
+    """Refuse a sweep of which a training cannot be, before anything is prepared.
+
+    Raises:
+        InputError: if a batch does not divide among the workers.
+    """
+    for experiment in trainings(asked):
+        fit.check(experiment.train, cluster)
+
+
+def sweep(
+    space: Sweep | SearchSpace | str,
+    cluster: Cluster | None = None,
+    changes: Mapping[str, Any] | None = None,
+    trials: int | None = None,
+    limits: Limits | None = None,
+) -> SweepAnswer:
+    """Run what is not run yet of a sweep. Its best trial by the valid split meets the test split, once; no other does.
+
+    Args:
+        space: a search space, the name or file of one, or a sweep of one that was made already.
+        cluster: where it runs; one worker on this machine and the usual home folder if None.
+        changes: dotted settings of all trials, or the variants of a dimension to keep.
+        trials: how many; what the space says if None.
+        limits: of this call, if any; a later one goes on.
+
+    Raises:
+        InputError: if something asked for cannot be done, or no trial was trained to the end.
+    """
+    cluster = _here(cluster)
+    space = load_space(space) if isinstance(space, str) else space
+    asked = make_sweep(space, changes or {}, trials) if isinstance(space, SearchSpace) else space
+    check(asked, cluster)
+    Tracker.open(cluster.home)  # do both answer?
+    check_database()
+    with ray_session(cluster):
+        prepared = tuple(prepare(experiment, cluster) for experiment in asked.data_parts)
+        return _meet_test(run(asked, prepared, cluster, limits or Limits()), prepared)
+
+
+def _meet_test(swept: Swept, prepared: Sequence[Prepared]) -> SweepAnswer:
+    """Evaluate the winner, all its repetitions."""
+    by_digest = {part.digest: part for part in prepared}
+    answers = {repeat: _tested(trained, by_digest[trained.job.digest]) for repeat, trained in swept.best.items()}
+    tested = SweepAnswer(swept, tuple(prepared), answers)
+    swept.tracking.table("best_test_studies", tested.tested)
+    return tested
+
+
+def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path]:
+    """Test a sweep that was run and write its page: every cell of a grid; of any other sweep its best trial alone.
+
+    Args:
+        name: of the sweep: its folder's, or its search space's.
+        cluster: where the sweep was run.
+
+    Returns:
+        What is reported, and the HTML page.
+
+    Raises:
+        InputError: if there is no such sweep, or its trainings are not there any more.
+    """
+    cluster = _here(cluster)
+    kept = find_sweep(cluster.home, name)
+    with ray_session(cluster):
+        tested = gather(kept, lambda experiment: prepare(experiment, cluster), cluster)
+    missing, trials = (kept.missing(), []) if kept.grid else ([], kept.trials)
+    made = SweepReport(kept.folder.name, tested, missing, trials, kept.figures, kept.space)
+    path = kept.folder / "report.html"
+    with aside(path) as temporary:
+        temporary.write_text(page(made))
+    if kept.tracking:
+        kept.tracking.artifact(path)
+        kept.tracking.table("report", made.rows())
+    return made, path
+
+
+def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:
+    """What was prepared, as plain data."""
+    manifest = prepared.store.manifest
+    return {
+        "signature": experiment.signature,
+        "store": str(prepared.store.root),
+        "recordings": list(prepared.recordings),
+        "failed_recordings": prepared.failed,
+        "counts": manifest["counts"],
+        **{f"{kind}_in_two_splits": some for kind, some in leaks(manifest).items()},
+    }
+
+
+def _here(cluster: Cluster | None) -> Cluster:
+    return cluster or Cluster(home=home_folder())
+
+
+def _finished(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Answer | None:
+    trained = fit.load(fit.make_job(experiment, prepared, cluster))
+    return None if trained is None else _tested(fit.kept(trained), prepared)
+
+
+def _tested(trained: Trained, prepared: Prepared) -> Answer:
+    evaluation = evaluate(trained)
+    keep_subjects(trained, evaluation)
+    return Answer(prepared, trained, evaluation)
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

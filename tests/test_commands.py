@@ -1,0 +1,237 @@
+"""From recordings to a table and back again, as a person would type it."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raybrain.metrics import chance_interval
+from raybrain.train.record import RunFolder
+from tests.conftest import REPO, TINY, Ended
+
+Raybrain = Callable[..., Ended]
+
+
+def runs(uri: str) -> dict[str, Any]:
+    """All MLflow runs by id."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    return {run.info.run_id: run for run in client.search_runs([e.experiment_id for e in client.search_experiments()])}
+
+
+@pytest.fixture(scope="session")
+def trained(ray_cluster: None, home: Path) -> dict[str, Any]:
+    """The tiny experiment, trained by two workers."""
+    from raybrain.cluster import Cluster
+    from raybrain.config import override
+    from raybrain.evaluate import rank as evaluating
+    from raybrain.experiment import recipe
+    from raybrain.prepare import build as preparing
+    from raybrain.train import fit as training
+
+    experiment = override(recipe("quickstart"), dict(setting.split("=", 1) for setting in TINY))
+    cluster = Cluster(home=home, workers=2)
+    done = training.run(experiment, preparing.run(experiment.data, cluster), cluster)
+    return {"trained": done, "evaluation": evaluating.run(done)}
+
+
+@pytest.mark.slow
+def test_two_workers_decode_far_above_chance(trained: dict[str, Any]) -> None:
+    study = trained["evaluation"].studies.iloc[0]
+    assert study["top1"] > 8 * study["chance1"]  # with 27 candidates, top-10 is at chance 37 %
+    assert study["top10"] > 2 * study["chance10"]
+    assert set(trained["evaluation"].subjects["subject"]) == {"01", "02"}
+    assert (trained["evaluation"].subjects["candidates"] == study["candidates"]).all()
+
+
+@pytest.mark.slow
+def test_controls_are_at_chance_beside_the_model(trained: dict[str, Any]) -> None:
+    """Segments of two subjects share candidates, so a control that hardly differs between them strays twice as far."""
+    controls = trained["evaluation"].controls.set_index("control")
+    assert controls["top1"]["model"] == trained["evaluation"].studies.iloc[0]["top1"], "all segments: fewer than the limit"
+    rest = controls.drop("model")
+    assert list(rest.index) == ["random", "untrained", "other segment", "noise", "shifted"]
+    assert controls["low10"]["random"] <= controls["top10"]["random"] <= controls["high10"]["random"]
+    assert (rest["top10"] < rest["chance10"] + 0.25).all()
+    assert (rest["top1"] < controls["top1"]["model"] / 2).all()
+
+
+@pytest.mark.slow
+def test_the_same_command_does_nothing_twice(trained: dict[str, Any], raybrain: Raybrain, home: Path) -> None:
+    command = ["train", "quickstart", *TINY, "--workers", "2", "--home", str(home), "--json"]
+    raybrain(*command)  # draws the picture of the subjects
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file() and "mlflow" not in path.name}
+    ended = raybrain(*command)
+    assert ended.code == 0, ended.err
+    assert ended.json["history"] == trained["trained"].history
+    assert ended.json["test"] == trained["evaluation"].studies.to_dict("records")
+    assert ended.json["mlflow_run_id"] == trained["trained"].tracking.id
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert "top-10 (chance)" in ended.out
+
+
+@pytest.mark.slow
+def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any]) -> None:
+    from mlflow import MlflowClient
+
+    tracking = trained["trained"].tracking
+    run = runs(tracking.uri)[tracking.id]
+    assert run.info.status == "FINISHED"
+    assert run.data.params["encoder.depth"] == "2"
+    assert run.data.tags["signature"] == trained["trained"].job.experiment.signature
+    assert {"version.torch", "version.ray", "step.candidates"} <= set(run.data.tags)
+    assert {"train_loss", "valid_loss", "test_top10", "test_chance10"} <= set(run.data.metrics)
+    client = MlflowClient(tracking.uri)
+    assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
+    artifacts = {item.path for folder in ("", "tables") for item in client.list_artifacts(tracking.id, folder)}
+    assert {"best.pt", "experiment.json", "tables/test_subjects.csv", "tables/test_controls.csv"} <= artifacts
+    assert {"test_control_top10/noise", "test_control_top10/other segment", "test_sentences_in_two_splits"} <= set(
+        run.data.metrics
+    )
+
+
+@pytest.mark.slow
+def test_one_worker_has_the_loss_curve_of_two(trained: dict[str, Any], raybrain: Raybrain, home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "stores", tmp_path / "stores")
+    shutil.copytree(home / "studies", tmp_path / "studies", copy_function=shutil.copy2)
+    ended = raybrain("train", "quickstart", *TINY, "--workers", "1", "--home", str(tmp_path), "--json")
+    assert ended.code == 0, ended.err
+    for one, two in zip(ended.json["history"], trained["trained"].history, strict=True):
+        for loss in ("train_loss", "valid_loss"):
+            assert one[loss] == pytest.approx(two[loss], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_without_signal_it_ends_at_chance(ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
+    settings = [setting for setting in TINY if "signal" not in setting] + ["data.studies.synthetic.signal=0"]
+    ended = raybrain("train", "quickstart", *settings, "--home", str(tmp_path), "--json")
+    assert ended.code == 0, ended.err
+    test = ended.json["test"][0]
+    low, high = chance_interval(test["chance10"], test["segments"], level=0.999)
+    assert low <= test["top10"] <= high
+
+
+def processes(text: str, below: int) -> list[int]:
+    """Ids of processes of one session whose command line holds ``text``."""
+    import psutil
+
+    found = []
+    for child in psutil.Process(below).children(recursive=True):
+        try:
+            if text in " ".join(child.cmdline()):
+                found.append(child.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_driver_change_no_bit(trained: dict[str, Any], home: Path, tmp_path: Path) -> None:
+    for folder in ("stores", "studies", "maps"):
+        shutil.copytree(home / folder, tmp_path / folder, copy_function=shutil.copy2)
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "train", "quickstart", *TINY]
+    command += ["--workers", "2", "--home", str(tmp_path), "--cluster", "checkpoint_s=0", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wait_for_steps(process: subprocess.Popen[str], steps: int) -> None:
+        while process.poll() is None:
+            done = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/progress.json")]
+            if done and done[0]["epoch"] * done[0]["of"] + done[0]["step"] >= steps:
+                return
+            time.sleep(0.02)
+
+    driver = start()
+    wait_for_steps(driver, 2)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    driver = start()
+    wait_for_steps(driver, 8)
+    for pid in processes("RayTrainWorker", driver.pid)[:1]:
+        os.kill(pid, signal.SIGKILL)
+    out, err = driver.communicate(timeout=240)
+    assert driver.returncode == 0, err
+    ended = json.loads(out.strip().splitlines()[-1])
+    for name in ("last", "best"):
+        one = RunFolder(Path(ended["run"])).load(name)
+        other = trained["trained"].job.folder.load(name)
+        assert one and other
+        assert all(torch.equal(one["model"][key], other["model"][key]) for key in other["model"])
+
+
+# wrong input: one line, exit code 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "quickstart", "encoder.dpeth=3"], r"no setting 'encoder.dpeth', did you mean 'depth'\?"),
+        (["train", "quikstart"], r"no recipe called 'quikstart', did you mean 'quickstart'\?"),
+        (["train", "quickstart", "encoder.depth"], r"'encoder.depth' is no setting; type KEY=VALUE"),
+        (["train", "quickstart", "data.studies=bids:/no/such/folder"], r"/no/such/folder"),
+        (["train", "quickstart", "--cluster", "precison=float32"], r"no setting 'precison', did you mean 'precision'\?"),
+        (["tune", "no_such_space"], r"no search space 'no_such_space'"),
+        (["list", "encoder"], r"nothing called 'encoder' to list, did you mean 'encoders'\?"),
+    ],
+)
+def test_wrong_input_gets_one_line(arguments: list[str], said: str, raybrain: Raybrain, home: Path) -> None:
+    assert_one_line(arguments, said, raybrain, home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "quickstart", *TINY, "train.batch_size=10", "train.contrast_size=4"], r"contrast_size=4 does not divide"),
+        (["train", "quickstart", *TINY, "train.batch_size=1600"], r"there are \d+ train segments"),
+        (["evaluate", "quickstart", *TINY, "train.seed=9"], r"not trained yet; run `raybrain train quickstart"),
+        (
+            ["train", "quickstart", *TINY, "data.segments.tmax_s=60"],
+            r"a window of 60.5 s must lie inside one block, and the longest block is",
+        ),
+        (["train", "quickstart", "data.studies=synthetic,synthetic"], r"names recording .* twice"),
+    ],
+)
+def test_input_that_does_not_fit_the_data_gets_one_line(
+    arguments: list[str], said: str, raybrain: Raybrain, trained: Any, home: Path
+) -> None:
+    assert_one_line(arguments, said, raybrain, home)
+
+
+def assert_one_line(arguments: list[str], said: str, raybrain: Raybrain, home: Path) -> None:
+    """Exit code 2 and one line that says ``said``."""
+    ended = raybrain(*arguments, *(["--home", str(home)] if arguments[0] != "list" else []))
+    assert ended.code == 2
+    lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]
+    assert len(lines) == 1
+    assert re.search(said, lines[0])
+    assert "Traceback" not in ended.err
+
+
+def test_a_home_that_cannot_be_written_is_named(raybrain: Raybrain) -> None:
+    ended = raybrain("train", "quickstart", "--home", "/proc/nowhere")
+    assert ended.code == 2
+    assert "cannot write to /proc/nowhere" in ended.err
+
+
+@pytest.mark.slow
+def test_real_background_and_real_speech(ray_cluster: None, raybrain: Raybrain, semireal: Path, tmp_path: Path) -> None:
+    settings = [f"data.studies=bids:{semireal}", "train.epochs=5"]
+    ended = raybrain("train", "quickstart", *settings, "--workers", "2", "--home", str(tmp_path), "--json")
+    assert ended.code == 0, ended.err
+    test = ended.json["test"][0]
+    assert test["top10"] >= 5 * test["chance10"]
+    assert test["candidates"] == 84
