@@ -132,7 +132,7 @@ def test_the_audit_is_told_in_a_line() -> None:
     assert audit_line(leaks({"sentences_in_two_splits": []})) == "split audit: no sentences in two splits"
     both = leaks({"sentences_in_two_splits": ["roy"], "audio_in_two_splits": []})
     assert audit_line(both) == "split audit: 1 sentences in two splits (roy)"
-    assert "no sentences or audio in" in audit_line({"sentences": [], "audio": []})
+    assert "no sentences or stretches of audio in" in audit_line({"sentences": [], "audio": []})
 
 
 # statistics
