@@ -17,6 +17,7 @@ from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
 from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
+from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study
 
 PREPARE_VERSION = 4  # raise it when the code that prepares data gives other numbers
@@ -42,41 +43,6 @@ class SignalConfig(Config):
                 f"highpass_hz={self.highpass_hz:g} leaves nothing at rate_hz={self.rate_hz:g}; type less than half of it"
             )
         return self
-
-
-class SegmentConfig(Config):
-    """Windows around anchors: word onsets in the test split, a regular grid elsewhere.
-
-    With ``baseline`` the mean from the start of a window to its anchor is taken off each channel.
-    """
-
-    tmin_s: float = -0.5
-    tmax_s: float = 2.5
-    stride_s: PositiveFloat = 0.5
-    baseline: bool = True
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.tmin_s >= self.tmax_s:
-            raise InputError(f"tmin_s={self.tmin_s} must be below tmax_s={self.tmax_s}")
-        if self.baseline and not self.tmin_s <= 0 <= self.tmax_s:
-            raise InputError(
-                f"a window from {self.tmin_s} to {self.tmax_s} s has no baseline before its anchor; type baseline=no"
-            )
-        return self
-
-    @property
-    def length_s(self) -> float:
-        """Seconds of a window."""
-        return self.tmax_s - self.tmin_s
-
-    def samples(self, rate_hz: float) -> int:
-        """Samples of a window, both ends included: 361 for -0.5 to 2.5 s at 120 Hz."""
-        return round(self.length_s * rate_hz) + 1
-
-    def baseline_samples(self, rate_hz: float) -> int:
-        """Samples from the start of a window to its anchor, both included; 0 for no baseline."""
-        return round(-self.tmin_s * rate_hz) + 1 if self.baseline else 0
 
 
 class DataConfig(Config):
@@ -106,19 +72,14 @@ class DataConfig(Config):
         return self
 
     @property
+    def window(self) -> Window:
+        """How windows are cut from the prepared signal."""
+        return Window.of(self.segments, self.signal.rate_hz)
+
+    @property
     def brain_signature(self) -> str:
         """Names all prepared data but the features, which lie beside it under names of their own."""
         return signature(self.model_copy(update={"features": ()}), version=PREPARE_VERSION)
-
-
-class WindowConfig(Config):
-    """What is done to a window of prepared signal on its way into the encoder.
-
-    The brain is read ``offset_s`` later than the speech; ``clamp`` is in robust standard units, None for no limit.
-    """
-
-    offset_s: float = Field(default=0.15, ge=0)
-    clamp: PositiveFloat | None = 20.0
 
 
 class OptimConfig(Config):

@@ -14,9 +14,10 @@ import pytest
 
 from raybrain.config import Choice, InputError, differences, flat, override, signature, tree
 from raybrain.encoders.base import Encoder, SpeechEncoder
-from raybrain.experiment import DataConfig, Experiment, SegmentConfig, recipe, recipe_names
+from raybrain.experiment import DataConfig, Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
+from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 
 DEFAULTS = Path(__file__).with_name("defaults.json")

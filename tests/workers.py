@@ -15,6 +15,7 @@ from torch import Tensor
 from raybrain.config import override
 from raybrain.encoders import layers
 from raybrain.experiment import Experiment, TrainConfig
+from raybrain.signal.window import Window
 from raybrain.train import step as stepping
 from raybrain.train.order import Contrast, Order, contrast
 from raybrain.train.step import Learner, Networks, Place
@@ -95,15 +96,11 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         features=[feature, classes] if experiment.loss.name == "mixed" else [feature],
         rows={name: torch.arange(*ends) for name, ends in SPLITS.items()},
         meta={
-            "rate_hz": rate,
-            "tmin_s": -0.5,
-            "baseline_samples": 11,
-            "samples": TIMES,
             "subjects": [["a", "1"], ["a", "2"]],
             "recordings": ["a1", "a2", "a3"],
             "candidates": [{"study": "a", "word": f"word {number % 9}"} for number in range(SEGMENTS)],
         },
-        window=experiment.window,
+        window=Window(rate, -0.5, TIMES, 11).read_with(experiment.window),
     )
 
 

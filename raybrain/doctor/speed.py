@@ -121,8 +121,8 @@ def _noise(experiment: Experiment, channels: int, subjects: int, segments: int) 
 
     from raybrain.train.tables import FeatureTable, Tables
 
-    data, rate = experiment.data, experiment.data.signal.rate_hz
-    samples = data.segments.samples(rate)
+    data, window = experiment.data, experiment.data.window.read_with(experiment.window)
+    rate, samples = window.rate_hz, window.samples
     length = max(round(NOISE_S * rate), 2 * samples)
     begin = torch.arange(segments) % (length - samples)
     count = torch.full((segments,), length)
@@ -145,14 +145,10 @@ def _noise(experiment: Experiment, channels: int, subjects: int, segments: int) 
         features=features,
         rows={"train": torch.arange(segments)},
         meta={
-            "rate_hz": rate,
-            "tmin_s": data.segments.tmin_s,
-            "baseline_samples": data.segments.baseline_samples(rate),
-            "samples": samples,
             "subjects": [["noise", str(number)] for number in range(subjects)],
             "recordings": [str(number) for number in range(subjects)],
         },
-        window=experiment.window,
+        window=window,
     )
 
 

@@ -129,7 +129,7 @@ def shifted_starts(tables: Tables) -> Tensor:
     A recording reaches from its first segment to its last; in one too short for either, the start moves by half of it.
     """
     count = len(tables.subject)
-    shift = round(SHIFT_S * float(tables.meta["rate_hz"]))
+    shift = round(SHIFT_S * tables.window.rate_hz)
     first = tables.start.new_full((count,), int(tables.start.max())).scatter_reduce(0, tables.recording, tables.start, "amin")
     last = tables.start.new_zeros(count).scatter_reduce(0, tables.recording, tables.start, "amax")
     first, last = first[tables.recording], last[tables.recording]

@@ -11,7 +11,7 @@ from raybrain.prepare.plan import PlannedBlock
 from raybrain.store import EVENTS, SEGMENTS
 
 if TYPE_CHECKING:
-    from raybrain.experiment import SegmentConfig
+    from raybrain.signal.window import SegmentConfig
 
 
 def make_segments(
@@ -54,23 +54,6 @@ def _segment(start: int, word: Word | None, planned: PlannedBlock, rate_hz: floa
         "word_index": word.word_index if word else -1,
         "word": word.word if word else "",
     }
-
-
-def robust_scaler(windows: np.ndarray, baseline: int) -> tuple[np.ndarray, np.ndarray]:
-    """Median and 75th - 25th percentile of each channel, after the mean of the first ``baseline`` samples is taken off.
-
-    Args:
-        windows: [windows samples channels].
-        baseline: samples from the start of the window to its anchor; 0 for no baseline.
-
-    Returns:
-        centre and scale, [channels] each; a scale of 0 becomes 1.
-    """
-    if baseline:
-        windows = windows - windows[:, :baseline].mean(axis=1, keepdims=True)
-    low, centre, high = np.percentile(windows.reshape(-1, windows.shape[-1]), [25, 50, 75], axis=0)
-    scale = high - low
-    return centre, np.where(scale > 0, scale, 1.0)
 
 
 def events_table(events: Sequence[Event]) -> pa.Table:

@@ -13,17 +13,16 @@ import numpy as np
 from raybrain.config import InputError, tree
 from raybrain.events import Event
 from raybrain.prepare.plan import PlannedBlock
-from raybrain.prepare.segments import events_table, make_segments, robust_scaler
+from raybrain.prepare.segments import events_table, make_segments
 from raybrain.recording import Recording
-from raybrain.signal.channels import Signal, read_signal
+from raybrain.signal.channels import read_signal
 from raybrain.signal.repair import repaired
+from raybrain.signal.window import Scaler
 from raybrain.store import Part, Store, chunk_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
-
-SCALER_WINDOWS = 200
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,8 @@ def make_part(job: Job) -> dict[str, Any]:
     segments = make_segments(job.events, job.blocks, data.segments, data.signal.rate_hz, len(signal.values))
     starts = np.array([row["start_sample"] for row in segments.to_pylist() if row["split"] == "train"], dtype=int)
     if data.signal.autoreject:
-        signal = repaired(signal, starts, data.segments.samples(data.signal.rate_hz), data.splits.seed)
-    centre, scale = _scaler(signal, starts, job)
+        signal = repaired(signal, starts, data.window.samples, data.splits.seed)
+    scaler = Scaler.fitted(signal.values, starts, data.window, data.splits.seed)
     splits = segments["split"].to_pylist()
     part = Part(
         uid=source.recording.uid,
@@ -107,21 +106,10 @@ def make_part(job: Job) -> dict[str, Any]:
         channels=signal.channels,
         positions=signal.positions.tolist(),
         valid=signal.valid.tolist(),
-        centre=centre.tolist(),
-        scale=scale.tolist(),
+        centre=scaler.centre.tolist(),
+        scale=scaler.scale.tolist(),
         segments={split: splits.count(split) for split in ("train", "valid", "test")},
     )
     brain = chunk_table(signal.values.astype(np.float32), data.signal.rate_hz)
     job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
     return {"seconds": len(signal.values) / data.signal.rate_hz, "segments": len(splits)}
-
-
-def _scaler(signal: Signal, starts: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
-    """The robust scaler, fitted on some train windows; on windows of the whole signal where a recording has none."""
-    length = job.data.segments.samples(job.data.signal.rate_hz)
-    if len(starts) == 0:
-        starts = np.arange(0, max(1, len(signal.values) - length), length)
-    rng = np.random.default_rng(job.data.splits.seed)
-    chosen = np.sort(rng.permutation(starts)[:SCALER_WINDOWS])
-    baseline = job.data.segments.baseline_samples(job.data.signal.rate_hz)
-    return robust_scaler(np.stack([signal.values[start : start + length] for start in chosen]), baseline)

@@ -60,11 +60,10 @@ def _hours(study: Study) -> float:
 def _forward_flops(experiment: Experiment, channels: int) -> float:
     """Of one segment: every weight multiplies and adds once a sample, as in a convolution; where rates are lower, fewer do."""
     data = experiment.data
-    rate = data.signal.rate_hz
-    times = data.segments.samples(rate) - round(experiment.window.offset_s * rate)
+    window = data.window.read_with(experiment.window)
     features = sum(_size(feature) for feature in data.features)
-    shapes = Shapes(channels, 1, features, times, rate, data.segments.tmin_s)
-    return 2.0 * times * _weights(experiment.encoder, experiment.speech_encoder, shapes)
+    shapes = Shapes(channels, 1, features, window.times, window.rate_hz, window.tmin_s)
+    return 2.0 * window.times * _weights(experiment.encoder, experiment.speech_encoder, shapes)
 
 
 @functools.cache

@@ -6,11 +6,16 @@ stretch, each as long as a window. Stretches it would drop stay: the test set mu
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raybrain.config import InputError
 from raybrain.signal.channels import Signal
+from raybrain.signal.window import stretches
+
+if TYPE_CHECKING:
+    import mne
 
 WINDOWS = 200  # that thresholds are fitted on
 FOLDS = 10
@@ -45,17 +50,19 @@ def repaired(signal: Signal, starts: np.ndarray, length: int, seed: int) -> Sign
     chosen = np.sort(np.random.default_rng(seed).permutation(starts)[:WINDOWS])
     with mne.utils.use_log_level("error"):
         fitted = autoreject.AutoReject(n_interpolate=tried, cv=FOLDS, random_state=seed, verbose=False)
-        fitted.fit(mne.EpochsArray(_cut(good, chosen, length), info, baseline=None))
+        fitted.fit(_epochs(good, chosen, length, info))
         # the last stretch ends with the recording, and may overlap the one before
         edges = np.unique(np.minimum(np.arange(0, len(good), length), len(good) - length))
-        stretches = mne.EpochsArray(_cut(good, edges, length), info, baseline=None)
-        log = fitted.get_reject_log(stretches)
+        whole = _epochs(good, edges, length, info)
+        log = fitted.get_reject_log(whole)
         log.bad_epochs[:] = False  # so that none is dropped
-        clean = fitted.transform(stretches, reject_log=log).get_data()
+        clean = fitted.transform(whole, reject_log=log).get_data()
     for start, stretch in zip(edges, clean, strict=True):
         values[start : start + length, usable] = stretch.T
     return replace(signal, values=values)
 
 
-def _cut(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    return np.stack([values[start : start + length].T for start in starts])
+def _epochs(values: np.ndarray, starts: np.ndarray, length: int, info: "mne.Info") -> "mne.BaseEpochs":
+    import mne
+
+    return mne.EpochsArray(stretches(values, starts, length).transpose(0, 2, 1), info, baseline=None)

@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 
 from raybrain.config import InputError
-from raybrain.experiment import SegmentConfig
+from raybrain.signal.window import Scaler, SegmentConfig, Window
 from raybrain.store import Part, Store, feature_digest
 
 SPLITS = ("train", "valid", "valid_words", "test")
@@ -68,8 +68,7 @@ def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
     data = store.manifest["data"]
     parts = [part for uid in uids if (part := store.part(uid))]
     assert len(parts) == len(uids), "a part vanished while it was used"
-    rate = data["signal"]["rate_hz"]
-    segments = SegmentConfig.model_validate(data["segments"])
+    window = Window.of(SegmentConfig.model_validate(data["segments"]), data["signal"]["rate_hz"])
     begins = _write_signal(store, parts, folder)
     columns, described = _segment_columns(store, parts, begins)
     subjects = sorted({(part.study, part.subject) for part in parts})
@@ -77,10 +76,10 @@ def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
     for name, array in {**_layout_arrays(parts), "subject": subject, **columns}.items():
         np.save(folder / f"{name}.npy", array)
     meta = {
-        "rate_hz": rate,
-        "tmin_s": segments.tmin_s,
-        "baseline_samples": segments.baseline_samples(rate),
-        "samples": segments.samples(rate),
+        "rate_hz": window.rate_hz,
+        "tmin_s": window.tmin_s,
+        "samples": window.samples,
+        "baseline_samples": window.baseline_samples,
         "recordings": uids,
         "subjects": [list(subject) for subject in subjects],
         **described,
@@ -94,13 +93,17 @@ def _write_signal(store: Store, parts: list[Part], folder: Path) -> np.ndarray:
     width = max(len(part.channels) for part in parts)
     out = np.lib.format.open_memmap(folder / "signal.npy", mode="w+", dtype=np.float32, shape=(int(begins[-1]), width))
     for part, begin in zip(parts, begins, strict=False):
-        at, scale = int(begin), np.array(part.scale)
+        at, scaler = int(begin), _scaler(part)
         for chunk in store.brain(part.uid):
-            out[at : at + len(chunk), : chunk.shape[1]] = chunk / scale
+            out[at : at + len(chunk), : chunk.shape[1]] = scaler.divided(chunk)
             at += len(chunk)
         assert at == begin + part.samples, f"{part.uid} has {at - begin} samples, not {part.samples}"
     out.flush()
     return begins
+
+
+def _scaler(part: Part) -> Scaler:
+    return Scaler(np.array(part.centre), np.array(part.scale))
 
 
 def _layout_arrays(parts: list[Part]) -> dict[str, np.ndarray]:
@@ -110,7 +113,7 @@ def _layout_arrays(parts: list[Part]) -> dict[str, np.ndarray]:
     places, valid, layout = [], [], []
     for row, part in enumerate(parts):
         count = len(part.channels)
-        centre[row, :count] = np.array(part.centre) / np.array(part.scale)
+        centre[row, :count] = _scaler(part).divided_centre
         place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
         place[:count], known[:count] = part.positions, part.valid
         key = place.tobytes() + known.tobytes()

@@ -1,6 +1,6 @@
 """Tables: everything training reads, once on a node, as memory maps that all workers and trials share.
 
-Batches are formed by index: a step names rows, and the windows are cut, scaled and clamped where the tables lie.
+Batches are formed by index: a step names rows, and the windows are cut, centred and clamped where the tables lie.
 Dimension letters: B segments, C channels, T samples, D feature dimensions, L layouts, R recordings.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raybrain.batch import Batch, FeatureSlice, Shapes
-from raybrain.experiment import WindowConfig
+from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
 from raybrain.train.maps import SPLITS, brain_map, feature_map
 
@@ -77,7 +77,7 @@ class Tables:
     features: list[FeatureTable]
     rows: dict[str, Tensor]  # segments of each split
     meta: dict[str, Any]
-    window: WindowConfig
+    window: Window
     where: str = field(default="memory map")
 
     @property
@@ -87,19 +87,14 @@ class Tables:
             channels=self.signal.shape[1],
             subjects=len(self.meta["subjects"]),
             features=sum(table.size for table in self.features),
-            times=self.meta["samples"] - self.offset,
-            rate_hz=self.meta["rate_hz"],
-            tmin_s=self.meta["tmin_s"],
+            times=self.window.times,
+            rate_hz=self.window.rate_hz,
+            tmin_s=self.window.tmin_s,
             slices=tuple(
                 FeatureSlice(table.name, stop - table.size, stop, table.weights)
                 for table, stop in zip(self.features, itertools.accumulate(t.size for t in self.features), strict=True)
             ),
         )
-
-    @property
-    def offset(self) -> int:
-        """Samples by which the brain is read later than the speech."""
-        return round(self.window.offset_s * float(self.meta["rate_hz"]))
 
     @property
     def device(self) -> torch.device:
@@ -109,16 +104,8 @@ class Tables:
     def batch(self, rows: Tensor, draws: Tensor) -> Batch:
         """The brain side of some segments: cut, baselined, centred and clamped; [B C T]."""
         recording = self.recording[rows]
-        index = self.start[rows, None] + torch.arange(self.meta["samples"], device=self.device)
-        signal = self.signal[index]  # [B T C]
-        baseline = self.meta["baseline_samples"]
-        if baseline:
-            signal = signal - signal[:, :baseline].mean(dim=1, keepdim=True)
-        signal = signal[:, self.offset :] - self.centre[recording, None]
-        if self.window.clamp is not None:
-            signal = signal.clamp(-self.window.clamp, self.window.clamp)
         return Batch(
-            brain=signal.transpose(1, 2).contiguous(),
+            brain=self.window.cut(self.signal, self.start[rows], self.centre[recording]),
             subject=self.subject[recording],
             layout=self.layout[recording],
             positions=self.positions,
@@ -128,7 +115,7 @@ class Tables:
 
     def speech(self, rows: Tensor) -> Tensor:
         """The speech side of some segments: nearest frames at the brain's rate, [B D T]."""
-        times = torch.arange(self.shapes.times, device=self.device, dtype=torch.float64) / self.meta["rate_hz"]
+        times = torch.arange(self.window.times, device=self.device, dtype=torch.float64) / self.window.rate_hz
         parts = [table.of(rows, times) for table in self.features]
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
 
@@ -164,7 +151,7 @@ def open_tables(
         brain: names the content of their signals and segments (Prepared.brain).
         features: names of the features, in order, each with a digest of its content (Prepared.features).
         folder: where memory maps lie; best on a disk of this node.
-        window: how a segment is cut.
+        window: how much later the brain is read, and how far values may go.
     """
     maps = [feature_map(store, name, digest, folder) for name, digest in features.items()]
     return load_tables(brain_map(store, list(uids), brain, folder), maps, window)
@@ -178,6 +165,7 @@ def load_tables(brain: Path, features: Iterable[Path], window: WindowConfig) -> 
         return torch.from_numpy(np.load(brain / f"{name}.npy"))
 
     small = ("centre", "layout", "positions", "valid", "subject", "recording", "start", "candidate")
+    cut = Window(**{name: meta[name] for name in ("rate_hz", "tmin_s", "samples", "baseline_samples")})
     tensors: dict[str, Any] = {name: tensor(name) for name in small}
     stimulus, stimulus_s, split = (tensor(name) for name in ("stimulus", "stimulus_s", "split"))
     return Tables(
@@ -186,7 +174,7 @@ def load_tables(brain: Path, features: Iterable[Path], window: WindowConfig) -> 
         features=[_feature_table(path, meta["stimuli"], stimulus, stimulus_s) for path in features],
         rows={name: torch.nonzero(split == code)[:, 0] for code, name in enumerate(SPLITS)},
         meta=meta,
-        window=window,
+        window=cut.read_with(window),
     )
 
 

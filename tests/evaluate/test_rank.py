@@ -53,9 +53,8 @@ def learner(tables: Tables, kind: type[Learner] = Learner) -> Learner:
 def marked_tables() -> Tables:
     """Tables in which a window is the signal itself, with nothing taken off it."""
     tables = known(start=torch.arange(128) % 3 * 400 + torch.arange(128) * 2)
-    meta = tables.meta | {"baseline_samples": 0}
-    window = tables.window.model_copy(update={"offset_s": 0.0, "clamp": None})
-    return replace(tables, meta=meta, centre=torch.zeros_like(tables.centre), window=window)
+    window = replace(tables.window, baseline_samples=0, offset_samples=0, clamp=None)
+    return replace(tables, centre=torch.zeros_like(tables.centre), window=window)
 
 
 def test_a_model_that_reads_the_brain_is_right_and_its_controls_are_not() -> None:
@@ -100,7 +99,7 @@ def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
 def test_shifted_starts_stay_in_their_recording() -> None:
     tables = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128) * 50)
     moved = shifted_starts(tables)
-    assert set((moved - tables.start).abs().tolist()) == {round(SHIFT_S * tables.meta["rate_hz"])}
+    assert set((moved - tables.start).abs().tolist()) == {round(SHIFT_S * tables.window.rate_hz)}
     assert (moved // 10_000 == tables.recording).all()
     short = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128))
     assert (shifted_starts(short) // 10_000 == short.recording).all()

@@ -13,15 +13,16 @@ import pytest
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.events import Block, Event, Sound, SplitConfig, Word
-from raybrain.experiment import DataConfig, Experiment, SegmentConfig, SignalConfig, recipe
+from raybrain.experiment import DataConfig, Experiment, SignalConfig, recipe
 from raybrain.features.mel import Mel
 from raybrain.prepare import build as preparing
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
-from raybrain.prepare.segments import make_segments, robust_scaler
+from raybrain.prepare.segments import make_segments
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
 from raybrain.signal.channels import read_signal, sensor_positions
 from raybrain.signal.repair import repaired
+from raybrain.signal.window import SegmentConfig
 from raybrain.store import Store, frames_folder
 from tests.conftest import TINY, Ended
 
@@ -141,14 +142,6 @@ def test_removed_blocks_and_other_strides() -> None:
     config = SegmentConfig(tmin_s=0.0, tmax_s=1.0, stride_s=3.0)
     rows = make_segments([], [replace(block, split="train")], config, 100.0, 1000).to_pylist()
     assert [row["start_sample"] for row in rows] == [0, 300, 600]
-
-
-def test_robust_scaler_by_hand() -> None:
-    windows = np.stack([np.arange(5.0), np.full(5, 7.0)], axis=1)[None]
-    centre, scale = robust_scaler(windows, 0)
-    assert (centre.tolist(), scale.tolist()) == ([2.0, 7.0], [2.0, 1.0])
-    centre, scale = robust_scaler(windows + np.array([100.0, 0.0]), 2)  # the mean of the first two samples is taken off
-    assert (centre.tolist(), scale.tolist()) == ([1.5, 0.0], [2.0, 1.0])
 
 
 # the signal

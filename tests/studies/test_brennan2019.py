@@ -15,10 +15,10 @@ import pytest
 
 from raybrain.config import InputError, override
 from raybrain.events import Event, Sound, SplitConfig, Word
-from raybrain.experiment import SegmentConfig
 from raybrain.prepare.plan import Heard, make_plan
 from raybrain.prepare.segments import make_segments
 from raybrain.recording import Recording
+from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 from raybrain.studies.brennan2019 import LATE, Brennan2019
 from raybrain.studies.brennan2019.alice import place_sounds, read_script

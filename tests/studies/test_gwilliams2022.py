@@ -12,10 +12,10 @@ import pytest
 
 from raybrain.config import InputError, override
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, audit_splits, merge_blocks, sentence_blocks
-from raybrain.experiment import SegmentConfig
 from raybrain.prepare.plan import Heard, make_plan
 from raybrain.prepare.segments import make_segments
 from raybrain.recording import Recording
+from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 from raybrain.studies.gwilliams2022 import STORIES, Gwilliams2022
 from tests.conftest import SHARED

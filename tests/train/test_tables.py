@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from raybrain.batch import step_draws
 from raybrain.config import InputError, override
-from raybrain.experiment import WindowConfig
+from raybrain.signal.window import WindowConfig
 from raybrain.storage import write_json
 from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_digest
 from raybrain.store.parts import MANIFEST
@@ -113,10 +114,10 @@ def brain(store: Store, row: int, window: WindowConfig, baseline: int = BASELINE
 
 def test_without_baseline(store: Store, folder: Path) -> None:
     tables = opened(store, folder)
-    assert tables.meta["baseline_samples"] == BASELINE
-    tables.meta["baseline_samples"] = 0
+    assert tables.window.baseline_samples == BASELINE
+    tables = replace(tables, window=replace(tables.window, baseline_samples=0))
     found = tables.batch(torch.tensor([1]), step_draws(0, 0)).brain[0].numpy()
-    expected = brain(store, 1, tables.window, baseline=0)
+    expected = brain(store, 1, WindowConfig(), baseline=0)
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
 
 
@@ -126,7 +127,7 @@ def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> 
     tables = opened(store, folder, window)
     rows = torch.tensor([5, 0, 1, 2, 3])
     batch = tables.batch(rows, step_draws(0, 0))
-    assert batch.brain.shape == (5, 3, WINDOW - tables.offset)
+    assert batch.brain.shape == (5, 3, WINDOW - tables.window.offset_samples)
     assert tables.shapes.times == batch.brain.shape[2] == (343 if "offset_s" not in changes else 361)
     for found, row in zip(batch.brain.numpy(), rows.tolist(), strict=True):
         expected = brain(store, row, window)
@@ -203,6 +204,7 @@ def test_two_processes_build_once(store: Store, tmp_path: Path) -> None:
     """Reading a recording's signal takes a second and is written down; the one who waits does not read."""
     code = f"""
 import time
+from dataclasses import replace
 from pathlib import Path
 from tests.train.test_tables import Store, opened, torch
 read = Store.brain
@@ -261,6 +263,7 @@ def test_what_a_killed_build_left_is_removed(store: Store, tmp_path: Path) -> No
     """By the next one to write the same, who holds the lock; what others are writing is left alone."""
     code = f"""
 import os, signal
+from dataclasses import replace
 from pathlib import Path
 from tests.train.test_tables import Store, opened
 Store.brain = lambda self, uid: os.kill(os.getpid(), signal.SIGKILL)
@@ -315,7 +318,7 @@ def test_classes_become_dimensions(tmp_path: Path, store: Store) -> None:
 MEMORY = """
 import sys, pathlib, torch
 from raybrain.train.tables import load_tables
-from raybrain.experiment import WindowConfig
+from raybrain.signal.window import WindowConfig
 def private():
     lines = open('/proc/self/smaps_rollup').read().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(('Private_Clean', 'Private_Dirty')))
@@ -355,7 +358,8 @@ def test_four_readers_hold_one_copy(tmp_path: Path) -> None:
         "stimulus_s": zeros,
     }.items():
         np.save(tmp_path / f"{name}.npy", array)
-    (tmp_path / "meta.json").write_text(json.dumps({"stimuli": []}))
+    meta = {"rate_hz": 120.0, "tmin_s": 0.0, "samples": window, "baseline_samples": 0, "stimuli": []}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
     readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for reader in readers:

@@ -1,0 +1,181 @@
+"""Window: how a stretch of prepared signal becomes what an encoder sees. All of it is here, for every room that cuts signal.
+
+Each channel is divided by its robust scale, once, when signal is laid out for training or handed to a trained model
+(:class:`Scaler`); a window is then cut, its baseline taken off, read a little later than the speech, centred and clamped
+(:meth:`Window.cut`). See Défossez et al. 2023, Methods, "Preprocessing".
+
+Dimension letters: W windows, C channels, S samples of a recording, T samples an encoder sees.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import Field, PositiveFloat, model_validator
+
+from raybrain.config import Config, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALER_WINDOWS = 200  # that a scaler is fitted on
+
+
+class SegmentConfig(Config):
+    """Windows around anchors: word onsets in the test split, a regular grid elsewhere.
+
+    With ``baseline`` the mean from the start of a window to its anchor is taken off each channel.
+    """
+
+    tmin_s: float = -0.5
+    tmax_s: float = 2.5
+    stride_s: PositiveFloat = 0.5
+    baseline: bool = True
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.tmin_s >= self.tmax_s:
+            raise InputError(f"tmin_s={self.tmin_s} must be below tmax_s={self.tmax_s}")
+        if self.baseline and not self.tmin_s <= 0 <= self.tmax_s:
+            raise InputError(
+                f"a window from {self.tmin_s} to {self.tmax_s} s has no baseline before its anchor; type baseline=no"
+            )
+        return self
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of a window."""
+        return self.tmax_s - self.tmin_s
+
+    def samples(self, rate_hz: float) -> int:
+        """Samples of a window, both ends included: 361 for -0.5 to 2.5 s at 120 Hz."""
+        return round(self.length_s * rate_hz) + 1
+
+    def baseline_samples(self, rate_hz: float) -> int:
+        """Samples from the start of a window to its anchor, both included; 0 for no baseline."""
+        return round(-self.tmin_s * rate_hz) + 1 if self.baseline else 0
+
+
+class WindowConfig(Config):
+    """What is done to a window of prepared signal on its way into the encoder.
+
+    The brain is read ``offset_s`` later than the speech; ``clamp`` is in robust standard units, None for no limit.
+    """
+
+    offset_s: float = Field(default=0.15, ge=0)
+    clamp: PositiveFloat | None = 20.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """How windows are cut from divided signal, in plain values: all that a model must keep to see signal as it was trained to.
+
+    Attributes:
+        rate_hz: of the signal.
+        tmin_s: time of the first sample relative to the anchor.
+        samples: of a window before the offset is taken off.
+        baseline_samples: from the start of the window to its anchor, both included; 0 for no baseline.
+        offset_samples: by which the brain is read later than the speech.
+        clamp: largest value, in robust standard units; None for no limit.
+    """
+
+    rate_hz: float
+    tmin_s: float
+    samples: int
+    baseline_samples: int
+    offset_samples: int = 0
+    clamp: float | None = None
+
+    @classmethod
+    def of(cls, segments: SegmentConfig, rate_hz: float) -> Self:
+        """The windows of prepared signal at ``rate_hz``, with no offset and no limit."""
+        return cls(rate_hz, segments.tmin_s, segments.samples(rate_hz), segments.baseline_samples(rate_hz))
+
+    def read_with(self, config: WindowConfig) -> Self:
+        """This window with the offset and limit that an experiment asks for."""
+        return replace(self, offset_samples=round(config.offset_s * self.rate_hz), clamp=config.clamp)
+
+    @property
+    def times(self) -> int:
+        """Samples that an encoder sees."""
+        return self.samples - self.offset_samples
+
+    def cut(self, signal: "Tensor", starts: "Tensor", centre: "Tensor") -> "Tensor":
+        """Windows of signal as an encoder sees them.
+
+        Args:
+            signal: [S C], divided by the scale (``Scaler.divided``).
+            starts: [W], the first sample of each window.
+            centre: [W C], the centre of its recording in the same unit (``Scaler.divided_centre``).
+
+        Returns:
+            [W C T].
+        """
+        import torch
+
+        index = starts[:, None] + torch.arange(self.samples, device=signal.device)
+        windows: Tensor = baselined(signal[index], self.baseline_samples)  # [W samples C]
+        windows = windows[:, self.offset_samples :] - centre[:, None]
+        if self.clamp is not None:
+            windows = windows.clamp(-self.clamp, self.clamp)
+        return windows.transpose(1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Robust centre and scale of each channel of a recording, [C] each, in the unit of its signal."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fitted(cls, values: np.ndarray, starts: np.ndarray, window: Window, seed: int) -> Self:
+        """Fitted on up to 200 windows drawn from ``starts``; on windows of the whole signal where there are none.
+
+        Args:
+            values: [S C].
+            starts: the first samples of the train windows.
+            window: how these are cut.
+            seed: of the draw.
+        """
+        if len(starts) == 0:
+            starts = np.arange(0, max(1, len(values) - window.samples), window.samples)
+        drawn = np.sort(np.random.default_rng(seed).permutation(starts)[:SCALER_WINDOWS])
+        return cls.of(stretches(values, drawn, window.samples), window.baseline_samples)
+
+    @classmethod
+    def of(cls, windows: np.ndarray, baseline: int) -> Self:
+        """Median and 75th - 25th percentile of each channel, after the mean of the first ``baseline`` samples is taken off.
+
+        Args:
+            windows: [W samples C].
+            baseline: samples from the start of the window to its anchor; 0 for no baseline.
+
+        Returns:
+            The scaler; a scale of 0 becomes 1.
+        """
+        windows = baselined(windows, baseline)
+        low, centre, high = np.percentile(windows.reshape(-1, windows.shape[-1]), [25, 50, 75], axis=0)
+        scale = high - low
+        return cls(centre, np.where(scale > 0, scale, 1.0))
+
+    def divided(self, values: np.ndarray) -> np.ndarray:
+        """Signal [S C] as training keeps it: each channel divided by its scale, float32."""
+        divided: np.ndarray = (values.astype(np.float32, copy=False) / self.scale).astype(np.float32)
+        return divided
+
+    @property
+    def divided_centre(self) -> np.ndarray:
+        """The centre in the unit of divided signal, [C] float32."""
+        centre: np.ndarray = (self.centre / self.scale).astype(np.float32)
+        return centre
+
+
+def stretches(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Stretches of a signal [S C] that begin at ``starts``, [W length C]."""
+    return np.stack([values[start : start + length] for start in starts])
+
+
+def baselined(windows: Any, baseline: int) -> Any:
+    """Windows [W samples C], an array or a tensor, less the mean of their first ``baseline`` samples; as they are if 0."""
+    return windows - windows[:, :baseline].mean(axis=1, keepdims=True) if baseline else windows
