@@ -105,7 +105,7 @@ def png(figure: "Figure") -> bytes:
     return content.getvalue()
 
 
-def embedded(figure: "Figure | bytes", what: str) -> str:
-    """A figure, or a PNG file, as HTML that needs no other file."""
+def data_uri(figure: "Figure | bytes") -> str:
+    """A figure, or a PNG file, as an address that holds all of it, so that a page needs no other file."""
     content = figure if isinstance(figure, bytes) else png(figure)
-    return f'<img alt="{what}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -172,7 +172,7 @@ def test_a_control_off_chance_is_shown() -> None:
     leaky = replace(one, evaluation=replace(one.evaluation, controls=controls.assign(top10=0.6)))
     text = page(SweepReport("s", [leaky, one]))
     assert "2 of 4 controls lie outside" in text
-    assert "class=odd" in text
+    assert '<table class="odd' in text
 
 
 def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
@@ -196,6 +196,29 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     assert "<td>0.600</td><td>finished</td><td>the recipe</td>" in text
     assert 'alt="pareto front"' in text
     assert "<h2>Search</h2>" not in page(SweepReport("s", seeds_of({("gwilliams2022", "full"): 0.68})))
+
+
+def test_every_text_on_the_page_is_escaped() -> None:
+    evil = "<b>&amp;</b>"
+    (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
+    controls = one.evaluation.controls.assign(study=evil, top10=0.6)
+    other = replace(one, names={"study": evil, "model": evil}, seed=evil, evaluation=replace(one.evaluation, controls=controls))
+    leaky = replace(other, evaluation=replace(other.evaluation, leaks={evil: [evil]}))
+    first = replace(leaky, names={"study": evil, "model": "mel"})
+    trial = {
+        "trial": 0,
+        "params": {f"x.{evil}": evil},
+        "score": None,
+        "epochs": 0,
+        "state": evil,
+        "reason": evil,
+        "metric": evil,
+    }
+    space = replace(load_space("ablation"), published={}, question=evil)
+    text = page(SweepReport(evil, [first, leaky], [evil], [trial], {evil: b"PNG"}, space))
+    assert evil not in text and "<b>&" not in text
+    # name twice, question, study, row, missing, two in a comparison, control, stray, audit, trial, figure three times
+    assert text.count("&lt;b&gt;&amp;amp;&lt;/b&gt;") > 20
 
 
 # sweeps on disk
