@@ -203,7 +203,7 @@ def test_every_text_on_the_page_is_escaped() -> None:
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
     controls = one.evaluation.controls.assign(study=evil, top10=0.6)
     other = replace(one, names={"study": evil, "model": evil}, seed=evil, evaluation=replace(one.evaluation, controls=controls))
-    leaky = replace(other, evaluation=replace(other.evaluation, leaks={evil: [evil]}))
+    leaky = replace(other, evaluation=replace(other.evaluation, leaks={"sentences": [evil]}))
     first = replace(leaky, names={"study": evil, "model": "mel"})
     trial = {
         "trial": 0,
