@@ -1,4 +1,4 @@
-"""A web server on this machine that serves what the hosts of studies serve, and misbehaves as asked."""
+"""A local web server that imitates the hosts of studies, and fails on demand."""
 
 import hashlib
 import threading
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Request:
-    """What was asked, and how many bytes of a body were sent."""
+    """A request, and how many bytes of the body were sent in answer."""
 
     method: str
     path: str
@@ -24,7 +24,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """A body and what goes before it."""
+    """A response: its body, status code and headers."""
 
     body: bytes = b""
     code: int = 200
@@ -36,12 +36,12 @@ class Website:
     """Pages by path. A page is bytes, an Answer, or a function of the request.
 
     Attributes:
-        cuts: for a path, after how many bytes the connection breaks, one for each request that gets that far.
-        busy: for a path, how many requests are answered 503 first.
-        ranges: whether a rest can be asked for.
-        lengths: whether the length of a body is said.
-        password: as "Basic ..."; whoever comes without is sent away.
-        gate: bodies stop after their first half until it is set.
+        cuts: for a path, after how many bytes the connection breaks, one entry per request that gets that far.
+        busy: for a path, how many requests are first answered with 503.
+        ranges: whether range requests are supported.
+        lengths: whether Content-Length is sent.
+        password: as "Basic ..."; requests without it get a 401.
+        gate: until it is set, only the first half of each body is sent.
     """
 
     url: str = ""
@@ -54,12 +54,12 @@ class Website:
     gate: threading.Event | None = None
     log: list[Request] = field(default_factory=list)
 
-    def asked(self, path: str, method: str = "GET") -> list[Request]:
+    def requests_for(self, path: str, method: str = "GET") -> list[Request]:
         return [request for request in self.log if request.path == path and request.method == method]
 
     def sent(self, path: str) -> int:
-        """Bytes of bodies sent for a path, over all requests."""
-        return sum(request.sent for request in self.asked(path))
+        """The bytes of all bodies sent for a path."""
+        return sum(request.sent for request in self.requests_for(path))
 
     def answer(self, request: Request) -> Answer:
         if self.password and request.headers.get("Authorization") != self.password:
@@ -75,13 +75,13 @@ class Website:
         return page if isinstance(page, Answer) else Answer(page)
 
     def part(self, request: Request, answer: Answer) -> tuple[int, bytes, dict[str, str]]:
-        """What of a body is sent, as its request asks."""
+        """The status code, the requested part of the body, and the headers."""
         tag = f'"{hashlib.md5(answer.body).hexdigest()}"'
         headers = {"ETag": tag} | answer.headers
-        asked = request.headers.get("Range", "")
-        if not (self.ranges and asked and request.headers.get("If-Range", tag) == tag):
+        requested = request.headers.get("Range", "")
+        if not (self.ranges and requested and request.headers.get("If-Range", tag) == tag):
             return answer.code, answer.body, headers
-        begin = int(asked.removeprefix("bytes=").rstrip("-"))
+        begin = int(requested.removeprefix("bytes=").rstrip("-"))
         if begin >= len(answer.body):
             return 416, b"", headers | {"Content-Range": f"bytes */{len(answer.body)}"}
         whole = len(answer.body)
@@ -90,7 +90,7 @@ class Website:
 
 @contextmanager
 def serve() -> Iterator[Website]:
-    """A website at an address of its own."""
+    """A website on a port of its own."""
     site = Website()
 
     class Handler(BaseHTTPRequestHandler):
@@ -141,7 +141,7 @@ def serve() -> Iterator[Website]:
         request_queue_size = 64
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that goes away is no fault here."""
+            """A client that disconnects is not an error here."""
 
     server = Server(("127.0.0.1", 0), Handler)
     site.url = f"http://127.0.0.1:{server.server_port}"

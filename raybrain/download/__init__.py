@@ -1,1 +1,1 @@
-"""Download: from public hosts to a folder, resumable and checked. Knows nothing of studies."""
+"""Download: copy files from public hosts into a folder, resumably and verified. Knows nothing about studies."""

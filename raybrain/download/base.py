@@ -1,4 +1,4 @@
-"""What can be downloaded: files, and the hosts that list them."""
+"""Remote files, and the hosts that offer them."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a host.
+    """A file that a host offers.
 
     Attributes:
-        path: where it belongs, relative to the study's folder, with forward slashes.
-        url: where it is.
-        bytes: its size, None if the host does not say.
-        checksum: as "md5:0123..." or "sha256:0123...", empty if the host gives none.
-        unpack: it is an archive, to be unpacked into the folder it belongs to; if it would strew its files there, into one
-            with the archive's own name. Only what was in it is kept.
-        inner: of an archive of archives, a pattern of the names of those that are wanted; they are unpacked instead.
+        path: its place relative to the study's folder, with forward slashes.
+        url: its address.
+        bytes: its size; None if the host does not report it.
+        checksum: such as "md5:0123..." or "sha256:0123..."; empty if the host reports none.
+        unpack: it is an archive, to be unpacked into the folder it lies in and then deleted. Unless everything in it shares one
+            top-level folder, it is unpacked into a new folder named after the archive.
+        inner: for an archive of archives: a glob pattern for the names of the inner archives to unpack instead.
     """
 
     path: str
@@ -30,20 +30,20 @@ class RemoteFile:
 
 
 class Host:
-    """A place that offers a study's files. One kind for each protocol; made for nothing, asked only when needed."""
+    """A server that offers a study's files. One class per protocol; creating one contacts nobody."""
 
-    login: str = ""  # for messages: what lets one in where it does not let everybody in
+    login: str = ""  # for error messages: how to get access where a login is required
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name shown to users."""
         raise NotImplementedError
 
     def session(self) -> "requests.Session":
-        """What its files are asked for with, credentials included.
+        """The HTTP session to request its files with, including credentials.
 
         Raises:
-            InputError: if it wants credentials and there are none.
+            InputError: if it needs credentials and none are set.
         """
         from raybrain.download.http import open_session
 
@@ -53,6 +53,6 @@ class Host:
         """All files it offers, sorted by path.
 
         Raises:
-            InputError: if it cannot be reached, or refuses.
+            InputError: if it cannot be reached or refuses the request.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Deep Blue Data of the University of Michigan: files by id. The ids are all one knows; name and size come with the file."""
+"""Deep Blue Data of the University of Michigan: files by ID. The IDs are listed here; each response names its file."""
 
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import ask, shown
+from raybrain.download.http import request, shown
 
 if TYPE_CHECKING:
     import requests
@@ -15,12 +15,12 @@ AT_ONCE = 8
 
 
 class DeepBlue(Host):
-    """Some files; zip files among them are unpacked.
+    """Some files of a dataset; zip files among them are unpacked.
 
     Args:
-        dataset: what people call it.
-        ids: of the files, nine letters each.
-        base: address that ids are added to.
+        dataset: its ID, as shown to users.
+        ids: the IDs of the files, nine characters each.
+        base: the address that file IDs are appended to.
     """
 
     def __init__(self, dataset: str, ids: tuple[str, ...], base: str = "https://deepblue.lib.umich.edu/data/downloads") -> None:
@@ -28,26 +28,26 @@ class DeepBlue(Host):
 
     @property
     def name(self) -> str:
-        """Deep Blue and the dataset."""
+        """Deep Blue and the dataset's ID."""
         return f"Deep Blue {self.dataset}"
 
     def files(self) -> list[RemoteFile]:
-        """Asks for the headers of every file."""
+        """Request the headers of every file, which give its name and size."""
         with self.session() as session, ThreadPool(AT_ONCE) as pool:
             return sorted(pool.map(partial(self._file, session), self.ids), key=lambda file: file.path)
 
     def _file(self, session: "requests.Session", key: str) -> RemoteFile:
         url = f"{self.base}/{key}"
-        with ask(session, "HEAD", url, allow_redirects=True, headers={"Accept-Encoding": "identity"}) as response:
+        with request(session, "HEAD", url, allow_redirects=True, headers={"Accept-Encoding": "identity"}) as response:
             name = _file_name(response.headers.get("Content-Disposition", ""))
             length = response.headers.get("Content-Length")
         if not name:
-            raise InputError(f"{shown(url)} does not say the name of the file")
+            raise InputError(f"{shown(url)} does not give the file's name")
         return RemoteFile(name, url, int(length) if length else None, unpack=name.lower().endswith(".zip"))
 
 
 def _file_name(disposition: str) -> str:
-    """The name in a Content-Disposition, without folders; empty if there is none."""
+    """The file name in a Content-Disposition header, without folders; empty if there is none."""
     from email.message import Message
 
     message = Message()

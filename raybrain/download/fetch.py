@@ -1,4 +1,4 @@
-"""Run: what a study needs from its hosts, in its folder. The same command again goes on; when all is there, it ends at once."""
+"""Fetch: download what a study needs into its folder. Running it again resumes; if everything is there, it ends at once."""
 
 import shutil
 import threading
@@ -12,18 +12,18 @@ from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
 from raybrain.download.display import Display
 from raybrain.download.http import Unreachable
-from raybrain.download.record import NAME, Record, is_there
+from raybrain.download.record import NAME, Record, has_size
 from raybrain.download.transfer import Stopped, Transfer, Unwritable
-from raybrain.download.unpack import amount, fault, unpack
+from raybrain.download.unpack import amount, path_problem, unpack
 
 JOBS = 4
-SPARE = 0.05  # of what is missing, and at least this much:
-SPARE_BYTES = 1 << 28
+SPARE = 0.05  # disk space to leave free, as a share of the missing bytes
+SPARE_BYTES = 1 << 28  # and at least this much
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a host has, or why it cannot be asked."""
+    """What a host offers of the files a study needs, or the error it answered with."""
 
     host: str
     error: str = ""
@@ -31,20 +31,20 @@ class Offer:
     missing: tuple[RemoteFile, ...] = ()
 
     def bytes(self, *, missing: bool = False) -> int:
-        """Of all files, or of those that are missing; a file whose size the host does not say counts as none."""
+        """The size of all files, or of the missing ones; a file of unknown size counts as 0."""
         return sum(file.bytes or 0 for file in (self.missing if missing else self.files))
 
 
 @dataclass
 class Download:
-    """A study's files, and where they are to be.
+    """The files of a study, where they come from and where they go.
 
     Attributes:
-        study: what people call it.
-        folder: of the study. If it is there without a record of ours, it is somebody's own copy and left as it is.
-        hosts: where files are from, the best first. The next one is asked when one cannot be reached.
-        wanted: whether a path is needed.
-        jobs: files at a time.
+        study: its name, as shown to users.
+        folder: the study's folder. A folder with content but without our record is the user's own copy and is left alone.
+        hosts: where to download from, the best first. If a host cannot be reached, the next one is tried.
+        wanted: whether the file at a path is needed.
+        jobs: files to download at the same time.
     """
 
     study: str
@@ -55,46 +55,46 @@ class Download:
     _save: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def own(self) -> bool:
-        """Whether the folder is a copy of somebody's own."""
+        """Whether the folder is the user's own copy, which we did not download."""
         return self.folder.is_dir() and not (self.folder / NAME).exists() and any(self.folder.iterdir())
 
     def ready(self) -> bool:
-        """Whether all that is wanted is there; no host is asked."""
+        """Whether all wanted files are there; contacts no host."""
         record = Record.load(self.folder)
         files = [file for file in record.files if self.wanted(file.path)] if record else []
         return record is not None and bool(files) and all(record.has(self.folder, file) for file in files)
 
     def fetch(self) -> Path:
-        """Have all wanted files in the folder, and return it.
+        """Download all wanted files that are missing, and return the folder.
 
         Raises:
-            InputError: if no host can be reached, a file is not what it should be, or the disk is too small.
+            InputError: if no host can be reached, a file has the wrong size or checksum, or the disk is too small.
         """
         if self.own() or self.ready():
             return self.folder
-        with self._alone():
-            if not (self.own() or self.ready()):  # another process may have been at it
+        with self._locked():
+            if not (self.own() or self.ready()):  # another process may have downloaded it meanwhile
                 self._fetch()
         return self.folder
 
     def survey(self) -> Iterator[Offer]:
-        """What each host offers of what is wanted, and how much of that is there. They are asked one by one."""
+        """What each host offers of the wanted files, and what of that is missing here. Hosts are contacted one by one."""
         record = Record.load(self.folder) or Record("")
         for host in self.hosts:
             try:
-                wanted = [file for file in self._listed(host) if self.wanted(file.path)]
+                wanted = [file for file in self._list(host) if self.wanted(file.path)]
             except InputError as error:
                 yield Offer(host.name, str(error))
                 continue
-            missing = [file for file in wanted if not (record.has(self.folder, file) or self._owned(file))]
+            missing = [file for file in wanted if not (record.has(self.folder, file) or self._is_in_own_copy(file))]
             yield Offer(host.name, "", tuple(wanted), tuple(missing))
 
-    def _owned(self, file: RemoteFile) -> bool:
+    def _is_in_own_copy(self, file: RemoteFile) -> bool:
         return self.own() and not file.unpack and Record("").has(self.folder, file)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time; the lock of one that is killed is free at once."""
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time download this study; the lock of a killed process is released at once."""
         import filelock
 
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Download:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            Display(self.study, 0, 0, 0).say(f"{self.study}: another process is downloading it; waiting for that")
+            Display(self.study, 0, 0, 0).print_line(f"{self.study}: another process is downloading it; waiting for that")
             lock.acquire()
         try:
             yield
@@ -114,10 +114,10 @@ class Download:
         reasons = []
         for host in sorted(self.hosts, key=lambda host: record is not None and host.name != record.host):
             try:
-                files = self._listed(host)
-                other = record.differs(self.folder, {file.path: file for file in files}) if record else ""
-                if other:
-                    raise InputError(f"has another {other} than {self.folder}; delete that to begin anew")
+                files = self._list(host)
+                conflict = record.differs(self.folder, {file.path: file for file in files}) if record else ""
+                if conflict:
+                    raise InputError(f"has another {conflict} than {self.folder}; delete that folder to start over")
             except InputError as error:
                 reasons.append(f"{host.name}: {error}")
                 continue
@@ -129,25 +129,25 @@ class Download:
                 record = Record.load(self.folder)
         raise InputError(
             f"{self.study} cannot be downloaded ({'; '.join(reasons)}); the same command tries again; "
-            f"if you have it, put it, or a link to it, at {self.folder}"
+            f"if you have a copy, put it, or a link to it, at {self.folder}"
         )
 
-    def _listed(self, host: Host) -> list[RemoteFile]:
-        """What a host offers.
+    def _list(self, host: Host) -> list[RemoteFile]:
+        """The files that a host offers.
 
         Raises:
-            InputError: if a path leads out of the folder, or nothing of it is wanted.
+            InputError: if a path would leave the folder, or none of the files is wanted.
         """
         try:
             files = host.files()
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"its answer is not understood ({type(error).__name__}: {error})") from None
+            raise InputError(f"its answer cannot be read ({type(error).__name__}: {error})") from None
         for file in files:
-            wrong = fault(file.path)
-            if wrong:
-                raise InputError(f"it offers {file.path!r}, which {wrong}")
+            problem = path_problem(file.path)
+            if problem:
+                raise InputError(f"it offers {file.path!r}, which {problem}")
         if not any(self.wanted(file.path) for file in files):
             raise InputError(f"none of its {len(files)} files is wanted")
         return files
@@ -159,14 +159,14 @@ class Download:
         wanted = [file for file in files if self.wanted(file.path)]
         missing = [file for file in wanted if not record.has(self.folder, file)]
         total = sum(file.bytes or 0 for file in wanted)
-        there = total - sum(file.bytes or 0 for file in missing)
-        self._refuse_full(missing)
-        self._begin(record)
+        present = total - sum(file.bytes or 0 for file in missing)
+        self._check_space(missing)
+        self._start(record)
         failed: list[InputError] = []
-        with Display(f"{self.study} from {host.name}", there, total, len(missing)) as display:
-            for outcome in self._each(host, record, missing, display):
+        with Display(f"{self.study} from {host.name}", present, total, len(missing)) as display:
+            for outcome in self._download_each(host, record, missing, display):
                 if isinstance(outcome, InputError):
-                    display.say(str(outcome))
+                    display.print_line(str(outcome))
                     failed.append(outcome)
         record.complete = not failed
         record.save(self.folder)
@@ -174,19 +174,19 @@ class Download:
             more = f" ({len(failed)} of {len(missing)} files failed)" if len(failed) > 1 else ""
             raise InputError(f"{self.study}: {failed[0]}{more}")
 
-    def _each(
+    def _download_each(
         self, host: Host, record: Record, files: Sequence[RemoteFile], display: Display
     ) -> Iterator[RemoteFile | InputError]:
-        """Download files, some at a time; each as it is done, or why it could not be had."""
+        """Download files, several at a time; yields each as it finishes, or the error it failed with."""
         stop = threading.Event()
         with host.session() as session:
             transfer = Transfer(self.folder, host, session, stop)
 
-            def one(file: RemoteFile) -> RemoteFile | InputError:
+            def download(file: RemoteFile) -> RemoteFile | InputError:
                 try:
                     path = self.folder / file.path
-                    if not is_there(path, file.bytes):
-                        transfer(file, lambda count: display.has(file.path, count, file.bytes))
+                    if not has_size(path, file.bytes):
+                        transfer(file, lambda count: display.update(file.path, count, file.bytes))
                     if file.unpack:
                         self._unpack(file, path, record)
                     return file
@@ -199,11 +199,11 @@ class Download:
 
             pool = ThreadPool(max(1, min(self.jobs, len(files))))  # its threads do not keep the process from ending
             try:
-                yield from pool.imap_unordered(one, files)
+                yield from pool.imap_unordered(download, files)
             except InputError:
                 stop.set()
                 pool.close()
-                pool.join()  # nobody may write where another host is asked next
+                pool.join()  # nothing may be written any more when the next host is tried
                 raise
             finally:
                 stop.set()
@@ -211,20 +211,20 @@ class Download:
 
     def _unpack(self, file: RemoteFile, archive: Path, record: Record) -> None:
         inside = unpack(archive, archive.parent, file.inner)
-        at = archive.parent.relative_to(self.folder)
+        parent = archive.parent.relative_to(self.folder)
         with self._save:
-            record.unpacked[file.path] = {(at / path).as_posix(): count for path, count in inside.items()}
+            record.unpacked[file.path] = {(parent / path).as_posix(): count for path, count in inside.items()}
             record.save(self.folder)
         archive.unlink()
 
-    def _begin(self, record: Record) -> None:
-        """The folder, with a record in it from its first moment on."""
+    def _start(self, record: Record) -> None:
+        """Create the folder so that it holds our record from the first moment on."""
         if not (self.folder / NAME).exists():
             new = self.folder.with_name(f".{self.folder.name}.new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             record.save(new)
-            if self.folder.is_symlink() or self.folder.exists():  # empty, or it would be somebody's own
+            if self.folder.is_symlink() or self.folder.exists():  # it is empty, else it would be the user's own copy
                 (new / NAME).replace(self.folder / NAME)
                 new.rmdir()
             else:
@@ -232,7 +232,7 @@ class Download:
         record.complete = False
         record.save(self.folder)
 
-    def _refuse_full(self, missing: Sequence[RemoteFile]) -> None:
+    def _check_space(self, missing: Sequence[RemoteFile]) -> None:
         needed = sum(self._needed(file) for file in missing)
         needed += max(int(SPARE * needed), SPARE_BYTES) if missing else 0
         free = free_bytes(self.folder)
@@ -243,14 +243,14 @@ class Download:
             )
 
     def _needed(self, file: RemoteFile) -> int:
-        """Bytes on disk until a file is there; an archive is there twice for a while."""
+        """Bytes of disk space still needed for a file; an archive exists twice while it is unpacked."""
         target = self.folder / file.path
         part = target if target.exists() else target.with_name(f"{target.name}.part")
-        have = part.stat().st_size if part.exists() else 0
-        return max(0, (file.bytes or 0) - have) + (file.bytes or 0) * file.unpack
+        present = part.stat().st_size if part.exists() else 0
+        return max(0, (file.bytes or 0) - present) + (file.bytes or 0) * file.unpack
 
 
 def free_bytes(folder: Path) -> int:
-    """What is free on the disk of a folder, or where it would be made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    """Free bytes on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free

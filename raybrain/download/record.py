@@ -1,4 +1,4 @@
-"""Record: what a study's folder holds of what its host offers. With it the next look is instant; without, it is not ours."""
+"""Record: what a study's folder holds of what its host offers. A folder without one was not downloaded by raybrain."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -24,13 +24,13 @@ class FileEntry:
 
 @dataclass
 class Record:
-    """The content of NAME.
+    """The content of the file NAME in a study's folder. It makes a second look at the folder quick.
 
     Attributes:
-        host: where the files are from.
-        files: all that it offers, needed or not.
-        unpacked: for each archive that was unpacked, what was in it, by path and size.
-        complete: whether all that was asked for last is there.
+        host: the host the files came from.
+        files: all files the host offers, whether needed or not.
+        unpacked: for each archive that was unpacked, the sizes of its files by path.
+        complete: whether everything that was requested last has been downloaded.
     """
 
     host: str
@@ -46,34 +46,34 @@ class Record:
             InputError: if it cannot be read.
         """
         try:
-            found = json.loads((folder / NAME).read_text())
-            return cls(**found | {"files": tuple(FileEntry(**file) for file in found["files"])})
+            content = json.loads((folder / NAME).read_text())
+            return cls(**content | {"files": tuple(FileEntry(**file) for file in content["files"])})
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError):
             raise InputError(
-                f"{folder / NAME} is damaged; delete it to use {folder} as it is, or the folder to download anew"
+                f"{folder / NAME} is damaged; delete it to use {folder} as it is, or delete the folder to download it again"
             ) from None
 
     def save(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it to the folder, whole or not at all."""
         temporary = folder / f"{NAME}.new"
         temporary.write_text(json.dumps(asdict(self), indent=1))
         temporary.replace(folder / NAME)
 
     def list(self, files: Iterable[RemoteFile]) -> None:
-        """Remember what the host offers."""
+        """Remember which files the host offers."""
         self.files = tuple(FileEntry(file.path, file.bytes, file.checksum, file.unpack) for file in files)
 
     def has(self, folder: Path, file: RemoteFile | FileEntry) -> bool:
-        """Whether a file is there. It gets its name only when it is whole and checked, so its size is enough."""
+        """Whether a file is in the folder. Files get their name only once whole and verified, so comparing sizes is enough."""
         if file.unpack:
             inside = self.unpacked.get(file.path)
-            return inside is not None and all(is_there(folder / path, size) for path, size in inside.items())
-        return is_there(folder / file.path, file.bytes)
+            return inside is not None and all(has_size(folder / path, size) for path, size in inside.items())
+        return has_size(folder / file.path, file.bytes)
 
     def differs(self, folder: Path, offered: Mapping[str, RemoteFile]) -> str:
-        """The first file in the folder that is not among those ``offered``; empty if a host could go on where another was."""
+        """The first file in the folder that ``offered`` has not, or has with another size; empty if that host can continue."""
         for entry in self.files:
             other = offered.get(entry.path)
             unlike = other is None or (None not in (other.bytes, entry.bytes) and other.bytes != entry.bytes)
@@ -82,10 +82,10 @@ class Record:
         return ""
 
 
-def is_there(path: Path, size: int | None) -> bool:
-    """Whether there is a file of this size, or of any."""
+def has_size(path: Path, size: int | None) -> bool:
+    """Whether the file exists and has this size; None accepts any size."""
     try:
-        found = path.stat().st_size
+        actual = path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return size is None or found == size
+    return size is None or actual == size

@@ -1,4 +1,4 @@
-"""S3: public buckets over HTTPS, by the listing that S3 itself gives (list-type=2)."""
+"""S3: public buckets over HTTPS, through the list call of S3 itself (list-type=2)."""
 
 from typing import Any
 from urllib.parse import quote
@@ -6,16 +6,16 @@ from xml.etree import ElementTree
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import ask, shown
+from raybrain.download.http import request, shown
 
 
 class S3(Host):
-    """The objects of a bucket below a prefix.
+    """The objects of a bucket under a prefix.
 
     Args:
-        title: what people call it.
-        base: address of the bucket.
-        prefix: what the keys of the objects begin with; paths are what follows it.
+        title: the name shown to users.
+        base: the address of the bucket.
+        prefix: the beginning of the objects' keys; paths are what follows it.
     """
 
     def __init__(self, title: str, base: str, prefix: str) -> None:
@@ -27,17 +27,17 @@ class S3(Host):
         return self.title
 
     def files(self) -> list[RemoteFile]:
-        """All objects; those that stand for a folder are left out."""
-        found: list[RemoteFile] = []
-        asked = {"list-type": "2", "prefix": self.prefix}
+        """All objects, without those that stand for a folder."""
+        files: list[RemoteFile] = []
+        query = {"list-type": "2", "prefix": self.prefix}
         with self.session() as session:
             while True:
-                page = _parse(ask(session, "GET", f"{self.base}/", params=asked).content, self.base)
-                found += [self._file(item) for item in page.iter("Contents") if not item.findtext("Key", "").endswith("/")]
+                page = _parse(request(session, "GET", f"{self.base}/", params=query).content, self.base)
+                files += [self._file(item) for item in page.iter("Contents") if not item.findtext("Key", "").endswith("/")]
                 following = page.findtext("NextContinuationToken")
                 if page.findtext("IsTruncated") != "true" or not following:
-                    return sorted(found, key=lambda file: file.path)
-                asked["continuation-token"] = following
+                    return sorted(files, key=lambda file: file.path)
+                query["continuation-token"] = following
 
     def _file(self, item: "ElementTree.Element[Any]") -> RemoteFile:
         key, tag = item.findtext("Key", ""), item.findtext("ETag", "").strip('"')
@@ -54,18 +54,18 @@ def _parse(text: bytes, url: str) -> "ElementTree.Element[Any]":
     try:
         page = ElementTree.fromstring(text)
     except ElementTree.ParseError:
-        raise InputError(f"{shown(url)} answers something that is no S3 listing") from None
+        raise InputError(f"{shown(url)} did not answer with an S3 listing") from None
     for item in page.iter():
         item.tag = item.tag.rpartition("}")[2]
     return page
 
 
 class OpenNeuro(S3):
-    """A dataset of OpenNeuro, the newest version.
+    """The newest version of an OpenNeuro dataset.
 
     Args:
-        dataset: as "ds004408".
-        base: address of the bucket.
+        dataset: its ID, such as "ds004408".
+        base: the address of the bucket.
     """
 
     def __init__(self, dataset: str, base: str = "https://s3.amazonaws.com/openneuro.org") -> None:

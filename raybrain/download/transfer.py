@@ -1,4 +1,4 @@
-"""Transfer: one file from a host to the disk. It goes on where it was, and gets its name only when it is whole and checked."""
+"""Transfer: download one file. It resumes after an interruption; the file gets its name only once whole and verified."""
 
 import hashlib
 import os
@@ -25,22 +25,22 @@ class Dropped(http.Unreachable):
 
 
 class Unwritable(InputError):
-    """The disk does not take any more."""
+    """A file cannot be written, for example because the disk is full."""
 
 
 class Stopped(Exception):
-    """Somebody wants no more."""
+    """The transfer was told to stop."""
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Downloads files of a host to a folder.
+    """Downloads files from a host into a folder.
 
     Attributes:
-        folder: where paths begin.
-        host: whose files they are.
-        session: the host's.
-        stop: once it is set, transfers end.
+        folder: the folder that the files' paths are relative to.
+        host: the host that offers the files.
+        session: a session of that host.
+        stop: setting it stops all transfers.
     """
 
     folder: Path
@@ -49,12 +49,12 @@ class Transfer:
     stop: threading.Event
 
     def __call__(self, file: RemoteFile, progress: Callable[[int], None] = lambda _: None) -> Path:
-        """Download a file; ``progress`` is called with the number of bytes it now has.
+        """Download a file, and call ``progress`` with the number of bytes downloaded so far.
 
         Raises:
-            Unreachable: if the host does not answer any more.
-            Unwritable: if the disk is full, say.
-            InputError: if the host has no such file, or sends something else than it announced.
+            Unreachable: if the host stops answering.
+            Unwritable: if the file cannot be written, for example because the disk is full.
+            InputError: if the host has no such file, or sends something else than announced.
             Stopped: if ``stop`` is set.
         """
         import tenacity
@@ -63,7 +63,7 @@ class Transfer:
         part = target.with_name(f"{target.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
         fruitless = _Fruitless(part)
-        again = tenacity.Retrying(
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Dropped),
             stop=fruitless,
             wait=lambda _: http.BACKOFF_S * 2**fruitless.attempts,
@@ -71,34 +71,35 @@ class Transfer:
             reraise=True,
         )
         try:
-            again(self._go_on, file, part, progress)
+            retrying(self._resume, file, part, progress)
         except OSError as error:
-            told = f"cannot write {part} ({error.strerror or error})"
-            raise Unwritable(f"{told}; the same command goes on where it was") from None
-        _check(file, part)
+            raise Unwritable(
+                f"cannot write {part} ({error.strerror or error}); the same command goes on where it was"
+            ) from None
+        _verify(file, part)
         os.replace(part, target)
         _tag(part).unlink(missing_ok=True)
         return target
 
-    def _go_on(self, file: RemoteFile, part: Path, progress: Callable[[int], None]) -> None:
-        """Get what is missing of ``part``, or all of it if the server cannot send a rest or has another file now."""
+    def _resume(self, file: RemoteFile, part: Path, progress: Callable[[int], None]) -> None:
+        """Download what is missing of ``part``; all of it if the server cannot send a range or the file has changed there."""
         from urllib3.exceptions import HTTPError
 
         if self.stop.is_set():
             raise Stopped
         tag = _tag(part).read_text() if _tag(part).exists() else ""
-        have = _size(part) if tag or file.checksum else 0
-        if file.bytes is not None and have >= file.bytes and part.exists():
-            return  # the check will say whether it is good
-        headers = {"Accept-Encoding": "identity"}  # else sizes are those of a packed file
-        if have:
-            headers |= {"Range": f"bytes={have}-"} | ({"If-Range": tag} if tag else {})
-        asked: dict[str, Any] = {"headers": headers, "stream": True, "accepted": (416,)}
-        with http.ask(self.session, "GET", file.url, login=self.host.login, **asked) as response:
+        present = _size(part) if tag or file.checksum else 0
+        if file.bytes is not None and present >= file.bytes and part.exists():
+            return  # _verify decides whether it is good
+        headers = {"Accept-Encoding": "identity"}  # else the sizes would be those of the compressed content
+        if present:
+            headers |= {"Range": f"bytes={present}-"} | ({"If-Range": tag} if tag else {})
+        options: dict[str, Any] = {"headers": headers, "stream": True, "accepted": (416,)}
+        with http.request(self.session, "GET", file.url, login=self.host.login, **options) as response:
             begin, total = _extent(response)
-            if begin not in (0, have):
-                _forget(part)
-                raise Dropped(f"{file.path}: {http.shown(file.url)} does not send the rest")
+            if begin not in (0, present):
+                _delete(part)
+                raise Dropped(f"{file.path}: {http.shown(file.url)} does not send the rest of the file")
             if file.bytes is not None and total not in (None, file.bytes):
                 raise InputError(f"{file.path}: {self.host.name} announced {file.bytes} bytes and sends {total}")
             try:
@@ -116,7 +117,7 @@ class Transfer:
                 _tag(part).write_text(tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", ""))
             done = begin
             progress(done)
-            while chunk := response.raw.read1(CHUNK):  # what has come so far, so that nothing of it is lost when it breaks off
+            while chunk := response.raw.read1(CHUNK):  # whatever has arrived, lest a dropped connection lose it
                 if self.stop.is_set():
                     raise Stopped
                 out.write(chunk)
@@ -125,7 +126,7 @@ class Transfer:
 
 
 class _Fruitless:
-    """Give up after some attempts in a row that brought nothing."""
+    """Stops the retries after several attempts in a row that brought no new bytes."""
 
     def __init__(self, part: Path) -> None:
         self.part, self.most, self.attempts = part, -1, 0
@@ -138,36 +139,38 @@ class _Fruitless:
 
 
 def _extent(response: "requests.Response") -> tuple[int, int | None]:
-    """At which byte an answer begins (-1 for nowhere), and how many the whole file has if that is said."""
+    """The first byte of a response (-1 if it has none), and the size of the whole file if the response gives it."""
     if response.status_code == 416:
         return -1, None
     if response.status_code == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not found:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match:
             return -1, None
-        return int(found[1]), None if found[2] == "*" else int(found[2])
+        return int(match[1]), None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length")
     return 0, int(length) if length else None
 
 
-def _check(file: RemoteFile, part: Path) -> None:
-    """Refuse, and remove, what is not the file that was announced."""
+def _verify(file: RemoteFile, part: Path) -> None:
+    """Delete and refuse a file whose size or checksum is not what the host announced."""
     size = _size(part)
     if file.bytes is not None and size != file.bytes:
-        _forget(part)
+        _delete(part)
         raise InputError(f"{file.path} has {size} bytes instead of {file.bytes}; it was deleted, the same command tries again")
     with open(part, "rb") as written:
         os.fsync(written.fileno())
-        kind, _, wanted = file.checksum.partition(":")
-        found = hashlib.file_digest(written, kind).hexdigest() if kind else ""
-    if found != wanted.lower():
-        _forget(part)
-        told = f"{file.path} has the wrong checksum ({kind} {found}, expected {wanted})"
-        raise InputError(f"{told}; it was deleted, the same command tries again")
+        kind, _, expected = file.checksum.partition(":")
+        actual = hashlib.file_digest(written, kind).hexdigest() if kind else ""
+    if actual != expected.lower():
+        _delete(part)
+        raise InputError(
+            f"{file.path} has the wrong checksum ({kind} {actual}, expected {expected}); "
+            "it was deleted, the same command tries again"
+        )
 
 
 def _tag(part: Path) -> Path:
-    """The file that holds what the server calls this version of the file."""
+    """The file that keeps the server's ETag or modification date of the version being downloaded."""
     return part.with_name(f"{part.name}.tag")
 
 
@@ -178,7 +181,7 @@ def _size(part: Path) -> int:
         return 0
 
 
-def _forget(part: Path) -> None:
+def _delete(part: Path) -> None:
     for path in (part, _tag(part)):
         with suppress(FileNotFoundError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""Unpack: zip and tar archives into a folder and nowhere else. What an archive would do is looked at before it is done."""
+"""Unpack: extract zip and tar archives into a folder and nowhere else. All members are checked before any is written."""
 
 import errno
 import lzma
@@ -19,7 +19,7 @@ from typing import IO
 
 from raybrain.config import InputError
 
-# what the libraries raise for an archive that is damaged, packed in a way they do not know, or wants a password
+# raised for archives that are damaged, compressed in an unknown way, or encrypted
 FAULTS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)
 LITTER = ("__MACOSX",)
 OURS = ".raybrain-"
@@ -34,31 +34,31 @@ class ArchiveMember:
     open: Callable[[], IO[bytes]]
 
 
-def fault(path: str) -> str:
+def path_problem(path: str) -> str:
     """What is wrong with a path that should lie inside a folder; empty if nothing is."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith(("/", "\\")) or "\\" in path or "\0" in path or re.match("[A-Za-z]:", path):
-        return "is no relative path"
+        return "is not a relative path"
     if ".." in parts:
         return "leads out of the folder"
     if parts[0].startswith(OURS):
-        return "has a name that raybrain uses"
+        return "has a name that raybrain uses itself"
     return ""
 
 
 def unpack(archive: Path, folder: Path, inner: str = "") -> dict[str, int]:
-    """Unpack an archive into a folder; if it would strew files there, into a folder in it with the archive's name.
+    """Extract an archive into a folder; unless its members share one top-level folder, into a new one named after the archive.
 
     Args:
         archive: a zip or tar file.
-        folder: where to.
-        inner: unpack those archives in it whose names match this pattern, instead of what it holds.
+        folder: where to extract it.
+        inner: a glob pattern: extract the archives inside it whose names match, instead of its members.
 
     Returns:
-        The files and their sizes, by path relative to ``folder``.
+        The size in bytes of each extracted file, by path relative to ``folder``.
 
     Raises:
-        InputError: if it is damaged, or a member's path leads elsewhere or is a link or a device; nothing is written then.
+        InputError: if it is damaged, or a member is a link or a device or would lie outside of it; nothing is written then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=f"{OURS}unpack-", ignore_cleanup_errors=True) as temporary:
@@ -68,28 +68,28 @@ def unpack(archive: Path, folder: Path, inner: str = "") -> dict[str, int]:
 
 
 def _extract(archive: Path, aside: Path, temporary: Path, inner: str) -> None:
-    """Write the members of an archive below ``aside``."""
+    """Write the members of an archive to the folder ``aside``."""
     try:
-        with _opened(archive) as members:
-            chosen = [member for member in members if not inner or _is_called(member.path, inner)]
+        with _open(archive) as members:
+            chosen = [member for member in members if not inner or _matches(member.path, inner)]
             if not chosen:
                 names = ", ".join(sorted(member.path for member in members)[:5])
                 raise InputError(f"{archive.name} holds no {inner!r}, but {names or 'nothing'}")
-            _refuse_full(archive, chosen, temporary)
-            place = temporary / "archives" if inner else _root(archive, aside, chosen)
+            _check_space(archive, chosen, temporary)
+            target = temporary / "archives" if inner else _root(archive, aside, chosen)
             for member in chosen:
-                _write(member, place / member.path)
+                _write(member, target / member.path)
     except (*FAULTS, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # the disk's fault
-        raise InputError(f"{archive.name} cannot be unpacked ({error}); delete it and type the same command") from None
+            raise  # the disk's fault, not the archive's
+        raise InputError(f"{archive.name} cannot be unpacked ({error}); delete it and run the same command again") from None
     if inner:
         for member in chosen:
-            _extract(place / member.path, aside, temporary, "")
+            _extract(target / member.path, aside, temporary, "")
 
 
-class _opened:
-    """The members of an archive, all of them looked at, as long as it is open."""
+class _open:
+    """The members of an archive, all of them checked, while it is open."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -102,7 +102,9 @@ class _opened:
             self.file = tarfile.open(self.archive)
             return _tar_members(self.archive, self.file)
         except tarfile.ReadError:
-            raise InputError(f"{self.archive.name} is no zip or tar file; delete it and type the same command") from None
+            raise InputError(
+                f"{self.archive.name} is not a zip or tar file; delete it and run the same command again"
+            ) from None
 
     def __exit__(self, *error: object) -> None:
         self.file.close()
@@ -111,9 +113,9 @@ class _opened:
 def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[ArchiveMember]:
     members = []
     for info in file.infolist():
-        name = info.orig_filename  # as it is written there: zipfile mends some names
+        name = info.orig_filename  # as written in the archive: zipfile repairs some names
         kind = stat.S_IFMT(info.external_attr >> 16)
-        _refuse(archive, name, "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device")
+        _check_member(archive, name, "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a link or a device")
         if not info.is_dir():
             members.append(ArchiveMember(name, info.file_size, partial(file.open, info)))
     return _without_litter(members)
@@ -122,7 +124,7 @@ def _zip_members(archive: Path, file: zipfile.ZipFile) -> list[ArchiveMember]:
 def _tar_members(archive: Path, file: tarfile.TarFile) -> list[ArchiveMember]:
     members = []
     for info in file.getmembers():
-        _refuse(archive, info.name, "" if info.isfile() or info.isdir() else "is a link or a device")
+        _check_member(archive, info.name, "" if info.isfile() or info.isdir() else "is a link or a device")
         if info.isfile():
             members.append(ArchiveMember(info.name, info.size, partial(_tar_file, file, info)))
     return _without_litter(members)
@@ -130,17 +132,17 @@ def _tar_members(archive: Path, file: tarfile.TarFile) -> list[ArchiveMember]:
 
 def _tar_file(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     opened = file.extractfile(info)
-    assert opened is not None, "only plain files are opened"
+    assert opened is not None, "only regular files are opened"
     return opened
 
 
-def _refuse(archive: Path, name: str, also: str) -> None:
-    wrong = also or (fault(name) if PurePosixPath(name).parts else "")
-    if wrong:
-        raise InputError(f"{archive.name} is not unpacked: its member {name!r} {wrong}")
+def _check_member(archive: Path, name: str, problem: str) -> None:
+    problem = problem or (path_problem(name) if PurePosixPath(name).parts else "")
+    if problem:
+        raise InputError(f"{archive.name} is not unpacked: its member {name!r} {problem}")
 
 
-def _refuse_full(archive: Path, members: Iterable[ArchiveMember], folder: Path) -> None:
+def _check_space(archive: Path, members: Iterable[ArchiveMember], folder: Path) -> None:
     needed, free = sum(member.size for member in members), shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(f"unpacking {archive.name} needs {amount(needed)} in {folder.parent}, and {amount(free)} are free")
@@ -150,16 +152,16 @@ def _without_litter(members: list[ArchiveMember]) -> list[ArchiveMember]:
     return [member for member in members if PurePosixPath(member.path).parts[0] not in LITTER]
 
 
-def _is_called(path: str, pattern: str) -> bool:
+def _matches(path: str, pattern: str) -> bool:
     return fnmatchcase(PurePosixPath(path).name, pattern) or fnmatchcase(path, pattern)
 
 
 def _root(archive: Path, aside: Path, members: list[ArchiveMember]) -> Path:
-    """Where members go: as they are if they share one folder, else below one with the archive's name."""
+    """Where members go: ``aside`` if they share one top-level folder, else a folder in it named after the archive."""
     tops = {PurePosixPath(member.path).parts[0] for member in members}
-    alone = len(tops) == 1 and all(len(PurePosixPath(member.path).parts) > 1 for member in members)
+    single = len(tops) == 1 and all(len(PurePosixPath(member.path).parts) > 1 for member in members)
     name = archive.name.partition(".")[0] if archive.suffix != ".zip" else archive.stem
-    return aside if alone else aside / name
+    return aside if single else aside / name
 
 
 def _write(member: ArchiveMember, path: Path) -> None:
@@ -169,9 +171,9 @@ def _write(member: ArchiveMember, path: Path) -> None:
 
 
 def _move(aside: Path, folder: Path) -> dict[str, int]:
-    """Move all files below ``aside`` to the same place below ``folder``, each whole."""
+    """Move all files below ``aside`` to the same relative path below ``folder``, each atomically; returns their sizes."""
     moved: dict[str, int] = {}
-    for path in sorted(found for found in aside.rglob("*") if found.is_file()):
+    for path in sorted(path for path in aside.rglob("*") if path.is_file()):
         target = folder / path.relative_to(aside)
         moved[target.relative_to(folder).as_posix()] = path.stat().st_size
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ def _move(aside: Path, folder: Path) -> dict[str, int]:
 
 
 def amount(count: float) -> str:
-    """Bytes for people: 1.2 GB."""
+    """A number of bytes as people read it, such as 1.2 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -44,15 +44,15 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
     monkeypatch.setattr(http, "BACKOFF_S", 0.01)
     for name in [name for name in os.environ if name.startswith("RAYBRAIN_") and name != "RAYBRAIN_HOME"]:
         monkeypatch.delenv(name)
-    with serve() as found:
-        yield found
+    with serve() as website:
+        yield website
 
 
 class Plain(Host):
     """Files of a website, as they are."""
 
     def __init__(self, site: str, *files: RemoteFile, title: str = "plain") -> None:
-        self.site, self.listed, self.title = site, files, title
+        self.site, self.offered, self.title = site, files, title
 
     @property
     def name(self) -> str:
@@ -60,8 +60,8 @@ class Plain(Host):
 
     def files(self) -> list[RemoteFile]:
         with self.session() as session:
-            http.ask(session, "GET", f"{self.site}/list")
-        return list(self.listed)
+            http.request(session, "GET", f"{self.site}/list")
+        return list(self.offered)
 
 
 def md5(data: bytes) -> str:
@@ -91,7 +91,7 @@ def test_resumes_where_it_was_cut(site: Website, tmp_path: Path, checksum: bool)
     download = Download("s", tmp_path / "s", [offer(site, checksum, a=BLOB)])
     site.cuts["/a.bin"] = [cut]
     assert (download.fetch() / "raw/a.bin").read_bytes() == BLOB, cut
-    first, second = site.asked("/a.bin")
+    first, second = site.requests_for("/a.bin")
     assert second.headers["Range"] == f"bytes={cut}-"
     assert first.sent + second.sent == len(BLOB), "nothing is fetched twice"
     assert not leftovers(tmp_path)
@@ -110,7 +110,7 @@ def test_a_new_version_is_not_sewn_to_an_old_one(site: Website, tmp_path: Path) 
     host = offer(site, checksum=False, a=BLOB)
 
     def changing(request: Request) -> bytes:
-        return BLOB if len(site.asked("/a.bin")) == 1 else new
+        return BLOB if len(site.requests_for("/a.bin")) == 1 else new
 
     site.pages["/a.bin"] = changing
     assert (Download("s", tmp_path / "s", [host]).fetch() / "raw/a.bin").read_bytes() == new
@@ -135,7 +135,7 @@ def test_a_wrong_checksum_never_becomes_a_file(site: Website, tmp_path: Path) ->
     assert not json.loads((tmp_path / "s" / NAME).read_text())["complete"]
     site.pages["/a.bin"] = BLOB
     assert (Download("s", tmp_path / "s", [host]).fetch() / "raw/a.bin").read_bytes() == BLOB
-    assert len(site.asked("/b.bin")) == 1
+    assert len(site.requests_for("/b.bin")) == 1
     assert json.loads((tmp_path / "s" / NAME).read_text())["complete"]
 
 
@@ -161,7 +161,7 @@ def test_gives_up_on_a_server_that_never_sends(site: Website, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"cannot be downloaded \(plain: .*a.bin.*stopped sending") as caught:
         Download("s", tmp_path / "s", [host]).fetch()
     assert str(tmp_path / "s") in str(caught.value), "says where data of one's own would lie"
-    assert len(site.asked("/a.bin")) <= http.TRIES + 2
+    assert len(site.requests_for("/a.bin")) <= http.TRIES + 2
 
 
 def test_a_file_that_is_gone_is_named(site: Website, tmp_path: Path) -> None:
@@ -180,12 +180,12 @@ def test_all_there_is_instant(site: Website, tmp_path: Path) -> None:
     download = Download("s", tmp_path / "s", [host])
     assert not download.ready()
     download.fetch()
-    seen = len(site.log)
+    requests = len(site.log)
     assert download.ready() and download.fetch() == tmp_path / "s"
-    assert len(site.log) == seen
+    assert len(site.log) == requests
     (tmp_path / "s/raw/a.bin").unlink()
     download.fetch()
-    assert len(site.asked("/a.bin")) == 2 and len(site.asked("/b.bin")) == 1
+    assert len(site.requests_for("/a.bin")) == 2 and len(site.requests_for("/b.bin")) == 1
 
 
 def test_bars_on_a_terminal(
@@ -202,7 +202,7 @@ def test_only_what_is_wanted(site: Website, tmp_path: Path) -> None:
     Download("s", tmp_path / "s", [host], wanted=lambda path: path.endswith("a.bin")).fetch()
     assert not (tmp_path / "s/raw/b.bin").exists()
     Download("s", tmp_path / "s", [host]).fetch()
-    assert len(site.asked("/a.bin")) == 1 and (tmp_path / "s/raw/b.bin").exists()
+    assert len(site.requests_for("/a.bin")) == 1 and (tmp_path / "s/raw/b.bin").exists()
     with pytest.raises(InputError, match="none of its 2 files is wanted"):
         Download("s", tmp_path / "t", [host], wanted=lambda path: False).fetch()
 
@@ -260,7 +260,7 @@ def test_a_full_disk_is_said_before(site: Website, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(InputError, match=r"s needs 271.4 MB more in .* and 270.0 MB are free"):
         Download("s", tmp_path / "s", [host]).fetch()
-    assert not site.asked("/a.bin") and not (tmp_path / "s").exists()
+    assert not site.requests_for("/a.bin") and not (tmp_path / "s").exists()
 
 
 def test_a_disk_that_becomes_full(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ def test_a_disk_that_becomes_full(site: Website, tmp_path: Path, monkeypatch: py
         with pytest.raises(InputError, match=r"cannot write .*\.part \(No space left on device\); the same command goes on"):
             Download("s", tmp_path / "s", [host], jobs=1).fetch()
     Download("s", tmp_path / "s", [host]).fetch()
-    assert "Range" in site.asked("/a.bin")[1].headers
+    assert "Range" in site.requests_for("/a.bin")[1].headers
     assert (tmp_path / "s/raw/b.bin").read_bytes() == BLOB
 
 
@@ -306,9 +306,9 @@ main()
 
 
 def start(host: Plain, home: Path) -> "subprocess.Popen[str]":
-    said = json.dumps([host.site, str(home), *(vars(file) for file in host.listed)])
+    arguments = json.dumps([host.site, str(home), *(vars(file) for file in host.offered)])
     return subprocess.Popen(
-        [sys.executable, "-c", FETCH, said],
+        [sys.executable, "-c", FETCH, arguments],
         cwd=REPO,
         stderr=subprocess.PIPE,
         text=True,
@@ -327,13 +327,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_two_processes_download_once(site: Website, tmp_path: Path) -> None:
     host, site.gate = offer(site, a=BLOB, b=BLOB[:1000]), threading.Event()
     both = [start(host, tmp_path) for _ in range(2)]
-    wait_for(lambda: bool(site.asked("/a.bin")))
+    wait_for(lambda: bool(site.requests_for("/a.bin")))
     time.sleep(0.3)  # the other one arrives
     site.gate.set()
-    said = [process.communicate(timeout=60)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("another process is downloading it; waiting for that" in text for text in said) == 1
-    assert len(site.asked("/a.bin")) == len(site.asked("/b.bin")) == 1
+    messages = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert sum("another process is downloading it; waiting for that" in text for text in messages) == 1
+    assert len(site.requests_for("/a.bin")) == len(site.requests_for("/b.bin")) == 1
     assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
 
 
@@ -359,17 +359,17 @@ def test_killed_in_the_middle(site: Website, tmp_path: Path, how: signal.Signals
     part = tmp_path / "studies/s/raw/a.bin.part"
     wait_for(lambda: part.exists() and part.stat().st_size > 500_000)
     process.send_signal(how)
-    said = process.communicate(timeout=20)[1]  # though the server sends nothing
+    message = process.communicate(timeout=20)[1]  # though the server sends nothing
     if how == signal.SIGINT:
-        assert process.returncode == 130 and said.endswith("stopped; the same command goes on where it was\n"), said
-        assert "Traceback" not in said
-    have = part.stat().st_size
+        assert process.returncode == 130 and message.endswith("stopped; the same command goes on where it was\n"), message
+        assert "Traceback" not in message
+    present = part.stat().st_size
     site.gate.set()
     time.sleep(0.1)
     Download("s", tmp_path / "studies/s", [host]).fetch()
     assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB
-    assert site.asked("/a.bin")[1].headers["Range"] == f"bytes={have}-"
-    assert site.asked("/a.bin")[1].sent == len(BLOB) - have
+    assert site.requests_for("/a.bin")[1].headers["Range"] == f"bytes={present}-"
+    assert site.requests_for("/a.bin")[1].sent == len(BLOB) - present
 
 
 # archives
@@ -458,7 +458,7 @@ def test_archives_are_unpacked_once(site: Website, tmp_path: Path) -> None:
     assert (folder / "deep/proc/S02.mat").read_bytes() == b"two"
     assert not (folder / "deep/proc.zip").exists() and not leftovers(tmp_path)
     download.fetch()
-    assert len(site.asked("/p.zip")) == 1
+    assert len(site.requests_for("/p.zip")) == 1
     (folder / "deep/proc/S01.mat").unlink()
     download.fetch()
     assert (folder / "deep/proc/S01.mat").read_bytes() == b"one"
@@ -470,7 +470,7 @@ def test_a_malicious_archive_is_not_downloaded_into_a_study(site: Website, tmp_p
     for _ in range(2):
         with pytest.raises(InputError, match=r"^s: p.zip is not unpacked: its member 'data/../../x' leads out of the folder$"):
             Download("s", tmp_path / "s", [host]).fetch()
-    assert len(site.asked("/p.zip")) == 1
+    assert len(site.requests_for("/p.zip")) == 1
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [NAME, "p.zip"]
 
 
@@ -496,16 +496,22 @@ def osf(site: Website, project: str, files: dict[str, bytes], page: int = 2) -> 
             at = inside
         hashes = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
         site.pages[f"/download/{project}{number}"] = data
-        said = {"kind": "file", "name": path, "size": len(data), "materialized_path": f"/{path}", "extra": {"hashes": hashes}}
-        folders[at].append({"attributes": said, "links": {"download": f"{site.url}/download/{project}{number}"}})
+        attributes = {
+            "kind": "file",
+            "name": path,
+            "size": len(data),
+            "materialized_path": f"/{path}",
+            "extra": {"hashes": hashes},
+        }
+        folders[at].append({"attributes": attributes, "links": {"download": f"{site.url}/download/{project}{number}"}})
     for path, items in folders.items():
 
-        def listed(request: Request, path: str = path, items: list[dict[str, Any]] = items) -> Answer:
+        def listing(request: Request, path: str = path, items: list[dict[str, Any]] = items) -> Answer:
             at = int(request.query.rpartition("page=")[2] or 1) if "&page=" in request.query else 1
             more = f"{site.url}{path}?size&page={at + 1}" if at * page < len(items) else None
             return reply({"data": items[(at - 1) * page : at * page], "links": {"next": more}})
 
-        site.pages[path] = listed
+        site.pages[path] = listing
 
 
 def test_osf(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,12 +545,12 @@ def dryad(site: Website, files: dict[str, bytes]) -> None:
         )
     site.pages["/api/v2/datasets/doi:10.5061/dryad.x"] = reply({"_links": {"stash:version": {"href": "/api/v2/versions/7"}}})
 
-    def listed(request: Request) -> Answer:
+    def listing(request: Request) -> Answer:
         at = int(request.query.rpartition("page=")[2]) if "&page=" in request.query else 1
         links = {"next": {"href": f"/api/v2/versions/7/files?x&page={at + 1}"}} if at < len(items) else {}
         return reply({"_links": links, "_embedded": {"stash:files": items[at - 1 : at]}})
 
-    site.pages["/api/v2/versions/7/files"] = listed
+    site.pages["/api/v2/versions/7/files"] = listing
 
 
 @pytest.mark.parametrize("nested", [True, False])
@@ -570,12 +576,12 @@ def test_dryad_says_how_to_get_in(site: Website, tmp_path: Path, monkeypatch: py
 
     site.pages["/api/v2/files/0/download"] = guarded
     host = Dryad("doi:10.5061/dryad.x", base=f"{site.url}/api/v2")
-    with pytest.raises(InputError, match=r"wants credentials.*set RAYBRAIN_DRYAD_ID and RAYBRAIN_DRYAD_SECRET"):
+    with pytest.raises(InputError, match=r"refuses access.*set RAYBRAIN_DRYAD_ID and RAYBRAIN_DRYAD_SECRET"):
         Download("s", tmp_path / "s", [host]).fetch()
     monkeypatch.setenv("RAYBRAIN_DRYAD_ID", "me")
     monkeypatch.setenv("RAYBRAIN_DRYAD_SECRET", "s3cret")
     assert (Download("s", tmp_path / "s", [host]).fetch() / "a.bin").read_bytes() == b"a"
-    assert "client_secret=s3cret" in site.asked("/oauth/token", "POST")[0].form
+    assert "client_secret=s3cret" in site.requests_for("/oauth/token", "POST")[0].form
 
 
 def test_deep_blue(site: Website, tmp_path: Path) -> None:
@@ -592,11 +598,11 @@ def bucket(site: Website, objects: dict[str, bytes], page: int = 2) -> None:
     """A bucket of S3; an object with 'parts' in its name was uploaded in parts."""
     site.pages |= {f"/b/{key}": data for key, data in objects.items()}
 
-    def listed(request: Request) -> Answer:
-        asked = dict(pair.partition("=")[::2] for pair in request.query.split("&"))
-        assert asked["list-type"] == "2"
-        keys = sorted(key for key in objects if key.startswith(asked["prefix"]))
-        begin = int(asked.get("continuation-token", "0"))
+    def listing(request: Request) -> Answer:
+        query = dict(pair.partition("=")[::2] for pair in request.query.split("&"))
+        assert query["list-type"] == "2"
+        keys = sorted(key for key in objects if key.startswith(query["prefix"]))
+        begin = int(query.get("continuation-token", "0"))
         more = begin + page < len(keys)
         rows = "".join(
             f"<Contents><Key>{key}</Key><ETag>&quot;{hashlib.md5(objects[key]).hexdigest()}"
@@ -609,7 +615,7 @@ def bucket(site: Website, objects: dict[str, bytes], page: int = 2) -> None:
             f"<ListBucketResult {space}><IsTruncated>{str(more).lower()}</IsTruncated>{next_}{rows}</ListBucketResult>".encode()
         )
 
-    site.pages["/b/"] = listed
+    site.pages["/b/"] = listing
 
 
 def test_openneuro(site: Website, tmp_path: Path) -> None:
@@ -646,7 +652,7 @@ def webdav(site: Website, files: dict[str, bytes], root: str = "/di/col_v1/") ->
     folders = {root} | {f"{root}{path[: at + 1]}" for path in files for at, letter in enumerate(path) if letter == "/"}
     site.pages |= {f"{root}{path}": data for path, data in files.items()}
 
-    def listed(request: Request) -> Answer:
+    def listing(request: Request) -> Answer:
         assert request.method == "PROPFIND" and request.headers["Depth"] == "1"
         below = (*folders, *(f"{root}{file}" for file in files))
         here = [request.path, *(path for path in below if f"{path.rstrip('/').rpartition('/')[0]}/" == request.path)]
@@ -660,7 +666,7 @@ def webdav(site: Website, files: dict[str, bytes], root: str = "/di/col_v1/") ->
         evil = "<D:response><D:href>http://127.0.0.1:9/elsewhere/</D:href></D:response>"
         return Answer(f'<?xml version="1.0"?><D:multistatus xmlns:D="DAV:">{rows}{evil}</D:multistatus>'.encode(), 207)
 
-    site.pages |= dict.fromkeys(folders, listed)
+    site.pages |= dict.fromkeys(folders, listing)
 
 
 def test_donders(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
@@ -668,12 +674,12 @@ def test_donders(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     webdav(site, files)
     site.password = "Basic bWU6czNjcmV0"  # me:s3cret
     host = Donders("di/col_v1", base=site.url)
-    with pytest.raises(InputError, match="wants credentials; set RAYBRAIN_DONDERS_USER and RAYBRAIN_DONDERS_PASSWORD to"):
+    with pytest.raises(InputError, match="requires a login; set RAYBRAIN_DONDERS_USER and RAYBRAIN_DONDERS_PASSWORD to"):
         Download("s", tmp_path / "s", [host]).fetch()
     assert not site.log
     monkeypatch.setenv("RAYBRAIN_DONDERS_USER", "me")
     monkeypatch.setenv("RAYBRAIN_DONDERS_PASSWORD", "wr0ng")
-    with pytest.raises(InputError, match=r"wants credentials, or others than it got \(401\); set RAYBRAIN_DONDERS") as caught:
+    with pytest.raises(InputError, match=r"refuses access \(401\); set RAYBRAIN_DONDERS") as caught:
         Download("s", tmp_path / "s", [host]).fetch()
     assert "wr0ng" not in str(caught.value)
     monkeypatch.setenv("RAYBRAIN_DONDERS_PASSWORD", "s3cret")
@@ -688,13 +694,13 @@ def test_donders(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_terminal_is_asked_for_credentials(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     webdav(site, {"a.bin": b"a"})
     site.password = "Basic bWU6czNjcmV0"
-    asked: list[str] = []
+    prompts: list[str] = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "me")
-    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "s3cret")
+    monkeypatch.setattr("builtins.input", lambda prompt: prompts.append(prompt) or "me")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: prompts.append(prompt) or "s3cret")
     assert (Download("s", tmp_path / "s", [Donders("di/col_v1", base=site.url)]).fetch() / "a.bin").exists()
-    assert asked == ["user: ", "password: "]
+    assert prompts == ["user: ", "password: "]
 
 
 def test_credentials_stay_with_their_host(site: Website, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -707,9 +713,9 @@ def test_credentials_stay_with_their_host(site: Website, tmp_path: Path, monkeyp
         site.pages["/di/col_v1/b.bin"] = Answer(b"", 302, {"Location": f"{NOWHERE}/b.bin?token=s3cret"})
         with pytest.raises(InputError, match="does not answer") as caught:
             Download("s", tmp_path / "s", [Donders("di/col_v1", base=site.url)]).fetch()
-        assert other.asked("/a.bin") and "Authorization" not in other.asked("/a.bin")[0].headers
+        assert other.requests_for("/a.bin") and "Authorization" not in other.requests_for("/a.bin")[0].headers
         assert "s3cret" not in str(caught.value) and "bWU6" not in str(caught.value)
-    with pytest.raises(InputError, match="for all to read; type an https address"):
+    with pytest.raises(InputError, match="unencrypted; use an https address"):
         Donders("col", base="http://example.org").files()
 
 
@@ -737,19 +743,19 @@ def shop(site: Website, monkeypatch: pytest.MonkeyPatch) -> Plain:
 
 def test_fetch(shop: Plain, site: Website, raybrain: Callable[..., Ended], tmp_path: Path) -> None:
     home = ("--home", str(tmp_path))
-    listed = raybrain("studies", "fetch", "shop", "--dry-run", "--json", *home)
-    assert listed.code == 0, listed.err
-    assert "dead: http://127.0.0.1:9/list does not answer" in listed.out
-    assert "plain: 2 files, 3.0 MB; 2 missing, 3.0 MB" in listed.out and "raw/b.bin" in listed.out and " free" in listed.out
+    listing = raybrain("studies", "fetch", "shop", "--dry-run", "--json", *home)
+    assert listing.code == 0, listing.err
+    assert "dead: http://127.0.0.1:9/list does not answer" in listing.out
+    assert "plain: 2 files, 3.0 MB; 2 missing, 3.0 MB" in listing.out and "raw/b.bin" in listing.out and " free" in listing.out
     assert not (tmp_path / "studies").exists()
     only = raybrain("studies", "fetch", "shop", "--only", "*/b.*", *home)
-    assert only.code == 0 and not site.asked("/a.bin")
+    assert only.code == 0 and not site.requests_for("/a.bin")
     assert "plain: 2 files, 3.0 MB; 1 missing, 3.0 MB" in raybrain("studies", "fetch", "shop", "--dry-run", *home).out
     done = raybrain("studies", "fetch", "shop:a", "--jobs", "1", "--json", *home)
     assert done.json == {"study": "shop", "folder": str(tmp_path / "studies/shop"), "own": False}
     assert "shop from plain: 3.0 MB of 3.0 MB, 1 of 1 files done" in done.err
     assert Study.parse("shop").fetch(tmp_path / "studies") == tmp_path / "studies/shop"
-    assert len(site.asked("/a.bin")) == len(site.asked("/b.bin")) == 1
+    assert len(site.requests_for("/a.bin")) == len(site.requests_for("/b.bin")) == 1
     assert raybrain("studies", "fetch", "shpo", *home).code == 2
 
 
@@ -757,6 +763,6 @@ def test_fetch_says_what_is_wrong(shop: Plain, site: Website, raybrain: Callable
     site.pages.clear()
     ended = raybrain("studies", "fetch", "shop", "--home", str(tmp_path))
     assert ended.code == 2 and len(ended.err.strip().splitlines()) == 1
-    assert f"if you have it, put it, or a link to it, at {tmp_path}/studies/shop" in ended.err
+    assert f"if you have a copy, put it, or a link to it, at {tmp_path}/studies/shop" in ended.err
     (tmp_path / "dataset_description.json").touch()
     assert f"lies in {tmp_path}" in raybrain("studies", "fetch", f"bids:{tmp_path}", "--home", str(tmp_path)).out
