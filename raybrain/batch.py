@@ -1,5 +1,6 @@
-"""Batch and Shapes: what an encoder sees."""
+"""Batch, Shapes and Layout: what an encoder sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,40 +25,71 @@ class FeatureSlice:
 
 
 @dataclass(frozen=True)
-class Shapes:
-    """The sizes an encoder is built for: they come from the data, not from a choice.
+class Layout:
+    """The sensors of one or several recordings, in the order of their channels.
 
-    ``features`` is what the encoder must estimate; ``tmin_s`` is the time of the first sample relative to the anchor;
-    ``slices`` says which features these are, in order, and is empty where they are learned.
+    Attributes:
+        channels: their names.
+        positions: x and y of each on a flat head, both in [0, 1].
+        places: x, y, z of each in metres, in head coordinates; None where unknown.
+        valid: False for sensors of unknown position and for bad ones.
+    """
+
+    channels: tuple[str, ...]
+    positions: tuple[tuple[float, float], ...]
+    places: tuple[tuple[float, float, float] | None, ...]
+    valid: tuple[bool, ...]
+
+    @classmethod
+    def unknown(cls, channels: Sequence[str]) -> "Layout":
+        """Channels that are nowhere on a head."""
+        count = len(channels)
+        return cls(tuple(channels), ((0.0, 0.0),) * count, (None,) * count, (False,) * count)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the data say, and a network is built for; nobody chooses it.
+
+    Attributes:
+        channels: of the signal that goes in: those of the widest layout.
+        subjects: all of them as "study/subject"; ``Batch.subject`` is an index into them.
+        features: what the network must estimate at each sample.
+        times: samples of a window.
+        rate_hz: their rate.
+        tmin_s: time of the first sample relative to the anchor.
+        layouts: the sensors; ``Batch.layout`` is an index into them. Empty where only sizes are asked for.
+        slices: which features these are, in order; empty where they are learned.
     """
 
     channels: int
-    subjects: int
+    subjects: tuple[str, ...]
     features: int
     times: int
     rate_hz: float
     tmin_s: float = -0.5
+    layouts: tuple[Layout, ...] = ()
     slices: tuple[FeatureSlice, ...] = ()
 
 
 @dataclass
 class Batch:
-    """Segments of brain signal and what was heard in them, on one device.
+    """Segments of the signal that goes into a network, on one device.
 
     Sensor positions are kept once per layout, since what depends on them alone need not be computed for each segment.
     Segments with fewer sensors than ``channels`` are padded; padding is marked invalid.
 
     Attributes:
-        brain: [batch channels time], scaled and clamped.
-        subject: [batch], index of the subject.
-        layout: [batch], index into ``positions``.
+        signal: [batch channels time], scaled.
+        subject: [batch], index into ``Shapes.subjects``.
+        layout: [batch], index into ``positions`` and ``Shapes.layouts``.
         positions: [layouts channels 2], x and y of each sensor in [0, 1].
-        valid: [layouts channels], False for padding and for sensors of unknown position.
+        valid: [layouts channels], False for padding, for bad sensors and for those of unknown position.
         draws: [8] uniform in [0, 1): the only randomness an encoder may use. They depend on the seed and the step alone,
             so that they are the same on every worker and after a restart.
     """
 
-    brain: Tensor
+    signal: Tensor
     subject: Tensor
     layout: Tensor
     positions: Tensor
@@ -65,12 +97,12 @@ class Batch:
     draws: Tensor
 
     def __len__(self) -> int:
-        return len(self.brain)
+        return len(self.signal)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """This batch on a device, with the signal in a floating type."""
         moved = {name: to_device(value, device) for name, value in vars(self).items()}
-        return Batch(**moved | {name: moved[name].to(dtype) for name in ("brain", "positions")})
+        return Batch(**moved | {name: moved[name].to(dtype) for name in ("signal", "positions")})
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from raybrain.losses.contrastive import Contrastive
 from raybrain.metrics import ranks
 
 GOLDEN = Path(__file__).parent / "golden"
-SUBJECTS = 3  # the reference was built for; not all of them are in each batch
+SUBJECTS = ("s/1", "s/2", "s/3")  # the reference was built for; not all of them are in each batch
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
 # the reference's name -> ours; K is the number of a layer
@@ -100,7 +100,7 @@ def encoder_of(golden: dict[str, Any], shapes: Shapes) -> nn.Module:
 def batch_of(golden: dict[str, Any]) -> Batch:
     positions = golden["positions"]
     return Batch(
-        brain=golden["brain"],
+        signal=golden["brain"],
         subject=golden["subject"],
         layout=torch.zeros(len(golden["brain"]), dtype=torch.long),
         positions=positions[None],
@@ -113,7 +113,7 @@ def batch_of(golden: dict[str, Any]) -> Batch:
 def test_encoder_equals_the_reference(case: str) -> None:
     golden = load(case)
     batch, candidates = batch_of(golden), golden["candidates"]
-    _, channels, times = batch.brain.shape
+    _, channels, times = batch.signal.shape
     shapes = Shapes(channels, SUBJECTS, candidates.shape[1], times, rate_hz=120.0)
     encoder = encoder_of(golden, shapes)
 
@@ -142,7 +142,7 @@ def test_contrastive_equals_the_reference(case: str) -> None:
     config = Contrastive(pool=options.get("pool", False), tmin_s=options.get("tmin"), tmax_s=options.get("tmax"))
     estimates, candidates = golden["estimates"].requires_grad_(), golden["candidates"]
     _, features, times = candidates.shape
-    loss = config.build(Shapes(1, 1, features, times, rate_hz=options["sample_rate"], tmin_s=options["dset_tmin"]))
+    loss = config.build(Shapes(1, ("s/1",), features, times, rate_hz=options["sample_rate"], tmin_s=options["dset_tmin"]))
 
     scores = loss.scores(estimates, candidates)
     near(scores, golden["scores"])

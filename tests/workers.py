@@ -97,6 +97,10 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         rows={name: torch.arange(*ends) for name, ends in SPLITS.items()},
         meta={
             "subjects": [["a", "1"], ["a", "2"]],
+            "layouts": [
+                {"channels": [f"c{number}" for number in range(count)], "places": [None] * count}
+                for count in (CHANNELS, CHANNELS - 2)
+            ],
             "recordings": ["a1", "a2", "a3"],
             "candidates": [{"study": "a", "word": f"word {number % 9}"} for number in range(SEGMENTS)],
         },

@@ -147,6 +147,7 @@ def _noise(experiment: Experiment, channels: int, subjects: int, segments: int) 
         meta={
             "subjects": [["noise", str(number)] for number in range(subjects)],
             "recordings": [str(number) for number in range(subjects)],
+            "layouts": [{"channels": [str(number) for number in range(channels)], "places": [None] * channels}],
         },
         window=window,
     )

@@ -14,9 +14,9 @@ The smallest complete encoder:
 ...         super().__init__()
 ...         self.map = torch.nn.Conv1d(shapes.channels, shapes.features, 1, bias=config.bias)
 ...     def forward(self, batch):
-...         return self.map(batch.brain)
->>> shapes = Shapes(channels=4, subjects=1, features=3, times=50, rate_hz=120.0)
->>> batch = Batch(brain=torch.randn(2, 4, 50), subject=torch.zeros(2, dtype=torch.long),
+...         return self.map(batch.signal)
+>>> shapes = Shapes(channels=4, subjects=("study/01",), features=3, times=50, rate_hz=120.0)
+>>> batch = Batch(signal=torch.randn(2, 4, 50), subject=torch.zeros(2, dtype=torch.long),
 ...     layout=torch.zeros(2, dtype=torch.long), positions=torch.rand(1, 4, 2), valid=torch.ones(1, 4, dtype=torch.bool),
 ...     draws=step_draws(seed=0, step=0))
 >>> Linear().build(shapes)(batch).shape

@@ -68,7 +68,7 @@ class ConvRNNNet(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch features time]."""
-        times = batch.brain.shape[-1]
+        times = batch.signal.shape[-1]
         low = self.down(F.pad(self.front(batch), (0, -times % self.multiple)))
         recurrent, _ = self.lstm(low.transpose(1, 2))
         x = self.up(low + self.joined(recurrent).transpose(1, 2))

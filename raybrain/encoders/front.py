@@ -48,16 +48,16 @@ class Front(nn.Module):
         if config.initial_linear is not None:
             self.linear = nn.Conv1d(channels, config.initial_linear, 1)
             channels = config.initial_linear
-        self.subject_layer = SubjectLayer(channels, shapes.subjects) if config.subject == "layer" else None
+        self.subject_layer = SubjectLayer(channels, len(shapes.subjects)) if config.subject == "layer" else None
         self.subject_embedding: nn.Embedding | None = None
         if config.subject == "embedding":
-            self.subject_embedding = nn.Embedding(shapes.subjects, config.subject_size)
+            self.subject_embedding = nn.Embedding(len(shapes.subjects), config.subject_size)
             channels += config.subject_size
         self.channels = channels
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch channels time]."""
-        x = batch.brain if self.attention is None else self.attention(batch)
+        x = batch.signal if self.attention is None else self.attention(batch)
         if self.linear is not None:
             x = self.linear(x)
         if self.subject_layer is not None:

@@ -190,8 +190,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch outputs time]."""
-        weights = self.weights(batch.positions, batch.valid, batch.draws).to(batch.brain.dtype)
-        return (weights if len(weights) == 1 else weights[batch.layout]) @ batch.brain
+        weights = self.weights(batch.positions, batch.valid, batch.draws).to(batch.signal.dtype)
+        return (weights if len(weights) == 1 else weights[batch.layout]) @ batch.signal
 
     def weights(self, positions: Tensor, valid: Tensor, draws: Tensor) -> Tensor:
         """How much of each sensor goes into each output, [layouts outputs channels]."""

@@ -126,7 +126,7 @@ class SimpleConvNet(nn.Module):
         if self.final is not None:
             x = self.final(x)
         if self.upsample is not None:
-            x = self.upsample(x, batch.brain.shape[-1])
+            x = self.upsample(x, batch.signal.shape[-1])
         return x
 
 

@@ -106,8 +106,8 @@ def _noise(models: Models, pool: Pool) -> Estimate:
 
     def estimate(rows: Tensor) -> Tensor:
         batch = learner.brain(rows)
-        noise = torch.randn(batch.brain.shape, generator=_generator(rows))
-        return learner.encoded(replace(batch, brain=noise.to(batch.brain)))
+        noise = torch.randn(batch.signal.shape, generator=_generator(rows))
+        return learner.encoded(replace(batch, signal=noise.to(batch.signal)))
 
     return estimate
 

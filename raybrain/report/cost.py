@@ -62,7 +62,7 @@ def _forward_flops(experiment: Experiment, channels: int) -> float:
     data = experiment.data
     window = data.window.read_with(experiment.window)
     features = sum(_size(feature) for feature in data.features)
-    shapes = Shapes(channels, 1, features, window.times, window.rate_hz, window.tmin_s)
+    shapes = Shapes(channels, ("one",), features, window.times, window.rate_hz, window.tmin_s)
     return 2.0 * window.times * _weights(experiment.encoder, experiment.speech_encoder, shapes)
 
 

@@ -19,6 +19,7 @@ from raybrain.config import InputError
 from raybrain.signal.window import Scaler, SegmentConfig, Window
 from raybrain.store import Part, Store, feature_digest
 
+VERSION = 2  # raise it when maps are written in another way
 SPLITS = ("train", "valid", "valid_words", "test")
 
 
@@ -51,7 +52,7 @@ def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
     path = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / f"{name}.lock"):
-        if not (path / "meta.json").exists():
+        if not _current(path):
             for left in folder.glob(f".{name}-*"):  # of a process that was killed: who writes here holds the lock
                 shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}-"))
@@ -64,6 +65,15 @@ def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def _current(path: Path) -> bool:
+    """Whether a map is there, and was written as this version of raybrain does it."""
+    try:
+        version = json.loads((path / "meta.json").read_text()).get("version")
+    except FileNotFoundError:
+        return False
+    return bool(version == VERSION)
+
+
 def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
     data = store.manifest["data"]
     parts = [part for uid in uids if (part := store.part(uid))]
@@ -73,15 +83,18 @@ def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
     columns, described = _segment_columns(store, parts, begins)
     subjects = sorted({(part.study, part.subject) for part in parts})
     subject = np.array([subjects.index((part.study, part.subject)) for part in parts])
-    for name, array in {**_layout_arrays(parts), "subject": subject, **columns}.items():
+    arrays, layouts = _layout_arrays(parts)
+    for name, array in {**arrays, "subject": subject, **columns}.items():
         np.save(folder / f"{name}.npy", array)
     meta = {
+        "version": VERSION,
         "rate_hz": window.rate_hz,
         "tmin_s": window.tmin_s,
         "samples": window.samples,
         "baseline_samples": window.baseline_samples,
         "recordings": uids,
         "subjects": [list(subject) for subject in subjects],
+        "layouts": layouts,
         **described,
     }
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -106,23 +119,27 @@ def _scaler(part: Part) -> Scaler:
     return Scaler(np.array(part.centre), np.array(part.scale))
 
 
-def _layout_arrays(parts: list[Part]) -> dict[str, np.ndarray]:
+def _layout_arrays(parts: list[Part]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Scalers and sensors of all recordings; and the channels of each layout, those of the first recording that has it."""
     width = max(len(part.channels) for part in parts)
     centre = np.zeros((len(parts), width), np.float32)
     layouts: dict[bytes, int] = {}
-    places, valid, layout = [], [], []
+    described: list[dict[str, Any]] = []
+    positions, valid, layout = [], [], []
     for row, part in enumerate(parts):
         count = len(part.channels)
         centre[row, :count] = _scaler(part).divided_centre
-        place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
-        place[:count], known[:count] = part.positions, part.valid
-        key = place.tobytes() + known.tobytes()
+        position, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
+        position[:count], known[:count] = part.positions, part.valid
+        key = position.tobytes() + known.tobytes()
         if key not in layouts:
             layouts[key] = len(layouts)
-            places.append(place)
+            positions.append(position)
+            described.append({"channels": part.channels, "places": [None] * count})
             valid.append(known)
         layout.append(layouts[key])
-    return {"centre": centre, "layout": np.array(layout), "positions": np.stack(places), "valid": np.stack(valid)}
+    sensors = {"layout": np.array(layout), "positions": np.stack(positions), "valid": np.stack(valid)}
+    return {"centre": centre, **sensors}, described
 
 
 def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -178,6 +195,7 @@ def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
         out[begin : begin + length] = (frames.read(key) - mean) / deviation
     out.flush()
     meta = {
+        "version": VERSION,
         "name": told["feature"]["name"],
         "rate_hz": told["rate_hz"],
         "weights": told["weights"],

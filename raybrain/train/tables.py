@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raybrain.batch import Batch, FeatureSlice, Shapes
+from raybrain.batch import Batch, FeatureSlice, Layout, Shapes
 from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
 from raybrain.train.maps import SPLITS, brain_map, feature_map
@@ -80,21 +81,33 @@ class Tables:
     window: Window
     where: str = field(default="memory map")
 
-    @property
+    @cached_property
     def shapes(self) -> Shapes:
         """The sizes an encoder is built for."""
         return Shapes(
             channels=self.signal.shape[1],
-            subjects=len(self.meta["subjects"]),
+            subjects=tuple(f"{study}/{subject}" for study, subject in self.meta["subjects"]),
             features=sum(table.size for table in self.features),
             times=self.window.times,
             rate_hz=self.window.rate_hz,
             tmin_s=self.window.tmin_s,
+            layouts=self.layouts,
             slices=tuple(
                 FeatureSlice(table.name, stop - table.size, stop, table.weights)
                 for table, stop in zip(self.features, itertools.accumulate(t.size for t in self.features), strict=True)
             ),
         )
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The sensors behind ``positions`` and ``valid``, without padding."""
+        layouts = []
+        for known, positions, valid in zip(self.meta["layouts"], self.positions.tolist(), self.valid.tolist(), strict=True):
+            count = len(known["channels"])
+            xy = tuple((x, y) for x, y in positions[:count])
+            xyz = tuple(place and (place[0], place[1], place[2]) for place in known["places"])
+            layouts.append(Layout(tuple(known["channels"]), xy, xyz, tuple(valid[:count])))
+        return tuple(layouts)
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +118,7 @@ class Tables:
         """The brain side of some segments: cut, baselined, centred and clamped; [B C T]."""
         recording = self.recording[rows]
         return Batch(
-            brain=self.window.cut(self.signal, self.start[rows], self.centre[recording]),
+            signal=self.window.cut(self.signal, self.start[rows], self.centre[recording]),
             subject=self.subject[recording],
             layout=self.layout[recording],
             positions=self.positions,

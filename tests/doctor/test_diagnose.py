@@ -146,7 +146,7 @@ def test_what_it_expects_comes_true(
     segments = int(before["training"]["found"].split()[1].replace(",", ""))
     assert 0.6 < segments / done.json["counts"]["train"] < 1.7
     experiment = override(recipe("quickstart"), dict(setting.split("=") for setting in TINY))
-    shapes = Shapes(channels=16, subjects=2, features=20, times=343, rate_hz=120.0)
+    shapes = Shapes(channels=16, subjects=("s/1", "s/2"), features=20, times=343, rate_hz=120.0)
     trained = [parameter for parameter in experiment.encoder.build(shapes).parameters() if parameter.requires_grad]
     assert f"; {sum(map(torch.numel, trained)):,} parameters" in before["a training step"]["found"]
     assert "for 16 segments;" in before["a training step"]["found"], "measured as it is, not extrapolated"

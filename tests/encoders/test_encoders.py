@@ -15,7 +15,7 @@ from raybrain.encoders.simple_conv import DualPath, DualPathConfig, SimpleConv, 
 from raybrain.encoders.sound_side import WaveEncoder
 
 ROWS, LAYOUTS = 5, 2
-SHAPES = Shapes(channels=9, subjects=3, features=4, times=43, rate_hz=120.0)
+SHAPES = Shapes(channels=9, subjects=("s/1", "s/2", "s/3"), features=4, times=43, rate_hz=120.0)
 FRONT = {"attention.channels": 6, "attention.dimensions": 8, "initial_linear": 5, "subject_size": 3, "hidden": 8}
 TINY: dict[str, Encoder] = {
     "simple_conv": override(SimpleConv(), {**FRONT, "depth": 4}),
@@ -69,8 +69,8 @@ def random_batch(shapes: Shapes = SHAPES, seed: int = 0) -> Batch:
     valid = torch.ones(LAYOUTS, shapes.channels, dtype=torch.bool)
     valid[1, -2:] = False
     return Batch(
-        brain=torch.randn(ROWS, shapes.channels, shapes.times, generator=generator),
-        subject=torch.randint(shapes.subjects, (ROWS,), generator=generator),
+        signal=torch.randn(ROWS, shapes.channels, shapes.times, generator=generator),
+        subject=torch.randint(len(shapes.subjects), (ROWS,), generator=generator),
         layout=torch.arange(ROWS) % LAYOUTS,
         positions=torch.rand(LAYOUTS, shapes.channels, 2, generator=generator),
         valid=valid,
@@ -98,7 +98,9 @@ def test_encoders_are_found() -> None:
 
 
 def test_the_paper_setting_has_the_paper_size() -> None:
-    network = SimpleConv().build(Shapes(channels=208, subjects=27, features=1024, times=343, rate_hz=120.0))
+    network = SimpleConv().build(
+        Shapes(channels=208, subjects=tuple(f"s/{n}" for n in range(27)), features=1024, times=343, rate_hz=120.0)
+    )
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(PAPER_SIZE, abs=0.005e6)
 
 
@@ -196,7 +198,7 @@ def test_two_layouts_in_a_batch_equal_each_alone(name: str, training: bool) -> N
         rows = batch.layout == layout
         alone = replace(
             batch,
-            brain=batch.brain[rows],
+            signal=batch.signal[rows],
             subject=batch.subject[rows],
             layout=torch.zeros(int(rows.sum()), dtype=torch.long),
             positions=batch.positions[layout : layout + 1],
@@ -211,7 +213,7 @@ def test_padding_changes_nothing(name: str) -> None:
     batch = random_batch()
     padded = replace(
         batch,
-        brain=torch.cat([batch.brain, torch.randn(ROWS, more, SHAPES.times)], dim=1),
+        signal=torch.cat([batch.signal, torch.randn(ROWS, more, SHAPES.times)], dim=1),
         positions=torch.cat([batch.positions, torch.rand(LAYOUTS, more, 2)], dim=1),
         valid=torch.cat([batch.valid, torch.zeros(LAYOUTS, more, dtype=torch.bool)], dim=1),
     )
@@ -222,7 +224,7 @@ def test_padding_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_the_order_of_sensors_does_not_matter(name: str) -> None:
     batch, order = random_batch(), torch.randperm(SHAPES.channels, generator=torch.Generator().manual_seed(1))
-    moved = replace(batch, brain=batch.brain[:, order], positions=batch.positions[:, order], valid=batch.valid[:, order])
+    moved = replace(batch, signal=batch.signal[:, order], positions=batch.positions[:, order], valid=batch.valid[:, order])
     torch.testing.assert_close(built(name)(moved), built(name)(batch))
 
 

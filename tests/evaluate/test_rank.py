@@ -40,7 +40,7 @@ class Oracle(Learner):
 
     def encoded(self, batch: Any) -> torch.Tensor:
         marked = self.tables.signal[self.tables.start, 0]
-        rows = (batch.brain[:, 0, 0, None] - marked).abs().argmin(dim=1)
+        rows = (batch.signal[:, 0, 0, None] - marked).abs().argmin(dim=1)
         return self.speech(rows)
 
 

@@ -10,7 +10,7 @@ from raybrain.config import InputError, override
 from raybrain.losses.base import Loss
 from raybrain.losses.contrastive import Contrastive
 
-SHAPES = Shapes(channels=1, subjects=1, features=3, times=20, rate_hz=10.0, tmin_s=-0.5)
+SHAPES = Shapes(channels=1, subjects=("s/1",), features=3, times=20, rate_hz=10.0, tmin_s=-0.5)
 ROWS, CANDIDATES = 4, 6
 TARGETS = torch.tensor([2, 0, 5, 3])
 

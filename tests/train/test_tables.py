@@ -116,7 +116,7 @@ def test_without_baseline(store: Store, folder: Path) -> None:
     tables = opened(store, folder)
     assert tables.window.baseline_samples == BASELINE
     tables = replace(tables, window=replace(tables.window, baseline_samples=0))
-    found = tables.batch(torch.tensor([1]), step_draws(0, 0)).brain[0].numpy()
+    found = tables.batch(torch.tensor([1]), step_draws(0, 0)).signal[0].numpy()
     expected = brain(store, 1, WindowConfig(), baseline=0)
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
 
@@ -127,13 +127,13 @@ def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> 
     tables = opened(store, folder, window)
     rows = torch.tensor([5, 0, 1, 2, 3])
     batch = tables.batch(rows, step_draws(0, 0))
-    assert batch.brain.shape == (5, 3, WINDOW - tables.window.offset_samples)
-    assert tables.shapes.times == batch.brain.shape[2] == (343 if "offset_s" not in changes else 361)
-    for found, row in zip(batch.brain.numpy(), rows.tolist(), strict=True):
+    assert batch.signal.shape == (5, 3, WINDOW - tables.window.offset_samples)
+    assert tables.shapes.times == batch.signal.shape[2] == (343 if "offset_s" not in changes else 361)
+    for found, row in zip(batch.signal.numpy(), rows.tolist(), strict=True):
         expected = brain(store, row, window)
         np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
     if window.clamp:
-        assert batch.brain.abs().max() == window.clamp, "the planted outliers are clamped"
+        assert batch.signal.abs().max() == window.clamp, "the planted outliers are clamped"
 
 
 def test_fewer_channels_are_padded_and_invalid(store: Store, folder: Path) -> None:
@@ -146,8 +146,28 @@ def test_fewer_channels_are_padded_and_invalid(store: Store, folder: Path) -> No
         layout = int(batch.layout[row])
         assert batch.valid[layout].tolist() == part.valid + [False] * (3 - count)
         np.testing.assert_allclose(batch.positions[layout, :count], part.positions, rtol=1e-6)
-        assert (batch.brain[row, count:] == 0).all()
-        assert (batch.brain[row, :count] != 0).any()
+        assert (batch.signal[row, count:] == 0).all()
+        assert (batch.signal[row, :count] != 0).any()
+
+
+def test_the_layouts_have_the_names_of_their_channels(store: Store, folder: Path) -> None:
+    tables = opened(store, folder)
+    shapes = tables.shapes
+    assert shapes.subjects == ("else/01", "some/01", "some/02")
+    assert len(shapes.layouts) == len(tables.positions) == 3
+    for uid, layout in zip(sorted(CHANNELS), tables.layout.tolist(), strict=True):
+        part = store.part(uid)
+        assert part is not None
+        assert list(shapes.layouts[layout].channels) == part.channels
+        assert list(shapes.layouts[layout].valid) == part.valid
+        np.testing.assert_allclose(shapes.layouts[layout].positions, part.positions, rtol=1e-6)
+
+
+def test_a_map_of_an_older_version_is_made_anew(store: Store, tmp_path: Path) -> None:
+    opened(store, tmp_path)
+    meta = tmp_path / "brain-digest" / "meta.json"
+    meta.write_text(json.dumps({"subjects": [], "recordings": []}))
+    assert opened(store, tmp_path).shapes.subjects == ("else/01", "some/01", "some/02")
 
 
 def test_who_and_which(store: Store, folder: Path) -> None:
@@ -195,7 +215,7 @@ def test_no_offset_moves_the_brain_alone(store: Store, folder: Path) -> None:
     now, later = opened(store, folder, WindowConfig(offset_s=0)), opened(store, folder)
     rows = torch.arange(3)
     torch.testing.assert_close(now.speech(rows)[..., :343], later.speech(rows))
-    brain = [tables.batch(rows, step_draws(0, 0)).brain for tables in (now, later)]
+    brain = [tables.batch(rows, step_draws(0, 0)).signal for tables in (now, later)]
     torch.testing.assert_close(brain[0][..., OFFSET:], brain[1])
 
 
