@@ -1,4 +1,4 @@
-"""One tree of settings, one grammar to change it, one signature to name it.
+"""One tree of settings, and one grammar to change it.
 
 Every setting of an experiment lives in frozen pydantic models (:class:`Config`). A part that comes in several kinds
 (an encoder, a feature, a study) is a :class:`Choice`, told apart by its ``name``. A dotted path changes a setting, from the
@@ -6,15 +6,13 @@ shell and from a sweep alike::
 
     override(experiment, {"encoder.depth": "6", "data.features": "mel,word_length"})
 
-and :func:`signature` names an experiment by what differs from the defaults, so the same question has the same name.
+and :func:`raybrain.identity.signature` names an experiment by what differs from the defaults.
 """
 
 import csv
 import difflib
-import hashlib
 import importlib
 import itertools
-import json
 import os
 import pkgutil
 import sys
@@ -38,6 +36,18 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    def named(self) -> dict[str, Any]:
+        """Other values of some fields, for the signature: of a field that is a place, what names its content."""
+        return {}
+
+    def resolved(self, home: Path) -> Self:
+        """The same settings with all places looked up, with what ``home`` knows of them.
+
+        Raises:
+            InputError: if something is not where it should be.
+        """
+        return self
+
 
 class Choice(Config):
     """A part that comes in several kinds, told apart by ``name``.
@@ -53,10 +63,15 @@ class Choice(Config):
     Circle(radius=2.0)
 
     Kinds are found by being there: every module beside the family's ``base.py``, every entry point in the group named like
-    that package, and every file in $RAYBRAIN_PLUGINS is imported when a kind is looked up.
+    that package, and every file in $RAYBRAIN_PLUGINS is imported when a kind is looked up. Two kinds of one name are refused.
+
+    A kind of raybrain raises its ``version`` when its code gives other numbers, so that signatures differ. The version of any
+    other kind is its source (:func:`raybrain.identity.version`).
     """
 
     name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    _source_version: ClassVar[str]
     shorthand: ClassVar[str | None] = None
     _kinds: ClassVar[dict[str, type[Any]]]
 
@@ -69,26 +84,61 @@ class Choice(Config):
         if Choice in cls.__bases__:
             cls._kinds = {}
         if name:
+            known = cls._kinds.get(name)
+            if known is not None and _origin(known) != _origin(cls):  # the same class defined again takes its place
+                raise InputError(
+                    f"two kinds of {_words(cls.family())} called {name!r}, in {_origin(known)} and in {_origin(cls)}; "
+                    "give one of them another name"
+                )
             cls.name, cls.shorthand = name, shorthand
             cls._kinds[name] = cls
 
     @classmethod
+    def family(cls) -> "type[Choice]":
+        """The direct subclass of Choice that this is a kind of."""
+        return next(base for base in cls.__mro__ if Choice in base.__bases__)
+
+    @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
-        """All kinds of this family by name, plug-ins included."""
-        family = next(base for base in cls.__mro__ if Choice in base.__bases__)
-        package, _, module = family.__module__.rpartition(".")
+        """All kinds of this family by name, plug-ins included.
+
+        Raises:
+            InputError: if two have one name.
+        """
+        cls._load_plugins()
+        cls._load_own()
+        return dict(sorted(cls._kinds.items()))
+
+    @classmethod
+    def _load_own(cls) -> None:
+        """Import every module beside the family's ``base.py``."""
+        package, _, module = cls.family().__module__.rpartition(".")
         if module == "base":
             for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
                 importlib.import_module(f"{package}.{found.name}")
-        for entry in entry_points(group=package if module == "base" else family.__module__):
-            entry.load()
-        for file in plugin_files():
-            _import_plugin(file)
-        return dict(sorted(cls._kinds.items()))
+
+    @classmethod
+    def _load_plugins(cls) -> None:
+        """Import the plug-ins that may hold kinds of this family, once a process; its own modules first, if there are any."""
+        group = cls.family().__module__.removesuffix(".base")
+        new = [file for file in plugin_files() if (group, file) not in _loaded]
+        entries = entry_points(group=group) if (group, None) not in _loaded else ()
+        _loaded.update([(group, None), *((group, file) for file in new)])  # before: a plug-in may look up kinds itself
+        try:
+            if new or entries:
+                cls._load_own()
+            for entry in entries:
+                entry.load()
+            for file in new:
+                _import_plugin(file)
+        except BaseException:  # to be said again when a kind is looked up again
+            _loaded.difference_update([(group, None), *((group, file) for file in new)])
+            raise
 
     @classmethod
     def kind(cls, name: str) -> type[Self]:
         """The kind called ``name``; InputError with the nearest names if there is none."""
+        cls._load_plugins()  # even if the name is known: a plug-in may not take it a second time
         if name in cls._kinds:
             return cls._kinds[name]
         kinds = cls.kinds()
@@ -123,6 +173,15 @@ class Choice(Config):
             if kind is not cls:
                 return kind.model_validate(value)
         return handler(value)
+
+
+_loaded: set[tuple[str, Path | None]] = set()  # the group of a family with each plug-in, and with None for its entry points
+
+
+def _origin(kind: type) -> str:
+    """The file a class is defined in; its module where that has none, as in a notebook."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return os.path.realpath(file) if file else kind.__module__
 
 
 def plugin_files() -> list[Path]:
@@ -300,15 +359,3 @@ def _differences(config: Config, default: Config) -> dict[str, Any]:
         else:
             found[field] = tree(here)
     return found
-
-
-def signature(config: Config, **also: Any) -> str:
-    """Twelve hexadecimal digits that name ``config``: a hash of its differences from the defaults.
-
-    ``also`` adds what else the answer depends on (a version, a checksum). A Choice itself is named by kind and differences.
-    """
-    told = {"differences": differences(config), **also}
-    if isinstance(config, Choice):
-        told["name"] = config.name
-    text = json.dumps(told, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -12,10 +12,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from raybrain.config import Config, InputError, hint, override, signature
+from raybrain.config import Config, InputError, hint, override
 from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
 from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
+from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study

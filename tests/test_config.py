@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from raybrain.config import Choice, InputError, differences, flat, override, signature, tree
+from raybrain.config import Choice, InputError, differences, flat, override, tree
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import DataConfig, Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
+from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study

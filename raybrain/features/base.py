@@ -55,7 +55,6 @@ class Feature(Choice):
     packages: ClassVar[tuple[str, ...]] = ()  # that it imports and raybrain does not bring along
     extra: ClassVar[str] = ""  # of raybrain's, that brings them
     model: ClassVar[bool] = False  # runs a large model, which wants a GPU and is loaded once a process
-    version: ClassVar[int] = 1  # raise it when the code (of audio.py, say) gives other frames, so that they are made anew
     rate_hz: float = Field(default=120.0, gt=0)
     scale: Literal["all", "dimension", "none"] = "all"
     stored_as: Literal["float32", "float16"] = "float32"

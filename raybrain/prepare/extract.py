@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from raybrain.cluster import Cluster, given_device, model_pool
-from raybrain.config import InputError, signature, tree
+from raybrain.config import InputError, tree
 from raybrain.events import Split
 from raybrain.features.base import Feature, Stimulus
+from raybrain.identity import signature
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded

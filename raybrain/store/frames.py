@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raybrain.config import signature
+from raybrain.identity import signature
 from raybrain.storage import content_digest, damage_told, write_table
 from raybrain.store.schema import frames_table
 
@@ -76,7 +76,7 @@ class Frames:
 
 def feature_name(feature: "Feature") -> str:
     """The name of a feature in a manifest: its kind and a hash of all that its frames and their scale depend on."""
-    return f"{feature.name}-{signature(feature, version=feature.version, identity=feature.identity())}"
+    return f"{feature.name}-{signature(feature, identity=feature.identity())}"
 
 
 def frames_folder(home: Path, feature: "Feature") -> Frames:
