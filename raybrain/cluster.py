@@ -36,6 +36,7 @@ class Cluster(Config):
         gpus: "auto" uses them where Ray sees them, "off" never.
         gpus_per_model: share of a GPU that each process takes which extracts a feature with a model.
         gpus_per_worker: less than 1 lets trials of one worker share a GPU.
+        cpus_per_worker: that each training process may use.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
         failures: how many times a crashed worker group is restarted.

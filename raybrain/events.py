@@ -112,8 +112,14 @@ class Block:
 class SplitConfig(Config):
     """How blocks are formed and split.
 
-    ``mode`` "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
-    recording and study, that share a sentence or a stretch of audio.
+    Attributes:
+        mode: "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
+            recording and study, that share a sentence or a stretch of audio.
+        seed: of the hash that sends each block to a split.
+        test_ratio: share of the blocks that are tested on.
+        valid_ratio: share of the blocks that tell when to stop training, and which trial of a sweep is best.
+        remove_ratio: share of the blocks that are left out.
+        min_block_s: sentences are joined into blocks of at least this length.
     """
 
     mode: Literal["clean", "paper"] = "clean"

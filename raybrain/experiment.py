@@ -28,8 +28,11 @@ SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that ma
 class SignalConfig(Config):
     """What is done to the continuous signal.
 
-    With ``sensors`` that many of each recording's are kept, drawn once and for all by their names; with ``autoreject`` bad
-    stretches of channels are interpolated from the other channels.
+    Attributes:
+        rate_hz: of the prepared signal.
+        highpass_hz: what is slower than this is filtered out; None for no filter.
+        sensors: keep so many of each recording's, drawn once and for all by their names; None for all.
+        autoreject: interpolate bad stretches of channels from the other channels.
     """
 
     rate_hz: PositiveFloat = 120.0
@@ -47,7 +50,15 @@ class SignalConfig(Config):
 
 
 class DataConfig(Config):
-    """What ``prepare`` reads: nothing else can change the prepared data."""
+    """What ``prepare`` reads: nothing else can change the prepared data.
+
+    Attributes:
+        studies: recordings of people who hear, or read, speech.
+        features: what is to be found from the brain. Several are put side by side, each with a place and scale of its own.
+        signal: what is done to the continuous signal.
+        segments: where windows lie and how long they are.
+        splits: what is trained on and what is tested.
+    """
 
     studies: tuple[Study, ...] = Field(default_factory=lambda: (Study.kind("synthetic")(),), min_length=1)
     features: tuple[Feature, ...] = Field(default_factory=lambda: (Feature.kind("mel")(),), min_length=1)
@@ -86,7 +97,12 @@ class DataConfig(Config):
 class OptimConfig(Config):
     """Adam.
 
-    ``schedule`` changes a setting while training goes on: ``10:lr=0.0001`` sets the learning rate once ten epochs are done.
+    Attributes:
+        lr: learning rate.
+        beta2: how slowly the running mean of squared gradients forgets.
+        weight_decay: as Adam's L2 penalty on all weights.
+        schedule: changes while training goes on, EPOCHS:SETTING=VALUE: ``10:lr=0.0001`` sets the learning rate once ten epochs
+            are done.
     """
 
     lr: PositiveFloat = 3e-4
@@ -139,9 +155,15 @@ def _change(text: str) -> tuple[int, str, float]:
 class TrainConfig(Config):
     """How long and in which batches.
 
-    ``batch_size`` counts segments over all workers, so that the number of workers is no part of the question;
-    ``batch_size_per_worker`` resolves to it. Each estimate is ranked against ``contrast_size`` candidates of its batch (the
-    whole batch if None) and ``extra_negatives`` further ones drawn from the train split.
+    Attributes:
+        batch_size: segments that a step of the optimiser sees, over all workers: their number is no part of the question.
+        batch_size_per_worker: resolves to ``batch_size``, and stands in place of it.
+        contrast_size: candidates of its batch that each estimate is ranked against; None for the whole batch.
+        extra_negatives: further candidates, drawn from the train split.
+        epochs: at most so many.
+        updates_per_epoch: steps of the optimiser in an epoch, at most; fewer where the train split has fewer batches.
+        patience: stop after so many epochs without a lower valid loss.
+        seed: of the first weights, the order of segments and dropout.
     """
 
     batch_size: PositiveInt = 256
@@ -155,13 +177,29 @@ class TrainConfig(Config):
 
 
 class TestConfig(Config):
-    """What is tested: the test segments of the first ``subjects`` of each study, in order of their names; None for all."""
+    """What is tested.
+
+    Attributes:
+        subjects: the test segments of the first so many subjects of each study, in order of their names; None for all.
+    """
 
     subjects: PositiveInt | None = None
 
 
 class Experiment(Config):
-    """One question: which data, which model, which training. The defaults are the paper's where the paper says."""
+    """One question: which data, which model, which training. The defaults are the paper's where the paper says.
+
+    Attributes:
+        version: of the defaults.
+        data: what is prepared.
+        window: how a window of signal enters the encoder.
+        encoder: the network that sees the brain.
+        speech_encoder: the network that sees the features; "stored" takes them as they are.
+        loss: what training makes small.
+        optim: the optimiser.
+        train: batches and epochs.
+        test: what is tested.
+    """
 
     version: Literal[1] = 1  # raise it when a default changes, so that old signatures keep their meaning
     data: DataConfig = Field(default_factory=DataConfig)

@@ -1,7 +1,8 @@
 """Commands for one experiment: list, show, prepare, train, evaluate."""
 
 from contextlib import suppress
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,9 @@ from raybrain.cli.common import (
     print_json,
     show_answer,
 )
+
+if TYPE_CHECKING:
+    from raybrain.experiment import Experiment
 
 
 @app.command("list")
@@ -54,7 +58,13 @@ def list_(
 
 
 @app.command()
-def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: Json = False) -> None:
+def show(
+    recipe: Recipe,
+    settings: Settings = None,
+    explain: Annotated[bool, typer.Option("--explain", help="say of every setting, other kinds' too, what it means")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
     from raybrain.cluster import home_folder
     from raybrain.config import InputError, differences, flat, tree
@@ -62,6 +72,9 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     from raybrain.store import Store, leaks
 
     experiment = make_experiment(recipe, settings)
+    if explain:
+        _explain(experiment, home, as_json)
+        return
     changed = differences(experiment)
     console().print(settings_table(flat(experiment), changed))
     typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
@@ -79,6 +92,20 @@ def show(recipe: Recipe, settings: Settings = None, home: Home = None, as_json: 
     typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
     found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
     print_json(as_json, found | {"store": str(store), "runs": runs})
+
+
+def _explain(experiment: "Experiment", home: Path | None, as_json: bool) -> None:
+    """Print every setting of an experiment, and of how it runs, with its meaning."""
+    from dataclasses import asdict, replace
+
+    from raybrain.cluster import Cluster, home_path
+    from raybrain.report.explain import explain
+    from raybrain.report.terminal import explained
+
+    first, *others = explain(Cluster(home=home_path(home)))
+    groups = [*explain(experiment), replace(first, name="--cluster KEY=VALUE"), *others]
+    console().print(explained(groups))
+    print_json(as_json, {"groups": [asdict(group) for group in groups]})
 
 
 @app.command()

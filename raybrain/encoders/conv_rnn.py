@@ -14,7 +14,12 @@ from raybrain.encoders.layers import BatchNorm
 
 
 class RecurrentConfig(Config):
-    """The LSTM at the low rate."""
+    """The LSTM at the low rate.
+
+    Attributes:
+        layers: that lie on one another.
+        bidirectional: read time in both directions.
+    """
 
     layers: int = Field(2, gt=0)
     bidirectional: bool = True

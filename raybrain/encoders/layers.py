@@ -21,7 +21,15 @@ Activation = Literal["gelu", "relu", "leaky_relu"]
 
 
 class AttentionConfig(Config):
-    """Attention over sensor positions, which brings every layout to the same channels."""
+    """Attention over sensor positions, which brings every layout to the same channels.
+
+    Attributes:
+        on: without it all recordings must have the same sensors.
+        channels: that come out.
+        dimensions: Fourier terms of a position.
+        margin: free room on each side of the head, in its width.
+        dropout_radius: while training, sensors within this distance of a random point are left out, in widths of the head.
+    """
 
     on: bool = True
     channels: int = Field(270, gt=0)
@@ -40,14 +48,32 @@ class AttentionConfig(Config):
 
 
 class GluConfig(Config):
-    """A gated linear unit after every ``every``-th layer (0: none), which sees ``context`` samples on each side."""
+    """Gated linear units between convolutions.
+
+    Attributes:
+        every: one after so many layers; 0 for none.
+        context: samples that a gate sees on each side.
+    """
 
     every: int = Field(2, ge=0)
     context: int = Field(1, ge=0)
 
 
 class ConvConfig(Config):
-    """What all layers of a stack of convolutions share. The dilation of layer k is dilation_growth^(k mod period)."""
+    """What all layers of a stack of convolutions share. The dilation of layer k is dilation_growth^(k mod period).
+
+    Attributes:
+        kernel: samples that a convolution sees; an odd number.
+        dilation_period: layers after which the dilation starts again at 1; None for never.
+        dilation_growth: by how much the dilation grows from layer to layer.
+        skip: add what goes into a layer to what comes out, where sizes agree.
+        batch_norm: normalise each channel over the batch, of all workers together.
+        activation: the non-linearity.
+        glu: gated linear units after some of the layers.
+        groups: channels are convolved in so many groups of their own.
+        growth: by how much the channels grow from layer to layer.
+        layer_scale: first value of a trained factor of what is added to the skip connection; None for no factor.
+    """
 
     kernel: int = Field(3, gt=0)
     dilation_period: int | None = Field(5, gt=0)

@@ -42,7 +42,14 @@ class SpectrumConfig(Config):
 
 
 class DualPathConfig(Config):
-    """Recurrent blocks after the convolutions: each runs an LSTM within chunks of time, then one across chunks."""
+    """Recurrent blocks after the convolutions: each runs an LSTM within chunks of time, then one across chunks.
+
+    Attributes:
+        on: whether there are any.
+        blocks: how many.
+        size: of an LSTM's state.
+        chunk: samples of a chunk.
+    """
 
     on: bool = False
     blocks: int = Field(1, gt=0)

@@ -44,6 +44,7 @@ class Feature(Choice):
     """A description of a stimulus at a fixed frame rate. Its settings are the fields of a kind.
 
     Attributes:
+        rate_hz: of frames, as they are stored.
         scale: how frames are z-scored on the train split: with one mean and deviation, one for each dimension, or not.
             Classes never are.
         stored_as: the type of frames on disk. Half precision keeps three digits, at half the room; training reads float32.

@@ -14,7 +14,11 @@ ORDER = 4
 
 
 class Envelope(Feature, name="envelope", shorthand="lowpass_hz"):
-    """Amplitude over all frequencies: the rectified wave below ``lowpass_hz`` (Butterworth, forth and back, no delay)."""
+    """Amplitude over all frequencies: the rectified wave below ``lowpass_hz`` (Butterworth, forth and back, no delay).
+
+    Attributes:
+        lowpass_hz: where the filter's gain is down by half, in amplitude.
+    """
 
     unit: ClassVar[str] = "amplitude"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)

@@ -20,6 +20,10 @@ class Mel(Feature, name="mel", shorthand="bands"):
     """Log power in mel bands, every piece of sound z-scored on its own.
 
     The frame rate is the setting, the hop follows from it: 125 Hz is 128 samples of 16 kHz.
+
+    Attributes:
+        bands: how many.
+        n_fft: samples of 16 kHz that a spectrum is taken of.
     """
 
     unit: ClassVar[str] = "log10 power"

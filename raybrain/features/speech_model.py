@@ -66,8 +66,11 @@ class Window:
 class SpeechFeature(Pretrained):
     """Frames that a speech model makes of sound. A sound is never seen beside another one.
 
-    A sound longer than ``window_s`` is run in windows that overlap: the ``context_s`` at their ends is there to be heard by
-    the rest, and thrown away. Frames are stored at ``rate_hz``, each the model's nearest in time.
+    Frames are stored at ``rate_hz``, each the model's nearest in time.
+
+    Attributes:
+        window_s: a sound longer than this is run in windows that overlap.
+        context_s: at both ends of such a window, there to be heard by the rest, and thrown away.
     """
 
     unit: ClassVar[str] = "activation"

@@ -14,6 +14,9 @@ class Wave(Feature, name="wave", shorthand="samples"):
     """Raw sound: each frame holds the samples until the next one, so that frames in a row are the wave again.
 
     For that the rate must be the brain's. The sound is resampled to ``rate_hz`` times ``samples``: 120 times 135 is 16.2 kHz.
+
+    Attributes:
+        samples: of sound in a frame.
     """
 
     unit: ClassVar[str] = "amplitude"

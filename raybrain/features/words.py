@@ -92,7 +92,11 @@ class Modality(WordValue, name="modality"):
 
 
 class WordHash(Feature, name="word_hash", shorthand="buckets"):
-    """Which of ``buckets`` the word falls into, one-hot; all zero between words. Upper and lower case fall together."""
+    """Which of ``buckets`` the word falls into, one-hot; all zero between words. Upper and lower case fall together.
+
+    Attributes:
+        buckets: how many.
+    """
 
     buckets: int = Field(64, ge=1)
 

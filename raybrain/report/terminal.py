@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from raybrain.doctor.findings import Finding
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.metrics import TOP
+from raybrain.report import explain
 from raybrain.report.results import Cell
 
 
@@ -169,6 +172,22 @@ def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> T
         changed = any(key == name or key.startswith(f"{name}.") for name in differences)
         table.add_row(key, str(value), style="bold green" if changed else "")
     return table
+
+
+def explained(groups: Iterable[explain.Group]) -> Group:
+    """Every setting as it is typed, what it means and what is allowed, group by group."""
+    parts: list[Text | Table] = []
+    for group in groups:
+        parts += [Text(), Text.assemble((group.name or "experiment", "bold"), f": {group.what}")]
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(width=48, overflow="fold")
+        table.add_column(ratio=4)
+        table.add_column(ratio=3, style="dim")
+        for setting in group.settings:
+            allowed = ", ".join(filter(None, [setting.allowed, setting.unit]))
+            table.add_row(f"  {escape(setting.name)}={escape(setting.value)}", escape(setting.meaning), escape(allowed))
+        parts.append(table)
+    return Group(*parts)
 
 
 def _short(value: Any) -> str:

@@ -24,7 +24,11 @@ SCALER_WINDOWS = 200  # that a scaler is fitted on
 class SegmentConfig(Config):
     """Windows around anchors: word onsets in the test split, a regular grid elsewhere.
 
-    With ``baseline`` the mean from the start of a window to its anchor is taken off each channel.
+    Attributes:
+        tmin_s: start of a window, relative to its anchor.
+        tmax_s: its end, relative to the anchor.
+        stride_s: between two windows of the grid.
+        baseline: take the mean from the start of a window to its anchor off each channel.
     """
 
     tmin_s: float = -0.5
@@ -59,7 +63,9 @@ class SegmentConfig(Config):
 class WindowConfig(Config):
     """What is done to a window of prepared signal on its way into the encoder.
 
-    The brain is read ``offset_s`` later than the speech; ``clamp`` is in robust standard units, None for no limit.
+    Attributes:
+        offset_s: the brain is read this much later than the speech.
+        clamp: largest value, in robust standard units; None for no limit.
     """
 
     offset_s: float = Field(default=0.15, ge=0)

@@ -52,8 +52,14 @@ NOT_SPEECH = ("crosstalk", "calibration")  # acq- entities of MEG files that hol
 class Bids(Study, name="bids", shorthand="path"):
     """The EEG and MEG recordings of a BIDS folder, of one task or of some subjects if asked.
 
-    ``onsets`` says from where the onsets of events.tsv count; ``start_s`` is added to them, for a sound that came later than
-    its trigger.
+    Attributes:
+        path: of the folder.
+        task: the one to take; None for all.
+        subjects: some of them, as in sub-01 without the sub-; none named for all.
+        onsets: from where the onsets of events.tsv count: the first sample, or the start of the acquisition (first_samp).
+        start_s: is added to onsets, for a sound that came later than its trigger.
+        sounds: rows of events.tsv that are sounds.
+        words: rows and tiers with words, phonemes and sentences.
     """
 
     facts: ClassVar[Facts] = Facts(licence="see the dataset", language="", device="MEG or EEG")

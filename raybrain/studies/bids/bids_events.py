@@ -29,8 +29,11 @@ WORD_S = 0.5  # how long a word counts that has no duration, when pauses are loo
 class SoundRows(Config):
     """Which rows are sounds, and which moments of a sound they mark.
 
-    ``column`` names the file; without an ending it is looked for with those of audio. ``time_column`` holds seconds of the
-    sound, ``tick`` is the trial_type or value of rows that come every ``tick_s`` of it.
+    Attributes:
+        column: names the sound file; without an ending it is looked for with those of audio.
+        time_column: holds seconds of the sound, from which offset and drift of its clock are fitted; empty for none.
+        tick: trial_type or value of rows that come regularly while the sound plays; empty for none.
+        tick_s: of the sound between two ticks.
     """
 
     column: str = Field("stim_file", min_length=1)
@@ -43,8 +46,16 @@ class WordRows(Config):
     """Where words, phonemes and sentences are found; empty tiers stand for those with a common name.
 
     Places in a sentence count from 0, or from 1 if there is no 0.
-    ``start_s`` is added to the times of words and phonemes. Without a sentence column, tier or word_index, a sentence ends
-    at a pause of ``pause_s`` (None: never) and with its sound.
+
+    Attributes:
+        sentence_column: names the sentence of a word.
+        index_column: holds the place of a word in its sentence.
+        word_tier: of the TextGrids, with words.
+        phoneme_tier: of the TextGrids, with phonemes.
+        sentence_tier: of the TextGrids, with sentences.
+        pause_s: without a sentence column, tier or word_index, a sentence ends at such a pause and with its sound; None: with
+            its sound only.
+        start_s: is added to the times of words and phonemes.
     """
 
     sentence_column: str = "sequence_id"

@@ -80,11 +80,13 @@ class Files:
 class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
     """Alice (Brennan & Hale 2019): 33 of 49 people who hear 12 minutes of English; EEG, 60 channels, 500 Hz.
 
-    ``subject_set`` "reference" has the subjects of Défossez et al. 2023, "paper" those of Brennan & Hale, "all" everybody with
-    a table of when words were heard. ``max_recordings`` takes the first recordings in the order of subjects.
-
-    ``times`` "heard" puts right what is wrong in the published tables; "paper" takes them as they are: in nine recordings that
-    began late every word is about a minute off; "reference" does so too, and is 0.3 s early in all.
+    Attributes:
+        subject_set: "reference" has the subjects of Défossez et al. 2023, "paper" those of Brennan & Hale, "all" everybody with
+            a table of when words were heard.
+        times: "heard" puts right what is wrong in the published tables; "paper" takes them as they are: in nine recordings that
+            began late every word is about a minute off; "reference" does so too, and is 0.3 s early in all.
+        subjects: some of them, as S01; none named for all.
+        max_recordings: the first so many, in the order of subjects; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(

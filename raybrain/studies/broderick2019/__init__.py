@@ -56,8 +56,11 @@ NATURAL = "Natural Speech"
 class Broderick2019(Study, name="broderick2019"):
     """An audiobook, "The Old Man and the Sea", in EEG: 19 subjects by 20 runs; OpenNeuro's BIDS or Dryad's MATLAB files.
 
-    ``subjects`` names some, as 001; ``max_recordings`` keeps the first, sorted by subject and run. Whether both forms number
-    subjects alike is not known.
+    Whether both forms number subjects alike is not known.
+
+    Attributes:
+        subjects: some of them, as 001; none named for all.
+        max_recordings: the first so many, sorted by subject and run; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(

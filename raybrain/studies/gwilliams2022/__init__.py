@@ -33,8 +33,10 @@ STORIES = {"0": "lw1", "1": "cable_spool_fort", "2": "easy_money", "3": "the_bla
 class Gwilliams2022(Study, name="gwilliams2022"):
     """MEG-MASC (Gwilliams et al. 2023): 27 people, four English stories; KIT MEG, 208 axial gradiometers, 1000 Hz.
 
-    ``tasks`` takes numbers or stories (0 lw1, 1 cable_spool_fort, 2 easy_money, 3 the_black_willow); ``max_recordings`` the
-    first recordings in the order of subject, session and task.
+    Attributes:
+        subjects: some of them, as 01; none named for all.
+        tasks: numbers or stories (0 lw1, 1 cable_spool_fort, 2 easy_money, 3 the_black_willow); none named for all.
+        max_recordings: the first so many, in the order of subject, session and task; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(

@@ -61,9 +61,12 @@ FAR_S = 0.05
 class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
     """MOUS: Dutch sentences and word lists, heard ("audio", 96 subjects), read ("visual", 99), or heard lists only.
 
-    ``subjects`` names some, as A2002, also excluded ones; ``max_recordings`` keeps the first, sorted by subject and run.
-    A sound starts where ``Audio onset`` is logged, as in Défossez et al. 2023; the stimulus computer's program starts the file
-    at ``Start File`` and logs ``Audio onset`` with its first word: ``sound_starts_at=start_file`` goes by that.
+    Attributes:
+        selection: which part.
+        sound_starts_at: a sound starts where ``Audio onset`` is logged, as in Défossez et al. 2023; the stimulus computer's
+            program starts the file at ``Start File`` and logs ``Audio onset`` with its first word: "start_file" goes by that.
+        subjects: some of them, as A2002, also excluded ones; none named for all.
+        max_recordings: the first so many, sorted by subject and run; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(

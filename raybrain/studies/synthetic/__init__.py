@@ -24,7 +24,17 @@ BIOSEMI = (16, 32, 64, 128, 256)  # caps mne knows the places of
 
 
 class Synthetic(Study, name="synthetic", shorthand="device"):
-    """Subjects who each hear one made-up story. ``signal`` scales their response: 0 is noise, 1 is decodable."""
+    """Subjects who each hear one made-up story, with a response that is known to be there.
+
+    Attributes:
+        device: "meg" or "eeg".
+        subjects: how many.
+        minutes: of the story.
+        channels: of each recording.
+        rate_hz: of each recording.
+        signal: scales the response: 0 is noise, 1 is decodable.
+        seed: of the story and of everybody's noise.
+    """
 
     facts: ClassVar[Facts] = Facts(licence="none needed: made here", language="en", device="MEG or EEG")
 
