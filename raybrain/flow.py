@@ -40,6 +40,7 @@ from raybrain.tune.outcome import Swept
 from raybrain.tune.space import SearchSpace, load_space
 from raybrain.tune.study import check_database
 from raybrain.tune.sweep import Limits, Sweep, make_sweep, run
+from raybrain.tune.sweep_record import SweepRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class Answer:
         return prepared_result(job.experiment, self.prepared) | {
             "mlflow_run_id": self.trained.tracking.id,
             "tracking_uri": self.trained.tracking.uri,
-            "run": str(job.folder.path),
+            "run": str(job.record.path),
             "best": self.trained.best,
             "history": self.trained.history,
             "test": records(self.evaluation.studies),
@@ -251,7 +252,7 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
         tested = gather(kept, lambda experiment: prepare(experiment, cluster), cluster)
     missing, trials = (kept.missing(), []) if kept.grid else ([], kept.trials)
     made = SweepReport(kept.folder.name, tested, missing, trials, kept.figures, kept.space)
-    path = kept.folder / "report.html"
+    path = SweepRecord(kept.folder).page
     with aside(path) as temporary:
         temporary.write_text(page(made))
     if kept.tracking:
@@ -278,8 +279,8 @@ def _here(cluster: Cluster | None) -> Cluster:
 
 
 def _finished(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Answer | None:
-    trained = fit.load(fit.make_job(experiment, prepared, cluster))
-    return None if trained is None else _tested(fit.kept(trained), prepared)
+    trained = fit.recall(fit.make_job(experiment, prepared, cluster))
+    return None if trained is None else _tested(trained, prepared)
 
 
 def _tested(trained: Trained, prepared: Prepared) -> Answer:

@@ -35,6 +35,20 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=1, allow_nan=False))
 
 
+def read_json(path: Path) -> Any:
+    """What :func:`write_json` wrote; None if there is no such file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:  # cut off, or no text at all
+        raise InputError(f"damaged file {path}") from None
+
+
 def write_table(path: Path, table: "pa.Table", **options: Any) -> None:
     """Write a Parquet file whole or not at all, with page checksums."""
     import pyarrow.parquet as pq

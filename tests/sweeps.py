@@ -7,7 +7,8 @@ from typing import Any
 from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
-from raybrain.train.record import RunFolder
+from raybrain.train.order import Contrast
+from raybrain.train.record import RunRecord, RunSizes
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace
@@ -26,7 +27,7 @@ class Bench:
 
     def job(self, experiment: Experiment) -> TrainJob:
         home = self.folder.parent
-        run = RunFolder(home / "runs" / experiment.signature)
+        run = RunRecord(home / "runs" / experiment.signature)
         return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run)
 
     @property
@@ -43,9 +44,9 @@ class Bench:
         history = history_of(losses)
         for epochs in range(1, len(history) + 1):
             if self.ledger.told(member, with_kept(history[:epochs])):
-                member.job.folder.write("history", history[:epochs])
+                member.job.record.keep_history(history[:epochs])
                 return epochs
-        finish(member.job.folder, losses)
+        finish(member.job.record, losses)
         return len(history)
 
     def run(self, score: Callable[[Experiment], float]) -> list[tuple[Experiment, int]]:
@@ -63,12 +64,15 @@ def history_of(losses: list[float]) -> list[dict[str, float]]:
     return [{"epoch": n + 1, "valid_loss": loss, "valid_top10": 1 - loss, "seconds": n + 1.0} for n, loss in enumerate(losses)]
 
 
-def finish(folder: RunFolder, losses: list[float]) -> None:
+def sizes_of(updates: int = 1) -> RunSizes:
+    return RunSizes(Contrast(16, 1, 16, 16, 0, updates), parameters=10, data="memory map")
+
+
+def finish(record: RunRecord, losses: list[float]) -> None:
     history = history_of(losses)
-    folder.write("history", history)
-    folder.write("sizes", {"parameters": 10})
-    folder.write("tracking", {"uri": "sqlite:///none", "id": "none"})
-    folder.write("result", {"history": history})
+    record.keep_history(history)
+    record.keep_sizes(sizes_of())
+    record.finish("signature", "digest", history)
 
 
 def runs(uri: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from raybrain.metrics import chance_interval
-from raybrain.train.record import RunFolder
+from raybrain.train.record import RunRecord, run_records
 from tests.conftest import REPO, TINY, Ended
 
 Raybrain = Callable[..., Ended]
@@ -149,10 +149,10 @@ def test_killed_workers_and_a_killed_driver_change_no_bit(trained: dict[str, Any
 
     def wait_for_steps(process: subprocess.Popen[str], steps: int) -> None:
         while process.poll() is None:
-            done = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/progress.json")]
-            if done and done[0]["epoch"] * done[0]["of"] + done[0]["step"] >= steps:
+            last = [run.checkpoint() for run in run_records(tmp_path)]  # one after each step
+            if last and last[0] and last[0]["state"]["step"] >= steps:
                 return
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     driver = start()
     wait_for_steps(driver, 2)
@@ -165,9 +165,8 @@ def test_killed_workers_and_a_killed_driver_change_no_bit(trained: dict[str, Any
     out, err = driver.communicate(timeout=240)
     assert driver.returncode == 0, err
     ended = json.loads(out.strip().splitlines()[-1])
-    for name in ("last", "best"):
-        one = RunFolder(Path(ended["run"])).load(name)
-        other = trained["trained"].job.folder.load(name)
+    interrupted, whole = RunRecord(Path(ended["run"])), trained["trained"].job.record
+    for one, other in ((interrupted.checkpoint(), whole.checkpoint()), (interrupted.best(), whole.best())):
         assert one and other
         assert all(torch.equal(one["model"][key], other["model"][key]) for key in other["model"])
 

@@ -70,6 +70,7 @@ def show(
     from raybrain.config import InputError, differences, flat, tree
     from raybrain.report.terminal import audit_line, settings_table
     from raybrain.store import Store, leaks
+    from raybrain.train.record import run_records
 
     experiment = make_experiment(recipe, settings)
     if explain:
@@ -82,9 +83,7 @@ def show(
         typer.echo(f"  {key}={value}")
     folder = home_folder(home)
     store = folder / "stores" / experiment.data.brain_signature
-    runs = [
-        str(path) for path in sorted((folder / "runs").glob(f"{experiment.signature}-*")) if (path / "result.json").exists()
-    ]
+    runs = [str(run.path) for run in run_records(folder, experiment.signature) if run.state == "finished"]
     typer.echo(f"signature {experiment.signature}")
     typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
     with suppress(InputError):

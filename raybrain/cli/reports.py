@@ -79,7 +79,7 @@ def reproduce(
     cluster = make_cluster(home, where, address=address, workers=workers)
     names = [name.strip() for name in only.split(",")] if only else []
     spaces = spaces_of(collection, names, changes_of(settings))
-    bill = bills(spaces, cluster.home / "runs")
+    bill = bills(spaces, cluster.home)
     missing = missing_studies(spaces, cluster.cache)
     for item in bill:
         typer.echo(item.line())

@@ -4,7 +4,6 @@ With every result come the controls, ranked the same way, and the split audit.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,6 @@ from raybrain.config import InputError
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.statistics import bootstrap_interval
 from raybrain.metrics import TOP, chance
-from raybrain.storage import aside
 from raybrain.store import leaks
 from raybrain.train.fit import Trained
 from raybrain.train.order import Contrast
@@ -51,16 +49,13 @@ class Evaluation:
 def run(trained: Trained) -> Evaluation:
     """Evaluate what is not evaluated yet; keep ranks, controls and tables in the run folder and in MLflow."""
     job = trained.job
-    path = job.folder.path / f"{SPLIT}_ranks.parquet"
-    ranks, controls = _kept(path), job.folder.read(f"{SPLIT}_controls")
+    ranks, controls = job.record.ranks(), job.record.controls()
     if ranks is None or controls is None:
         ranks, controls = _rank(job)
-        with aside(path) as temporary:
-            ranks.to_parquet(temporary)
-        job.folder.write(f"{SPLIT}_controls", controls)
+        job.record.keep_test(ranks, controls)
     subjects, studies = (summary(ranks, by) for by in (["study", "subject"], ["study"]))
     evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
-    if job.folder.read("evaluated") == trained.tracking.id:
+    if job.record.logged("evaluated", trained.tracking):
         return evaluation
     trained.tracking.table(f"{SPLIT}_subjects", records(subjects))
     trained.tracking.table(f"{SPLIT}_studies", records(studies))
@@ -68,16 +63,8 @@ def run(trained: Trained) -> Evaluation:
     found = {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
     trained.tracking.metrics(_flat_metrics(studies) | _control_metrics(controls) | found, step=int(trained.best["epoch"]))
     trained.tracking.end("FINISHED")
-    job.folder.write("evaluated", trained.tracking.id)  # last, so that what was cut off before is logged again
+    job.record.keep_logged("evaluated", trained.tracking)  # last, so that what was cut off before is logged again
     return evaluation
-
-
-def _kept(path: Path) -> pd.DataFrame | None:
-    """The ranks of an earlier evaluation, if they are there and whole."""
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):  # not there, or damaged: then they are made again
-        return None
 
 
 def summary(ranks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -162,9 +149,9 @@ def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
 def load_learner(job: TrainJob, place: Place) -> Learner:
     """The model of a finished run, with its best weights."""
     learner = _learner(job, job.tables(place.device), place)
-    saved = job.folder.load("best", place.device)
+    saved = job.record.best(place.device)
     if saved is None:
-        raise InputError(f"{job.folder.path} has no best.pt; delete that folder and run `raybrain train` again")
+        raise InputError(f"{job.record.path} has no best.pt; delete that folder and run `raybrain train` again")
     learner.restore({"model": saved["model"]})
     return learner
 

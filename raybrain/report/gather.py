@@ -14,8 +14,9 @@ from raybrain.store import Prepared
 from raybrain.tracking import Run
 from raybrain.train import fit as training
 from raybrain.train.order import resolve
-from raybrain.train.record import RunFolder
+from raybrain.train.record import RunRecord
 from raybrain.tune.space import SearchSpace, load_space
+from raybrain.tune.sweep_record import SweepRecord, sweep_records
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,12 @@ class KeptSweep:
     @property
     def tracking(self) -> Run | None:
         """The parent run in MLflow."""
-        known = RunFolder(self.folder).read("tracking")
-        return Run(known["uri"], known["id"]) if known else None
+        return SweepRecord(self.folder).tracking()
 
     @property
     def figures(self) -> dict[str, bytes]:
         """Pictures of the search as PNG, by name; of a grid, which selects nothing, only what else was to be small."""
-        paths = sorted((self.folder / "figures").glob("pareto_front.png" if self.grid else "*.png"))
+        paths = sorted(SweepRecord(self.folder).figures.glob("pareto_front.png" if self.grid else "*.png"))
         return {path.stem.replace("_", " "): path.read_bytes() for path in paths}
 
     def runs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -70,17 +70,18 @@ def find_sweep(home: Path, name: str) -> KeptSweep:
     Raises:
         InputError: if there is none, or several.
     """
-    there = sorted(path.parent.name for path in (home / "sweeps").glob("*/trials.json"))
+    there = [record.path.name for record in sweep_records(home) if record.is_finished]
     stem = Path(name).stem if name.endswith(".py") else name
     found = [folder for folder in there if folder == name or folder.rpartition("-")[0] == stem]
     if not found:
         raise InputError(f"no sweep {name!r} in {home / 'sweeps'}{hint(name, there)}; `raybrain tune {name}` makes one")
     if len(found) > 1 and name not in found:
         raise InputError(f"there are {len(found)} sweeps of {name!r}; type one of {', '.join(found)}")
-    folder = home / "sweeps" / found[0]
-    return KeptSweep(
-        folder, RunFolder(folder).read("trials"), _space(name if name.endswith(".py") else found[0].rpartition("-")[0])
-    )
+    record = SweepRecord(home / "sweeps" / found[0])
+    trials = record.trials()
+    if trials is None:
+        raise InputError(f"{record.path} has lost its trials; `raybrain tune {name}` goes through them again")
+    return KeptSweep(record.path, trials, _space(name if name.endswith(".py") else found[0].rpartition("-")[0]))
 
 
 def _space(name: str) -> SearchSpace | None:
@@ -104,13 +105,14 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
     data: dict[DataConfig, Prepared] = {}
     found = []
     for trial, run in sweep.runs():
-        experiment = Experiment.model_validate(RunFolder(Path(run["folder"])).read("experiment"))
+        experiment = RunRecord(Path(run["folder"])).experiment()
+        if experiment is None:
+            raise InputError(f"{run['folder']} says no more what was trained in it; run the sweep again")
         if experiment.data not in data:
             data[experiment.data] = prepare(experiment)
-        trained = training.load(training.make_job(experiment, data[experiment.data], cluster))
+        trained = training.recall(training.make_job(experiment, data[experiment.data], cluster))
         if trained is None:
             raise InputError(f"{run['folder']} holds no finished training of the data as they are now; run the sweep again")
-        trained = training.kept(trained)
         schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
         names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
         as_published = sweep.space is not None and _as_published(sweep.space, trial["params"], run["repeat"], experiment)

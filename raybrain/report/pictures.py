@@ -57,13 +57,13 @@ def answer_picture(trained: Trained, evaluation: Evaluation) -> "Figure":
 def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
     """Keep the picture of one experiment's subjects in its run folder and in MLflow, if it is not there."""
     job, run = trained.job, trained.tracking
-    if job.folder.read("pictured") == run.id:
+    if job.record.logged("pictured", run):
         return
-    path = job.folder.path / "test_subjects.png"
+    path = job.record.picture
     with aside(path) as temporary:
         temporary.write_bytes(png(answer_picture(trained, evaluation)))
     run.artifact(path, "figures")
-    job.folder.write("pictured", run.id)
+    job.record.keep_logged("pictured", run)
 
 
 def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":

@@ -10,6 +10,7 @@ from raybrain.experiment import Experiment
 from raybrain.report.cost import Cost, training_cost
 from raybrain.report.results import STUDY
 from raybrain.studies.base import Study
+from raybrain.train.record import run_records
 from raybrain.tune.space import SearchSpace, load_space, space_files
 from raybrain.tune.walk import grid
 
@@ -102,13 +103,13 @@ class Bill:
         return told
 
 
-def bills(spaces: Sequence[SearchSpace], runs: Path) -> list[Bill]:
+def bills(spaces: Sequence[SearchSpace], home: Path) -> list[Bill]:
     """What each space takes; a training that an earlier one makes too counts there only."""
     seen: set[str] = set()
     found = []
     for space in spaces:
         experiments = {experiment.signature: experiment for experiment in trainings(space)}
-        done = {signature for signature in experiments if any(runs.glob(f"{signature}-*/result.json"))}
+        done = {signature for signature in experiments if any(run.state == "finished" for run in run_records(home, signature))}
         new = [experiment for signature, experiment in experiments.items() if signature not in seen | done]
         costs = [training_cost(experiment) for experiment in new]
         known = [cost for cost in costs if cost is not None]

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
-from raybrain.config import InputError, differences, flat, tree
+from raybrain.config import InputError, differences, flat
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.loop import describe
 from raybrain.train.order import contrast, resolve
-from raybrain.train.record import RunFolder, best_epoch
+from raybrain.train.record import best_epoch, run_record
 from raybrain.train.worker import TrainJob, train_worker, with_kept
 
 console = Console(stderr=True)
@@ -50,7 +50,7 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
         digest=prepared.digest,
         brain=prepared.brain,
         features=prepared.features,
-        folder=RunFolder(cluster.home / "runs" / f"{experiment.signature}-{prepared.digest[:8]}"),
+        record=run_record(cluster.home, experiment, prepared.digest),
     )
 
 
@@ -68,9 +68,9 @@ def check(train: TrainConfig, cluster: Cluster, prepared: Prepared | None = None
 
 def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None = None) -> TrainJob:
     """The job with its MLflow run: the one it had before if that is still there, else a new one."""
-    job.folder.write("experiment", tree(job.experiment))
-    known = job.folder.read("tracking")
-    run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
+    job.record.begin(job.experiment)
+    known = job.record.tracking()
+    run = tracker.resume(known.id) if known and known.uri == tracker.uri else None
     if run is None:
         cluster = job.cluster
         tags = {
@@ -81,7 +81,7 @@ def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None 
         }
         changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
         run = tracker.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
-        job.folder.write("tracking", {"id": run.id, "uri": run.uri})
+        job.record.keep_tracking(run)
     return TrainJob(**{**vars(job), "tracking": run})
 
 
@@ -92,9 +92,8 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
         InputError: if the batch does not divide, the loss diverges or the disk is full.
     """
     job = make_job(experiment, prepared, cluster)
-    finished = load(job)
-    if finished:
-        return kept(finished)
+    if finished := recall(job):
+        return finished
     check(experiment.train, cluster, prepared)
     job = tracked(job, Tracker.open(cluster.home))
     assert job.tracking
@@ -108,23 +107,20 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
     return finish(job)
 
 
-def load(job: TrainJob) -> Trained | None:
-    """The finished run of a job, or None."""
-    result = job.folder.read("result")
-    known = job.folder.read("tracking")
-    if result is None or known is None:
+def recall(job: TrainJob) -> Trained | None:
+    """The finished run of a job, or None.
+
+    It is logged anew if the tracking store does not know it: it is another server, or its database was deleted.
+    """
+    result = job.record.result()
+    if result is None:
         return None
-    return Trained(job, result["history"], Run(known["uri"], known["id"]))
-
-
-def kept(trained: Trained) -> Trained:
-    """A finished run, told anew to MLflow if that does not know it: another server, or a database that was deleted."""
-    job, tracker = trained.job, Tracker.open(trained.job.cluster.home)
-    if trained.tracking.uri == tracker.uri and tracker.has(trained.tracking.id):
-        return trained
+    known, tracker = job.record.tracking(), Tracker.open(job.cluster.home)
+    if known and known.uri == tracker.uri and tracker.has(known.id):
+        return Trained(job, result.history, known)
     job = tracked(job, tracker)
     assert job.tracking
-    for row in trained.history:
+    for row in result.history:
         job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
     return finish(job)
 
@@ -136,18 +132,18 @@ def finish(job: TrainJob) -> Trained:
         InputError: if the loss diverged.
     """
     assert job.tracking
-    error = job.folder.read("error")
-    if error:
-        (job.folder.path / "error.json").unlink()  # the same command may try again, with mended data say
+    reason = job.record.failure()
+    if reason:
         job.tracking.end("FAILED")
-        raise InputError(error)
-    history = job.folder.read("history")
-    job.tracking.tags({f"step.{key}": value for key, value in job.folder.read("sizes").items()})
-    job.tracking.artifact(job.folder.path / "best.pt")
-    job.tracking.artifact(job.folder.path / "experiment.json")
-    job.folder.write("result", {"signature": job.experiment.signature, "digest": job.digest, "history": history})
+        raise InputError(reason)
+    sizes = job.record.sizes()
+    if sizes:
+        job.tracking.tags({f"step.{key}": value for key, value in sizes.flat().items()})
+    job.tracking.artifact(job.record.weights)
+    job.tracking.artifact(job.record.settings)
+    result = job.record.finish(job.experiment.signature, job.digest, job.record.history())
     job.tracking.end("FINISHED")
-    return Trained(job, history, job.tracking)
+    return Trained(job, result.history, job.tracking)
 
 
 def fit(job: TrainJob, hear: Callable[[dict[str, float]], object] | None = None) -> None:
@@ -175,7 +171,7 @@ def fit(job: TrainJob, hear: Callable[[dict[str, float]], object] | None = None)
             resources_per_worker=each,
         ),
         run_config=ray.train.RunConfig(
-            storage_path=str(job.folder.path / "ray"),
+            storage_path=str(job.record.ray),
             failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
@@ -192,7 +188,7 @@ def _relay(job: TrainJob, hear: Callable[[dict[str, float]], object]) -> Callabl
 
     def look() -> None:
         nonlocal heard
-        history = job.folder.read("history") or []
+        history = job.record.history()
         while heard < len(history):
             heard += 1
             hear(with_kept(history[:heard]))
@@ -233,7 +229,7 @@ def _watched(job: TrainJob) -> Iterator[None]:
     """A progress bar fed by the run folder, and a line for every epoch, while the block runs."""
     stop = threading.Event()
     epochs = job.experiment.train.epochs
-    seen = len(job.folder.read("history") or [])
+    seen = len(job.record.history())
     columns = (
         TextColumn("train: {task.description}"),
         BarColumn(),
@@ -248,15 +244,15 @@ def _watched(job: TrainJob) -> Iterator[None]:
         told_sizes = False
         while True:
             last = stop.wait(0.5)
-            sizes = job.folder.read("sizes")
+            sizes = job.record.sizes()
             if sizes and not told_sizes:
-                progress.print(_sizes_line(sizes), highlight=False, soft_wrap=True)
+                progress.print(sizes.describe(), highlight=False, soft_wrap=True)
                 told_sizes = True
-            history = job.folder.read("history") or []
+            history = job.record.history()
             for row in history[seen:]:
                 progress.print(describe(row, epochs), highlight=False, soft_wrap=True)
             seen = max(seen, len(history))
-            now = job.folder.read("progress")
+            now = job.record.progress()
             if now:
                 progress.update(bar, description=f"epoch {now['epoch'] + 1}/{epochs}", completed=now["step"], total=now["of"])
             if last:
@@ -270,10 +266,3 @@ def _watched(job: TrainJob) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
-
-
-def _sizes_line(sizes: dict[str, Any]) -> str:
-    from raybrain.train.order import Contrast
-
-    names = ("batch", "workers", "per_worker", "group", "extra", "updates_per_epoch")
-    return f"{Contrast(**{name: sizes[name] for name in names}).describe()}; data in {sizes['data']}"

@@ -14,7 +14,7 @@ from raybrain.experiment import Experiment
 from raybrain.metrics import TOP, chance
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
-from raybrain.train.record import RunFolder
+from raybrain.train.record import RunRecord, is_complete
 from raybrain.train.retrieval import pools, rank_rows
 from raybrain.train.step import Learner, Networks, Place
 from raybrain.train.tables import Tables
@@ -48,12 +48,6 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
 
-    @property
-    def stale(self) -> int:
-        """Epochs since the last better valid loss."""
-        losses = [row["valid_loss"] for row in self.history]
-        return len(losses) - 1 - losses.index(min(losses)) if losses else 0
-
 
 class Diverged(InputError):
     """The loss is not finite or has exploded: training again would only do so again."""
@@ -62,8 +56,8 @@ class Diverged(InputError):
 class Training:
     """One run of training on one of ``place.world`` workers."""
 
-    def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, folder: RunFolder) -> None:
-        self.config, self.tables, self.sizes, self.place, self.folder = experiment.train, tables, sizes, place, folder
+    def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
+        self.config, self.tables, self.sizes, self.place, self.record = experiment.train, tables, sizes, place, record
         self.optim = experiment.optim
         networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
         self.learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
@@ -98,7 +92,7 @@ class Training:
         saved = began = time.monotonic()
         before = self.state.seconds
         updates = self.sizes.updates_per_epoch
-        while len(self.state.history) < self.config.epochs and self.state.stale < self.config.patience:
+        while not is_complete(self.state.history, self.config):
             epoch, waited, epoch_began = len(self.state.history), self.feed.waited_s, time.monotonic()
             self.learner.set_optim(self.optim.after(epoch))
             while self.state.step < (epoch + 1) * updates:
@@ -137,7 +131,7 @@ class Training:
         raise self._diverged(f"the loss is not finite or has exploded at step {step} (recordings in the batch: {shown})")
 
     def _diverged(self, what: str) -> Diverged:
-        kept = self.folder.path / "last.pt"
+        kept = self.record.last
         last = f"the last good checkpoint is {kept}" if kept.exists() else "there is no checkpoint before it"
         return Diverged(f"{what}; {last}; type a lower optim.lr or set window.clamp")
 
@@ -161,7 +155,7 @@ class Training:
         if valid < self.state.best:
             self.state.best = valid
             if self.place.rank == 0:
-                self.folder.save("best", {"model": self.learner.state()["model"], "epoch": epoch + 1})
+                self.record.keep_best({"model": self.learner.state()["model"], "epoch": epoch + 1})
         self._save()
 
     @torch.no_grad()
@@ -197,11 +191,11 @@ class Training:
     def _save(self) -> None:
         if self.place.rank != 0:
             return
-        self.folder.save("last", self.learner.state() | {"state": vars(self.state)})
+        self.record.keep_checkpoint(self.learner.state() | {"state": vars(self.state)})
 
     def _resume(self) -> State:
         device = self.place.device
-        saved = self.folder.load("last", device)
+        saved = self.record.checkpoint(device)
         if saved is not None:
             self.learner.restore(saved)
             return State(**saved["state"])

@@ -1,60 +1,289 @@
-"""Checkpoint: what a run keeps on disk so that it can be killed anywhere and go on to the very same result."""
+"""Record: what a run keeps on disk so that it can be killed anywhere and go on to the very same result."""
 
 import errno
-import json
 import os
 import shlex
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from raybrain.config import InputError
-from raybrain.storage import aside, write_json
+from raybrain.config import InputError, tree
+from raybrain.experiment import Experiment, TrainConfig
+from raybrain.storage import aside, read_json, write_json
+from raybrain.tracking import Run
+from raybrain.train.order import Contrast
 
 if TYPE_CHECKING:
+    import pandas as pd
     from filelock import FileLock
+
+Row = dict[str, float]  # the metrics of an epoch
+State = Literal["new", "begun", "finished", "failed"]
 
 
 class Damaged(InputError):
-    """A file of a run cannot be read."""
-
-
-def _cure(path: Path, what: str) -> str:
-    return f"{what} {path}; type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"
+    """The weights of a run cannot be read."""
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """The folder of one training run.
+class RunSizes:
+    """What a training is made of: the sizes of a step, trained parameters, and where the data lie."""
 
-    ``last.pt`` holds everything an exact resume needs, ``best.pt`` the weights with the lowest valid loss, ``result.json``
-    appears when the run is done. A file is replaced only by a whole one.
+    contrast: Contrast
+    parameters: int
+    data: str
+
+    def flat(self) -> dict[str, Any]:
+        """All of them by name."""
+        step = {**asdict(self.contrast), "candidates": self.contrast.candidates}
+        return {**step, "parameters": self.parameters, "data": self.data}
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.contrast.describe()}; data in {self.data}"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that was trained to the end.
+
+    Attributes:
+        signature: of its experiment.
+        digest: of its data.
+        history: the metrics of each epoch.
+        ended: when that was, in seconds since 1970.
+    """
+
+    signature: str
+    digest: str
+    history: list[Row]
+    ended: float
+
+    @property
+    def best(self) -> Row:
+        """The metrics of the epoch whose weights are kept."""
+        return best_epoch(self.history)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The folder of one training run. Nobody else knows the names of its files.
+
+    A file is replaced only by a whole one. One that is damaged is made again, at the price of what it holds: only lost
+    weights mean training again.
     """
 
     path: Path
 
-    def save(self, name: str, state: dict[str, Any]) -> None:
-        """Write a checkpoint whole or not at all.
+    @property
+    def state(self) -> State:
+        """How far the run is."""
+        if self.result() is not None:
+            return "finished"
+        if self._file("failure").exists():
+            return "failed"
+        return "begun" if self.settings.exists() else "new"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the trained model."""
+        return self.path / "model"
+
+    @property
+    def settings(self) -> Path:
+        """The file with all settings of the experiment."""
+        return self._file("experiment")
+
+    @property
+    def picture(self) -> Path:
+        """The picture of the test's subjects."""
+        return self.path / "test_subjects.png"
+
+    @property
+    def ray(self) -> Path:
+        """Where Ray Train keeps what it needs."""
+        return self.path / "ray"
+
+    # what is trained
+
+    def begin(self, experiment: Experiment) -> None:
+        """Note what is trained; a failure of an earlier time is forgotten."""
+        write_json(self.settings, tree(experiment))
+        self.forget_failure()
+
+    def experiment(self) -> Experiment | None:
+        """What is trained; None if that is not known."""
+        known = self._read("experiment")
+        return None if known is None else Experiment.model_validate(known)
+
+    def keep_sizes(self, sizes: RunSizes) -> None:
+        """Note what the training is made of."""
+        write_json(self._file("sizes"), sizes.flat())
+
+    def sizes(self) -> RunSizes | None:
+        """What the training is made of; None before its first step."""
+        known = self._read("sizes")
+        if known is None:
+            return None
+        contrast = Contrast(**{name: known[name] for name in Contrast.__dataclass_fields__})
+        return RunSizes(contrast, known["parameters"], known["data"])
+
+    # how it goes
+
+    def keep_history(self, history: Sequence[Row]) -> None:
+        """Note the finished epochs."""
+        write_json(self._file("history"), list(history))
+
+    def history(self) -> list[Row]:
+        """A row of metrics for each finished epoch."""
+        known = self._read("history")
+        if known is None:
+            with suppress(Damaged):
+                last = self.checkpoint()
+                known = last["state"]["history"] if last else None
+        return list(known or [])
+
+    def finish(self, signature: str, digest: str, history: Sequence[Row]) -> RunResult:
+        """Note that the run is trained to the end."""
+        result = RunResult(signature, digest, list(history), time.time())
+        write_json(self._file("result"), asdict(result))
+        return result
+
+    def result(self) -> RunResult | None:
+        """What came of the run; None if it is not trained to the end."""
+        known = self._read("result")
+        if known is None or known.keys() != RunResult.__dataclass_fields__.keys():  # an earlier version's is made again
+            return None
+        return RunResult(**known)
+
+    def fail(self, reason: str) -> None:
+        """Note why training cannot go on; the same command may try again, with mended data say."""
+        write_json(self._file("failure"), reason)
+
+    def forget_failure(self) -> None:
+        """The same command tries again."""
+        self._file("failure").unlink(missing_ok=True)
+
+    def failure(self) -> str | None:
+        """Why training could not go on; None if it could."""
+        return None if (known := self._read("failure")) is None else str(known)
+
+    # messages between processes
+
+    def keep_progress(self, progress: dict[str, int]) -> None:
+        """Note how many updates of an epoch are done."""
+        write_json(self._file("progress"), progress)
+
+    def progress(self) -> dict[str, int] | None:
+        """How many updates of an epoch are done."""
+        known: dict[str, int] | None = self._read("progress")
+        return known
+
+    def keep_verdict(self, epoch: int, stop: bool) -> None:
+        """Note whether a sweep wants the run to stop after an epoch."""
+        write_json(self._file("verdict"), {"epoch": epoch, "stop": stop})
+
+    def verdict(self) -> dict[str, Any] | None:
+        """The last verdict of a sweep."""
+        known: dict[str, Any] | None = self._read("verdict")
+        return known
+
+    def forget_verdict(self) -> None:
+        """It is of another time."""
+        self._file("verdict").unlink(missing_ok=True)
+
+    # its run in the tracking store
+
+    def keep_tracking(self, run: Run) -> None:
+        """Note where the run is tracked."""
+        write_json(self._file("tracking"), {"id": run.id, "uri": run.uri})
+
+    def tracking(self) -> Run | None:
+        """Where the run is tracked; None if that is not known."""
+        known = self._read("tracking")
+        return None if known is None else Run(known["uri"], known["id"])
+
+    # its test
+
+    def keep_test(self, ranks: "pd.DataFrame", controls: list[dict[str, Any]]) -> None:
+        """Keep one row per test segment, and one per control."""
+        with aside(self._ranks) as temporary:
+            ranks.to_parquet(temporary)
+        write_json(self._file("test_controls"), controls)
+
+    def ranks(self) -> "pd.DataFrame | None":
+        """One row per test segment; None if they are not there, or damaged: then they are made again."""
+        import pandas as pd
+
+        try:
+            return pd.read_parquet(self._ranks)
+        except (OSError, ValueError):
+            return None
+
+    def controls(self) -> list[dict[str, Any]] | None:
+        """One row per control of the test; None if they are not there, or damaged: then they are made again."""
+        known: list[dict[str, Any]] | None = self._read("test_controls")
+        return known
+
+    def keep_logged(self, what: Literal["evaluated", "pictured"], run: Run) -> None:
+        """Note that a tracked run holds the tables, or the picture, of the test."""
+        write_json(self._file(what), run.id)
+
+    def logged(self, what: Literal["evaluated", "pictured"], run: Run) -> bool:
+        """Whether a tracked run holds the tables, or the picture, of the test."""
+        return bool(self._read(what) == run.id)
+
+    # its weights
+
+    def keep_checkpoint(self, state: dict[str, Any]) -> None:
+        """Keep everything an exact resume needs.
 
         Raises:
             InputError: if the disk is full; what was there before stays.
         """
-        try:
-            with aside(self.path / f"{name}.pt") as temporary:
-                torch.save(state, temporary)
-        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
-            reason = "the disk is full" if full else str(error).splitlines()[0]
-            raise InputError(
-                f"cannot write {self.path / name}.pt: {reason}; the last whole checkpoint is kept, "
-                "make room and run the same command again"
-            ) from None
+        self._save(self.last, state)
 
-    def inherit(self, other: "RunFolder", epochs: int) -> None:
+    def checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """Everything an exact resume needs; None at the start.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        return self._load(self.last, device)
+
+    def keep_best(self, state: dict[str, Any]) -> None:
+        """Keep the weights of the epoch with the lowest valid loss, and its number.
+
+        Raises:
+            InputError: if the disk is full; what was there before stays.
+        """
+        self._save(self.weights, state)
+
+    def best(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+        """The weights of the epoch with the lowest valid loss, and its number.
+
+        Raises:
+            Damaged: if they cannot be read.
+        """
+        return self._load(self.weights, device)
+
+    @property
+    def last(self) -> Path:
+        """The file of the last checkpoint."""
+        return self.path / "last.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The file of the best weights."""
+        return self.path / "best.pt"
+
+    def inherit(self, other: "RunRecord", epochs: int) -> None:
         """Begin where another run stands, if that is at the end of its epoch ``epochs``; else this run begins at its own start.
 
         Args:
@@ -67,21 +296,21 @@ class RunFolder:
         import filelock
 
         try:
-            last, best, sizes = other.load("last"), other.load("best"), other.read("sizes")
+            last, best, sizes = other.checkpoint(), other.best(), other.sizes()
         except Damaged:
             return
         if last is None or best is None or sizes is None:
             return
         history, step = last["state"]["history"], last["state"]["step"]
-        if len(history) != epochs or step != epochs * sizes["updates_per_epoch"]:  # another epoch, or inside the next one
+        if len(history) != epochs or step != epochs * sizes.contrast.updates_per_epoch:  # another epoch, or inside the next one
             return
         if best["epoch"] != best_epoch(history)["epoch"]:  # another process trains it on
             return
         self.path.mkdir(parents=True, exist_ok=True)
         with suppress(filelock.Timeout), self.lock(timeout=0):  # or another process trains this one
-            if not (self.path / "last.pt").exists():
-                self.save("best", best)
-                self.save("last", last)
+            if not self.last.exists():
+                self.keep_best(best)
+                self.keep_checkpoint(last)
 
     def lock(self, timeout: float = -1) -> "FileLock":
         """Held by the process that trains this run; raises filelock.Timeout after so many seconds, or never if that is -1."""
@@ -89,43 +318,68 @@ class RunFolder:
 
         return filelock.FileLock(self.path / "lock", timeout=timeout)
 
-    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """A checkpoint, or None.
+    # files
 
-        Raises:
-            Damaged: if it cannot be read.
-        """
-        path = self.path / f"{name}.pt"
+    @property
+    def _ranks(self) -> Path:
+        return self.path / "test_ranks.parquet"
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.json"
+
+    def _read(self, name: str) -> Any:
+        """What a file holds; None if it is not there, or damaged: whoever needs it makes it again."""
+        try:
+            return read_json(self._file(name))
+        except InputError as error:
+            print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
+            self._file(name).unlink(missing_ok=True)
+            return None
+
+    def _save(self, path: Path, state: dict[str, Any]) -> None:
+        """Write a checkpoint whole or not at all."""
+        try:
+            with aside(path) as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
+            reason = "the disk is full" if full else str(error).splitlines()[0]
+            raise InputError(
+                f"cannot write {path}: {reason}; the last whole checkpoint is kept, make room and run the same command again"
+            ) from None
+
+    def _load(self, path: Path, device: torch.device | str) -> dict[str, Any] | None:
         if not path.exists():
             return None
         try:
-            found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:  # torch raises whatever the damage leads to
-            raise Damaged(_cure(path, f"damaged checkpoint ({type(error).__name__})")) from None
-        return found
-
-    def write(self, name: str, value: Any) -> None:
-        """Write a JSON file whole or not at all."""
-        write_json(self.path / f"{name}.json", value)
-
-    def read(self, name: str) -> Any:
-        """The content of a JSON file, or None.
-
-        Raises:
-            Damaged: if it cannot be read.
-        """
-        path = self.path / f"{name}.json"
-        try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            raise Damaged(_cure(path, "damaged file")) from None
+            cure = f"type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"
+            raise Damaged(f"damaged checkpoint ({type(error).__name__}) {path}; {cure}") from None
+        return state
 
 
-def best_epoch(history: Sequence[dict[str, float]]) -> dict[str, float]:
+def run_record(home: Path, experiment: Experiment, digest: str) -> RunRecord:
+    """The record of an experiment on data with this digest."""
+    return RunRecord(home / "runs" / f"{experiment.signature}-{digest[:8]}")
+
+
+def run_records(home: Path, signature: str = "*") -> list[RunRecord]:
+    """The runs in a home, of all experiments or of one."""
+    return [RunRecord(path) for path in sorted((home / "runs").glob(f"{signature}-*"))]
+
+
+def best_epoch(history: Sequence[Row]) -> Row:
     """The epoch whose weights are kept: the one with the lowest valid loss."""
     return min(history, key=lambda row: row["valid_loss"])
+
+
+def is_complete(history: Sequence[Row], train: TrainConfig) -> bool:
+    """Whether a training ends by itself after these epochs: all are done, or the valid loss got no better for long enough."""
+    if not history:
+        return False
+    stale = len(history) - 1 - history.index(best_epoch(history))
+    return len(history) >= train.epochs or stale >= train.patience
 
 
 def _free(path: Path) -> int:

@@ -13,7 +13,7 @@ from raybrain.store import Store
 from raybrain.tracking import Run
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
-from raybrain.train.record import Damaged, RunFolder, best_epoch
+from raybrain.train.record import Damaged, Row, RunRecord, RunSizes, best_epoch
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables, open_tables
 
@@ -32,7 +32,7 @@ class TrainJob:
     digest: str
     brain: str
     features: dict[str, str]
-    folder: RunFolder
+    record: RunRecord
     tracking: Run | None = None
 
     def tables(self, device: torch.device) -> Tables:
@@ -60,23 +60,23 @@ class Progress:
         """Note where training stands, every now and then."""
         if self.first and (step == of or time.monotonic() - self.last > PROGRESS_S):
             self.last = time.monotonic()
-            self.job.folder.write("progress", {"epoch": epoch, "step": step, "of": of})
+            self.job.record.keep_progress({"epoch": epoch, "step": step, "of": of})
 
-    def resumed(self, history: list[dict[str, float]]) -> bool:
+    def resumed(self, history: list[Row]) -> bool:
         """Tell the reporter what it may not have heard, as after a restart."""
         if self.first:
-            self.job.folder.write("history", history)
+            self.job.record.keep_history(history)
             self._log(history)
         return any(self.report(with_kept(history[:epochs])) for epochs in range(1, len(history) + 1))
 
-    def epoch(self, history: list[dict[str, float]]) -> bool:
+    def epoch(self, history: list[Row]) -> bool:
         """Keep the metrics of a finished epoch."""
         if self.first:
-            self.job.folder.write("history", history)
+            self.job.record.keep_history(history)
             self._log(history)
         return self.report(with_kept(history))
 
-    def _log(self, history: list[dict[str, float]]) -> None:
+    def _log(self, history: list[Row]) -> None:
         """Tell MLflow of the epochs it does not know yet. If it does not answer, training goes on and it is told later."""
         if self.job.tracking is None:
             return
@@ -90,7 +90,7 @@ class Progress:
             print(f"MLflow does not answer ({type(error).__name__}); training goes on", flush=True)
 
 
-def with_kept(history: Sequence[dict[str, float]]) -> dict[str, float]:
+def with_kept(history: Sequence[Row]) -> Row:
     """The last epoch's metrics, and as ``kept_...`` those of the weights kept so far: what a sweep compares."""
     return history[-1] | {f"kept_{key}": value for key, value in best_epoch(history).items()}
 
@@ -115,17 +115,16 @@ def work(job: TrainJob, place: Place, report: Reporter) -> None:
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     if place.rank == 0:
-        (job.folder.path / "error.json").unlink(missing_ok=True)
+        job.record.forget_failure()
     try:
-        training = Training(job.experiment, tables, sizes, place, job.folder)
+        training = Training(job.experiment, tables, sizes, place, job.record)
         if place.rank == 0:
             parameters = sum(parameter.numel() for parameter in training.learner.parameters)
-            told = {"candidates": sizes.candidates, "data": tables.where, "parameters": parameters}
-            job.folder.write("sizes", vars(sizes) | told)
+            job.record.keep_sizes(RunSizes(sizes, parameters, tables.where))
         training.run(Progress(job, place, report), job.cluster.checkpoint_s)
     except (Diverged, Damaged) as error:
         if place.rank == 0:
-            job.folder.write("error", str(error))
+            job.record.fail(str(error))
 
 
 def stop_asked(job: TrainJob, epoch: int) -> bool:
@@ -135,7 +134,7 @@ def stop_asked(job: TrainJob, epoch: int) -> bool:
     it is about an epoch that all train together.
     """
     while True:
-        verdict = job.folder.read("verdict")
+        verdict = job.record.verdict()
         if verdict and (verdict["stop"] or verdict["epoch"] >= epoch):
             return bool(verdict["stop"])
         time.sleep(VERDICT_S)

@@ -67,7 +67,7 @@ def _population(ledger: Ledger) -> Any:
     panels = dict(zip([space.metric, *names], grid[:, 0], strict=True))
     for frozen, jobs in begun:
         copied, params = line_of(frozen)[-1]
-        history = next(iter(jobs.values())).folder.read("history") or []
+        history = next(iter(jobs.values())).record.history()
         shown = [(row["epoch"], row[space.metric]) for row in history if row["epoch"] >= copied]
         if not shown:
             continue

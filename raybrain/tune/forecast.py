@@ -1,6 +1,5 @@
 """Forecast: what a sweep would do and cost, before anything is prepared or trained."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -11,6 +10,7 @@ from raybrain.config import InputError
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Store, feature_name
 from raybrain.train.order import contrast
+from raybrain.train.record import run_records
 from raybrain.tune.population import most_copies
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.sweep import Sweep
@@ -133,9 +133,11 @@ def _train_segments(data: DataConfig, cluster: Cluster) -> int | None:
 def _speed(home: Path) -> float | None:
     """Segments a second in the trainings of this home: the median of them."""
     speeds = []
-    for path in (home / "runs").glob("*/result.json"):
-        last, sizes = json.loads(path.read_text())["history"][-1], json.loads((path.parent / "sizes.json").read_text())
-        speeds.append(last["epoch"] * sizes["updates_per_epoch"] * sizes["batch"] / last["seconds"])
+    for run in run_records(home):
+        result, sizes = run.result(), run.sizes()
+        if result and sizes:
+            last, step = result.history[-1], sizes.contrast
+            speeds.append(last["epoch"] * step.updates_per_epoch * step.batch / last["seconds"])
     return median(speeds) if speeds else None
 
 

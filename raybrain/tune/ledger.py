@@ -18,7 +18,6 @@ from typing import Any
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.train.fit import load
 from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.population import DRAWS, Line, Population, Standing, line_of, line_settings
@@ -132,7 +131,7 @@ class Ledger:
     def next(self) -> Member | None:
         """The next training; None if there is none now. If nothing is under way either, there will be none at all."""
         while True:
-            member = next((member for member in self.ready if member.job.folder.path not in self.busy), None)
+            member = next((member for member in self.ready if member.job.record.path not in self.busy), None)
             if member is None:
                 if not self._begin() and not self._end_generation():
                     return None
@@ -140,9 +139,9 @@ class Ledger:
             self.ready.remove(member)
             if self._waits(member):
                 continue
-            done = load(member.job)
+            done = member.job.record.result()
             if done is None:
-                self.busy[member.job.folder.path] = member
+                self.busy[member.job.record.path] = member
                 return member
             self._take(member, done.history)  # trained before, in whatever sweep
 
@@ -173,11 +172,11 @@ class Ledger:
         Returns:
             How it ended: "finished", "stopped early", "failed", "cut off", or "waits" for the end of a generation.
         """
-        self.busy.pop(member.job.folder.path, None)
+        self.busy.pop(member.job.record.path, None)
         entry = member.entry
         if reason is None and self._waits(member):
             return "waits"
-        done = load(member.job)
+        done = member.job.record.result()
         if done is not None:
             self._take(member, done.history)
             return "finished"
@@ -279,7 +278,7 @@ class Ledger:
         if self.population is None or not member.first or member.entry.over:
             return False
         pause = self.population.pause
-        history = (member.job.folder.read("history") or [])[:pause]
+        history = member.job.record.history()[:pause]
         if len(history) < pause or _ends(member.job, with_kept(history)):
             return False
         for epochs in range(1, pause + 1):
@@ -292,7 +291,7 @@ class Ledger:
         if self.population is None or not self.waiting or any(member.first for member in self.busy.values()):
             return False
         last = self.population.pause - 1
-        scores = [member.job.folder.read("history")[last][self.space.metric] for member in self.waiting]
+        scores = [member.job.record.history()[last][self.space.metric] for member in self.waiting]
         trials = [member.entry.trial for member in self.waiting]
         standings = [Standing(trial.number, line_of(trial), score) for trial, score in zip(trials, scores, strict=True)]
         self.population.select(standings, self.seen)
@@ -325,7 +324,11 @@ class Ledger:
         """What else is to be small, averaged over the trainings."""
 
         def one(name: str, job: TrainJob, history: Sequence[dict[str, float]]) -> float:
-            return float(history[-1]["seconds"] if name == "seconds" else job.folder.read("sizes")["parameters"])
+            if name == "seconds":
+                return float(history[-1]["seconds"])
+            sizes = job.record.sizes()
+            assert sizes, f"{job.record.path} was trained and has no sizes"
+            return float(sizes.parameters)
 
         return [
             fmean(one(name, entry.jobs[repeat], history) for repeat, history in entry.histories.items())

@@ -14,14 +14,15 @@ from raybrain.experiment import recipe
 from raybrain.metrics import well_above
 from raybrain.storage import aside
 from raybrain.tracking import Run, Status
-from raybrain.train.fit import Trained, load
-from raybrain.train.record import RunFolder, best_epoch
+from raybrain.train.fit import Trained, recall
+from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat
 from raybrain.tune.population import line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import dashboard
+from raybrain.tune.sweep_record import SweepRecord
 
 STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "cut off"}
 
@@ -98,7 +99,7 @@ def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
         why = "; ".join(sorted({row["reason"] for row in rows if row["state"] == "failed"})) or "time was up"
         raise InputError(f"no trial of {folder.name} was trained to the end ({why}); its folder is {folder}")
     frozen, jobs = next((frozen, jobs) for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
-    best = {repeat: trained for repeat, job in jobs.items() if (trained := load(job))}
+    best = {repeat: trained for repeat, job in jobs.items() if (trained := recall(job))}
     settings = line_settings(space, line_of(frozen))
     commands = [command(space, {**settings, **changes}) for changes in space.repeats().values()]
     front = [frozen.number for frozen in ledger.study.best_trials] if space.objectives else []
@@ -115,12 +116,12 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
     state = STATES[frozen.state.name]
     judged = max(frozen.intermediate_values, default=None) if state == "stopped early" else None
     for repeat, job in jobs.items():
-        history = (job.folder.read("history") or [])[:judged]  # another sweep may have gone on with it
+        history = job.record.history()[:judged]  # another sweep may have gone on with it
         best = best_epoch(history) if history else {}
-        known = {"score": best.get(space.metric), "epochs": len(history), "finished": load(job) is not None}
+        known = {"score": best.get(space.metric), "epochs": len(history), "finished": job.record.state == "finished"}
         top10 = best.get("valid_top10")
         known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
-        told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.folder.path)}
+        told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.record.path)}
         runs.append({**told, **known})
     scores = [run["score"] for run in runs if run["finished"]]
     values = frozen.values if state == "finished" else None
@@ -162,10 +163,9 @@ def _typed(value: Any) -> str:
 
 def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
     """End the MLflow run of a training that did not finish, if it has not ended; say why, if that is known."""
-    known = job.folder.read("tracking")
+    run = job.record.tracking()
     status: Status = "FAILED" if how == "failed" else "KILLED"
-    if known:
-        run = Run(known["uri"], known["id"])
+    if run:
         with suppress(Exception):  # MLflow may be gone; the sweep's results are not
             run.end_if_running(status, {"stopped": how})
             if reason:
@@ -174,25 +174,24 @@ def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
 
 def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
     """Keep trials, best configuration and figures, unless nothing is new."""
-    record, run, best = RunFolder(folder), swept.tracking, swept.finished[0]
-    if record.read("trials") == swept.trials and record.read("kept") == run.id:
+    record, run, best = SweepRecord(folder), swept.tracking, swept.finished[0]
+    if record.logged(run) and record.trials() == swept.trials:
         return
-    record.write("trials", swept.trials)
     experiments = [tree(job.experiment) for job in jobs.values()]
-    record.write("best", {**best, "commands": swept.commands, "experiments": experiments})
-    run.artifact(folder / "trials.json")
-    run.artifact(folder / "best.json")
+    record.keep_trials(swept.trials, {**best, "commands": swept.commands, "experiments": experiments})
+    for path in record.files:
+        run.artifact(path)
     run.table("trials", [_flat(row) for row in swept.trials])
     run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
     schedule = {"optim.schedule": " ".join(best["schedule"])} if best["schedule"] else {}
     found = {**best["params"], **schedule, "signature": best["signature"]}
     run.tags({f"best.{key}": value for key, value in found.items()})
     for name, figure in figures(ledger).items():
-        path = folder / "figures" / f"{name}.png"
+        path = record.figures / f"{name}.png"
         with aside(path) as temporary:
             figure.savefig(temporary, format="png")
         run.artifact(path, "figures")
-    record.write("kept", run.id)
+    record.keep_logged(run)
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -216,7 +216,7 @@ class Population:
             if copy.replaces in there:
                 continue
             epochs, params = copy.line[-1]
-            self.first(copy.line).folder.inherit(self.first(copy.line[:-1]).folder, epochs)
+            self.first(copy.line).record.inherit(self.first(copy.line[:-1]).record, epochs)
             ended = found[copy.replaces]
             if not ended.state.is_finished():
                 optuna.trial.Trial(self.study, ended._trial_id).set_user_attr("reason", copy.reason)

@@ -83,7 +83,7 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
             member = self.search.running[trial.trial_id]
             unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
             stop = self.search.ledger.told(member, result) or (self.search.late and unfinished)
-            member.job.folder.write("verdict", {"epoch": int(result["epoch"]), "stop": stop})
+            member.job.record.keep_verdict(int(result["epoch"]), stop)
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

@@ -17,14 +17,14 @@ from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.fit import check as check_training
-from raybrain.train.fit import finish, fit, load, make_job, tracked
+from raybrain.train.fit import finish, fit, make_job, tracked
 from raybrain.train.order import resolve
-from raybrain.train.record import RunFolder
 from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import Swept, outcome, stop_run
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
+from raybrain.tune.sweep_record import SweepRecord
 from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts, grid
 
@@ -90,7 +90,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         InputError: if no trial could be trained to the end, or the sweep is running elsewhere.
     """
     folder = sweep.folder(prepared, cluster)
-    if limits.resume_only and not (folder / "tracking.json").exists():
+    if limits.resume_only and not SweepRecord(folder).is_begun:
         raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -124,9 +124,9 @@ class TrialTraining:
         from ray import tune
 
         job = _job(Experiment.model_validate(config["experiment"]), self.data, self.cluster)
-        job.folder.path.mkdir(parents=True, exist_ok=True)
-        with job.folder.lock():  # another sweep may be training the very same thing
-            finished = load(job)
+        job.record.path.mkdir(parents=True, exist_ok=True)
+        with job.record.lock():  # another sweep may be training the very same thing
+            finished = job.record.result()
             if finished:
                 tune.report(with_kept(finished.history))
                 return
@@ -134,7 +134,7 @@ class TrialTraining:
             try:
                 job = self._train(job, config["line"])
                 again = False  # a loss that diverged would do so again
-                if not (job.folder.read("verdict") or {}).get("stop"):
+                if not (job.record.verdict() or {}).get("stop"):
                     finish(job)
             except InputError as error:
                 tune.report({"reason": str(error), "again": again})
@@ -147,7 +147,7 @@ class TrialTraining:
             return stop_asked(job, int(metrics["epoch"]))
 
         job = tracked(job, self.tracker, name=line, parent=self.parent)
-        (job.folder.path / "verdict.json").unlink(missing_ok=True)  # of another time
+        job.record.forget_verdict()
         if self.cluster.workers == 1:
             work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), report)
         else:
@@ -185,7 +185,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, folder: Pat
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                storage_path=str(folder / "ray"),
+                storage_path=str(SweepRecord(folder).ray),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=1),
                 callbacks=[watcher],
@@ -223,7 +223,7 @@ def _alone(folder: Path) -> Iterator[None]:
     import filelock
 
     try:
-        with RunFolder(folder).lock(timeout=0):
+        with SweepRecord(folder).lock(timeout=0):
             yield
     except filelock.Timeout:
         raise InputError(f"this sweep is running already, in another process; its folder is {folder}") from None
@@ -233,14 +233,14 @@ def _stop_children(ledger: Ledger) -> None:
     """Leave no training's MLflow run running: what was cut off ended without a word."""
     for _, jobs in ledger.begun():
         for job in jobs.values():
-            if job.folder.read("result") is None:
+            if job.record.state != "finished":
                 stop_run(job, "cut off", None)
 
 
 def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
-    record, space = RunFolder(folder), sweep.space
-    known = record.read("tracking")
-    run = tracker.resume(known["id"]) if known and known["uri"] == tracker.uri else None
+    record, space = SweepRecord(folder), sweep.space
+    known = record.tracking()
+    run = tracker.resume(known.id) if known and known.uri == tracker.uri else None
     if run is None:
         tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
         asked = space.parameters if isinstance(space.parameters, Mapping) else {"function": space.parameters.__name__}
@@ -248,5 +248,5 @@ def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
         told = ("recipe", "metric", "sampler", "scheduler", "grace", "reduction", "seeds", "over")
         settings = {key: getattr(space, key) for key in told}
         run = tracker.start(folder.name, params=searched | settings, tags=tags)
-        record.write("tracking", {"id": run.id, "uri": run.uri})
+        record.keep_tracking(run)
     return run

@@ -39,7 +39,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
 
     def ended(self, member: Member, how: str, reason: str | None) -> None:
         """Tell of a training that is over."""
-        history = member.job.folder.read("history") or []
+        history = member.job.record.history()
         scored = f"  {self.score} {best_epoch(history)[self.score]:.3f} after {len(history)} epochs" if history else ""
         told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
         if reason is not None and how != "failed":

@@ -21,6 +21,7 @@ from raybrain.report.reproduce import bills, missing_studies, spaces_of, trainin
 from raybrain.report.results import Cell, Result, cells, comparisons
 from raybrain.report.terminal import results_table
 from raybrain.studies.base import Facts, Study
+from raybrain.train.record import run_record
 from raybrain.tune.space import SearchSpace, load_space
 from tests.conftest import TINY, Ended
 
@@ -303,9 +304,7 @@ def test_a_bill_counts_a_training_once(far: None, tmp_path: Path) -> None:
     costs = [bill.cost for bill in bills([first, second], tmp_path)]
     assert costs[0] and costs[1]
     assert costs[1].steps == costs[0].steps / 2, "the seed they share is paid for once"
-    done = tmp_path / f"{trainings(first)[0].signature}-0123" / "result.json"
-    done.parent.mkdir()
-    done.write_text("{}")
+    run_record(tmp_path, trainings(first)[0], "0123").finish("signature", "0123", [])
     (bill,) = bills([first], tmp_path)
     assert (bill.trained, bill.cost and bill.cost.steps) == (1, costs[0].steps * 7 / 8)
     assert bill.line().startswith("small: 8 trainings, 1 of them done, at most ")

@@ -15,7 +15,7 @@ from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
-from raybrain.train.record import RunFolder
+from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
 from raybrain.train.worker import TrainJob, stop_asked
 from tests.workers import SMALL, random_tables
@@ -53,12 +53,12 @@ def training(folder: Path, **changes: Any) -> Training:
     tables = random_tables(experiment, torch.float32)
     sizes = contrast(experiment.train, 1, len(tables.rows["train"]))
     assert sizes.updates_per_epoch == UPDATES
-    return Training(experiment, tables, sizes, Place(), RunFolder(folder))
+    return Training(experiment, tables, sizes, Place(), RunRecord(folder))
 
 
 def result(folder: Path) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-    saved = RunFolder(folder).load("last")
-    best = RunFolder(folder).load("best")
+    saved = RunRecord(folder).checkpoint()
+    best = RunRecord(folder).best()
     assert saved and best
     history = [
         {key: value for key, value in row.items() if key not in ("seconds", "data_wait")} for row in saved["state"]["history"]
@@ -112,9 +112,9 @@ def test_it_stops_when_it_is_told_and_goes_on_later(
 
 
 def test_a_verdict_is_waited_for(tmp_path: Path) -> None:
-    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunFolder(tmp_path))
-    job.folder.write("verdict", {"epoch": 1, "stop": False})
-    later = Timer(0.2, lambda: job.folder.write("verdict", {"epoch": 2, "stop": True}))
+    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunRecord(tmp_path))
+    job.record.keep_verdict(1, stop=False)
+    later = Timer(0.2, lambda: job.record.keep_verdict(2, stop=True))
     later.start()
     assert [stop_asked(job, epoch) for epoch in (1, 2, 3)] == [False, True, True]
     later.join()
@@ -125,7 +125,7 @@ def test_it_stops_when_the_valid_loss_gets_no_better(tmp_path: Path) -> None:
     losses = [row["valid_loss"] for row in history]
     assert len(losses) < 50  # noise cannot be learned for long
     assert losses.index(min(losses)) == len(losses) - 3
-    best = RunFolder(tmp_path).load("best")
+    best = RunRecord(tmp_path).best()
     assert best
     assert best["epoch"] == losses.index(min(losses)) + 1
 
@@ -135,20 +135,20 @@ def test_a_loss_that_is_no_number_is_told_with_step_recordings_and_checkpoint(tm
     with pytest.raises(Killed):
         run.run(Ear(UPDATES + 1), checkpoint_s=1e9)
     again = training(tmp_path)
-    good = RunFolder(tmp_path).load("last")
+    good = RunRecord(tmp_path).checkpoint()
     again.tables.signal[:] = math.nan
     with pytest.raises(Diverged, match=rf"at step {UPDATES} \(recordings in the batch: a1, a2, a3\).*last\.pt") as error:
         again.run(Ear(), checkpoint_s=0)
     assert "\n" not in str(error.value)
-    kept = RunFolder(tmp_path).load("last")
+    kept = RunRecord(tmp_path).checkpoint()
     assert good and kept
     assert kept["state"]["step"] == good["state"]["step"] == UPDATES
     assert all(torch.equal(kept["model"][name], good["model"][name]) for name in good["model"])
 
 
 def test_a_full_disk_keeps_the_last_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder(tmp_path)
-    folder.save("last", {"step": 1})
+    record = RunRecord(tmp_path)
+    record.keep_checkpoint({"step": 1})
 
     def full(state: Any, path: Path) -> None:
         path.write_bytes(b"half of")
@@ -156,6 +156,6 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match="the disk is full; the last whole checkpoint is kept"):
-        folder.save("last", {"step": 2})
-    assert folder.load("last") == {"step": 1}
+        record.keep_checkpoint({"step": 2})
+    assert record.checkpoint() == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]

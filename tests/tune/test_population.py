@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
-from raybrain.train.record import RunFolder
+from raybrain.train.record import RunRecord
 from raybrain.train.worker import with_kept
 from raybrain.tune import population
 from raybrain.tune.figures import figures
@@ -21,7 +21,7 @@ from raybrain.tune.population import line_of, line_settings, moved, turning
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.validate import check
 from tests.conftest import TINY, Ended
-from tests.sweeps import Bench, finish, history_of, runs
+from tests.sweeps import Bench, finish, history_of, runs, sizes_of
 from tests.train.test_loop import UPDATES, Ear, training
 from tests.train.test_loop import result as trained_result
 
@@ -139,7 +139,7 @@ def test_what_was_trained_before_changes_no_decision(bench: Any) -> None:
     again = bench(space(), name="two", kind=Population)
     trained: list[Member] = []
     again.go(fails=lambda member: bool(trained.append(member)))
-    assert not [member for member in trained if (member.job.folder.path / "result.json").exists()]
+    assert not [member for member in trained if member.job.record.result()]
     assert again.told == one.told
 
 
@@ -157,7 +157,7 @@ def test_what_ends_by_itself_is_not_copied(bench: Any) -> None:
             if member.entry.trial.number != 1:
                 return super().train(member, losses)
             self.ledger.told(member, with_kept(history_of(losses[:1])))
-            finish(member.job.folder, losses[:1])
+            finish(member.job.record, losses[:1])
             return 1
 
     sweep = bench(space(), kind=Short).go()
@@ -177,8 +177,7 @@ def test_one_that_ends_by_itself_where_a_generation_does_is_done_whoever_killed_
     asked = space(fixed={"train.epochs": EPOCHS, "train.patience": 2})
     sweep = bench(asked, kind=Stale)
     early = sweep.space.experiment(sweep.space.settings({"optim.lr": 1e-3}))
-    sweep.job(early).folder.path.mkdir(parents=True)
-    sweep.job(early).folder.write("history", history_of([0.5, 0.4, 0.6, 0.6]))  # and no result
+    sweep.job(early).record.keep_history(history_of([0.5, 0.4, 0.6, 0.6]))  # and no result
     sweep.go()
     assert [len(trial.intermediate_values) for trial in sweep.begun[:2]] == [4, 4]
     assert [trial.state.name for trial in sweep.begun[:2]] == ["COMPLETE", "COMPLETE"]
@@ -223,7 +222,7 @@ def test_no_trial_waits_for_other_seeds(bench: Any) -> None:
     sweep = bench(asked, kind=Population)
     first = sweep.ledger.next()
     assert first
-    finish(first.job.folder, [0.5])
+    finish(first.job.record, [0.5])
     sweep.ledger.ended(first)
     second = sweep.ledger.next()
     assert second and second.repeat == ("2",) and not second.first
@@ -240,7 +239,7 @@ def test_other_seeds_of_the_best_follow_with_its_schedule(bench: Any) -> None:
     for _, jobs in copies:
         first, second = (job.experiment for job in jobs.values())
         assert first.optim == second.optim and first.optim.schedule and (first.train.seed, second.train.seed) == (1, 2)
-    assert copies and all(job.folder.read("result") for _, jobs in copies for job in jobs.values())
+    assert copies and all(job.record.result() for _, jobs in copies for job in jobs.values())
 
 
 def architecture(trial: Any) -> dict[str, Any]:
@@ -352,9 +351,9 @@ def test_a_copy_ends_with_the_weights_of_its_schedule_trained_from_the_start(tmp
     training(tmp_path / "whole", **turned).run(Ear(), checkpoint_s=1e9)
     for enough in (1, 2):
         training(tmp_path / "first").run(Ear(enough=enough), checkpoint_s=1e9)
-        RunFolder(tmp_path / "first").write("sizes", {"updates_per_epoch": UPDATES})
-        RunFolder(tmp_path / "copy").inherit(RunFolder(tmp_path / "first"), epochs=2)
-        assert (tmp_path / "copy" / "last.pt").exists() == (enough == 2), "only from the end of the second epoch"
+        RunRecord(tmp_path / "first").keep_sizes(sizes_of(UPDATES))
+        RunRecord(tmp_path / "copy").inherit(RunRecord(tmp_path / "first"), epochs=2)
+        assert RunRecord(tmp_path / "copy").last.exists() == (enough == 2), "only from the end of the second epoch"
     ear = Ear()
     training(tmp_path / "copy", **turned).run(ear, checkpoint_s=1e9)
     assert ear.steps == UPDATES
@@ -367,15 +366,15 @@ def test_a_copy_ends_with_the_weights_of_its_schedule_trained_from_the_start(tmp
 
 def test_nothing_is_taken_over_into_a_run_that_others_train(tmp_path: Path) -> None:
     training(tmp_path / "first").run(Ear(enough=2), checkpoint_s=1e9)
-    first, copy = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "copy")
-    first.write("sizes", {"updates_per_epoch": UPDATES})
+    first, copy = RunRecord(tmp_path / "first"), RunRecord(tmp_path / "copy")
+    first.keep_sizes(sizes_of(UPDATES))
     copy.path.mkdir()
     with copy.lock():
         copy.inherit(first, epochs=2)
-        assert not (copy.path / "last.pt").exists()
-    copy.save("last", {"begun": True})
+        assert not copy.last.exists()
+    copy.keep_checkpoint({"begun": True})
     copy.inherit(first, epochs=2)
-    assert copy.load("last") == {"begun": True}
+    assert copy.checkpoint() == {"begun": True}
 
 
 @pytest.mark.slow
@@ -400,11 +399,13 @@ def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ende
     assert sorted(run.info.status for run in children) == ["FINISHED"] * 4 + ["KILLED"] * 2
     assert sum("a copy of trial" in run.data.tags.get("stopped", "") for run in children) == 2
     copy = next(trial for trial in sweep["trials"] if trial["copy_of"] is not None and trial["state"] == "finished")
-    folder = RunFolder(Path(copy["runs"][0]["folder"]))
-    optim = Experiment.model_validate(folder.read("experiment")).optim
+    record = RunRecord(Path(copy["runs"][0]["folder"]))
+    experiment = record.experiment()
+    assert experiment
+    optim = experiment.optim
     settings = [f"optim.lr={optim.lr}", f"optim.schedule={','.join(optim.schedule)}"]
     again = raybrain("train", "quickstart", *tiny, *settings, "--home", str(tmp_path), "--json")
     assert (again.code, again.json["signature"]) == (0, copy["signature"]), again.err
-    best, known = (found.load("best") for found in (RunFolder(tmp_path / "runs" / folder.path.name), folder))
+    best, known = (found.best() for found in (RunRecord(tmp_path / "runs" / record.path.name), record))
     assert best and known and best["epoch"] == known["epoch"]
     assert all(torch.equal(best["model"][name], weights) for name, weights in known["model"].items())

@@ -355,10 +355,10 @@ def test_when_time_is_up_trainings_stop_at_the_end_of_an_epoch(bench: Any) -> No
     search.suggest("a")
     search.until = time.monotonic()
     assert search.suggest("b") is None  # one is under way
-    folder, hear = search.running["a"].job.folder, LedgerScheduler(search).on_trial_result
+    record, hear = search.running["a"].job.record, LedgerScheduler(search).on_trial_result
     for epoch, stop in ((1, True), (2, False)):
         hear(None, SimpleNamespace(trial_id="a"), with_kept(history_of([0.5, 0.4][:epoch])))
-        assert folder.read("verdict") == {"epoch": epoch, "stop": stop}
+        assert record.verdict() == {"epoch": epoch, "stop": stop}
     search.on_trial_complete("a")
     assert over == ["cut off"]
     assert search.suggest("b") == Searcher.FINISHED

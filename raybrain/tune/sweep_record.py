@@ -1,0 +1,102 @@
+"""Sweep record: what a sweep keeps on disk, besides its Optuna database."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raybrain.config import InputError
+from raybrain.storage import read_json, write_json
+from raybrain.tracking import Run
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """The folder of one sweep. Nobody else knows the names of its files."""
+
+    path: Path
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a command began this sweep."""
+        return self._file("tracking").exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a command came to the end of this sweep; a later one may have added trials."""
+        return self._file("trials").exists()
+
+    @property
+    def ray(self) -> Path:
+        """Where Ray Tune keeps what it needs."""
+        return self.path / "ray"
+
+    @property
+    def figures(self) -> Path:
+        """Where pictures of the search lie."""
+        return self.path / "figures"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def files(self) -> list[Path]:
+        """What people may want to look at: all trials, and the best one."""
+        return [self._file("trials"), self._file("best")]
+
+    def lock(self, timeout: float = -1) -> "FileLock":
+        """Held by the process that runs this sweep; raises filelock.Timeout after so many seconds, or never if that is -1."""
+        import filelock
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(self.path / "lock", timeout=timeout)
+
+    def keep_tracking(self, run: Run) -> None:
+        """Note where the sweep is tracked."""
+        write_json(self._file("tracking"), {"id": run.id, "uri": run.uri})
+
+    def tracking(self) -> Run | None:
+        """Where the sweep is tracked; None if that is not known."""
+        known = self._read("tracking")
+        return None if known is None else Run(known["uri"], known["id"])
+
+    def keep_trials(self, trials: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
+        """Keep one row per trial, best first, and the best one with its experiments and commands."""
+        write_json(self._file("trials"), list(trials))
+        write_json(self._file("best"), best)
+
+    def trials(self) -> list[dict[str, Any]] | None:
+        """One row per trial, best first; None if no command came to the end."""
+        known: list[dict[str, Any]] | None = self._read("trials")
+        return known
+
+    def keep_logged(self, run: Run) -> None:
+        """Note that a tracked run holds the trials as they are."""
+        write_json(self._file("kept"), run.id)
+
+    def logged(self, run: Run) -> bool:
+        """Whether a tracked run holds the trials as they were last kept."""
+        return bool(self._read("kept") == run.id)
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.json"
+
+    def _read(self, name: str) -> Any:
+        """What a file holds; None if it is not there, or damaged: whoever needs it makes it again."""
+        try:
+            return read_json(self._file(name))
+        except InputError as error:
+            print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
+            self._file(name).unlink(missing_ok=True)
+            return None
+
+
+def sweep_records(home: Path) -> list[SweepRecord]:
+    """The sweeps in a home."""
+    return [SweepRecord(path) for path in sorted((home / "sweeps").glob("*")) if path.is_dir()]
