@@ -18,35 +18,12 @@ from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
+from raybrain.signal.base import SignalConfig
 from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study
 
-PREPARE_VERSION = 4  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 5  # raise it when the code that prepares data gives other numbers
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
-
-
-class SignalConfig(Config):
-    """What is done to the continuous signal.
-
-    Attributes:
-        rate_hz: of the prepared signal.
-        highpass_hz: what is slower than this is filtered out; None for no filter.
-        sensors: keep so many of each recording's, drawn once and for all by their names; None for all.
-        autoreject: interpolate bad stretches of channels from the other channels.
-    """
-
-    rate_hz: PositiveFloat = 120.0
-    highpass_hz: PositiveFloat | None = None
-    sensors: PositiveInt | None = None
-    autoreject: bool = False
-
-    @model_validator(mode="after")
-    def _leaves_signal(self) -> Self:
-        if self.highpass_hz is not None and self.highpass_hz >= self.rate_hz / 2:
-            raise InputError(
-                f"highpass_hz={self.highpass_hz:g} leaves nothing at rate_hz={self.rate_hz:g}; type less than half of it"
-            )
-        return self
 
 
 class DataConfig(Config):
@@ -62,7 +39,7 @@ class DataConfig(Config):
 
     studies: tuple[Study, ...] = Field(default_factory=lambda: (Study.kind("synthetic")(),), min_length=1)
     features: tuple[Feature, ...] = Field(default_factory=lambda: (Feature.kind("mel")(),), min_length=1)
-    signal: SignalConfig = SignalConfig()
+    signal: SignalConfig = Field(default_factory=SignalConfig)
     segments: SegmentConfig = SegmentConfig()
     splits: SplitConfig = SplitConfig()
 

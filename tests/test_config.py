@@ -18,11 +18,12 @@ from raybrain.experiment import DataConfig, Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
+from raybrain.signal.base import Step
 from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 
 DEFAULTS = Path(__file__).with_name("defaults.json")
-FAMILIES: tuple[type[Choice], ...] = (Encoder, SpeechEncoder, Feature, Loss, Study)
+FAMILIES: tuple[type[Choice], ...] = (Encoder, SpeechEncoder, Feature, Loss, Step, Study)
 COMPLICATED = {
     "data.studies": "synthetic:eeg,bids:/x,synthetic",
     "data.studies.bids.subjects": "01,02",
@@ -53,7 +54,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         ("encoder.final", "false", False),
         ("encoder.attention.channels", " 12 ", 12),
         ("train.contrast_size", "none", None),
-        ("data.signal.highpass_hz", "0.5", 0.5),
+        ("data.signal.rate_hz", "100", 100.0),
         ("data.splits.mode", "paper", "paper"),
         ("data.studies.synthetic.subjects", "2", 2),
     ],

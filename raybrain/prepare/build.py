@@ -135,7 +135,7 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     for uid in recordings:
         part = store.part(uid)
         assert part is not None, "a part vanished while it was used"
-        sensors = [part.channels, part.positions, part.valid, part.centre, part.scale]
+        sensors = [part.channels, part.positions, part.places, part.valid, part.centre, part.scale]
         content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
     brain = content_digest(content)
     names = [feature_name(feature) for feature in data.features]

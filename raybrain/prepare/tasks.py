@@ -5,6 +5,7 @@ import json
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,15 @@ from raybrain.events import Event
 from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.segments import events_table, make_segments
 from raybrain.recording import Recording
-from raybrain.signal.channels import read_signal
-from raybrain.signal.repair import repaired
+from raybrain.signal.base import Context
+from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
 from raybrain.store import Part, Store, chunk_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from raybrain.experiment import DataConfig
 
 
@@ -83,19 +86,16 @@ def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str
 
 
 def make_part(job: Job) -> dict[str, Any]:
-    """Read, resample and cut one recording; write its part of the store.
+    """Read one recording, apply the steps to it and cut it; write its part of the store.
 
     Returns:
         Seconds of signal and number of segments.
     """
-    data = job.data
-    source = job.source
-    signal = read_signal(source.study.raw(source.root, source.recording), data.signal)
-    segments = make_segments(job.events, job.blocks, data.segments, data.signal.rate_hz, len(signal.values))
-    starts = np.array([row["start_sample"] for row in segments.to_pylist() if row["split"] == "train"], dtype=int)
-    if data.signal.autoreject:
-        signal = repaired(signal, starts, data.window.samples, data.splits.seed)
-    scaler = Scaler.fitted(signal.values, starts, data.window, data.splits.seed)
+    data, source, rate = job.data, job.source, job.data.signal.rate_hz
+    context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job))
+    signal = read_signal(source.study.raw(source.root, source.recording), data.signal.steps, context)
+    segments = _segments(job, rate, len(signal.values))
+    scaler = Scaler.fitted(signal.values, _starts(segments), data.window, data.splits.seed)
     splits = segments["split"].to_pylist()
     part = Part(
         uid=source.recording.uid,
@@ -105,11 +105,26 @@ def make_part(job: Job) -> dict[str, Any]:
         samples=len(signal.values),
         channels=signal.channels,
         positions=signal.positions.tolist(),
+        places=[place.tolist() if np.isfinite(place).all() else None for place in signal.places],
         valid=signal.valid.tolist(),
         centre=scaler.centre.tolist(),
         scale=scaler.scale.tolist(),
         segments={split: splits.count(split) for split in ("train", "valid", "test")},
     )
-    brain = chunk_table(signal.values.astype(np.float32), data.signal.rate_hz)
+    brain = chunk_table(signal.values.astype(np.float32), rate)
     job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
-    return {"seconds": len(signal.values) / data.signal.rate_hz, "segments": len(splits)}
+    return {"seconds": len(signal.values) / rate, "segments": len(splits)}
+
+
+def _segments(job: Job, rate_hz: float, samples: int) -> "pa.Table":
+    return make_segments(job.events, job.blocks, job.data.segments, rate_hz, samples)
+
+
+def _train_starts(job: Job, rate_hz: float, samples: int) -> np.ndarray:
+    return _starts(_segments(job, rate_hz, samples))
+
+
+def _starts(segments: "pa.Table") -> np.ndarray:
+    """The first samples of the train windows, in order."""
+    rows = zip(segments["split"].to_pylist(), segments["start_sample"].to_pylist(), strict=True)
+    return np.array([start for split, start in rows if split == "train"], dtype=int)

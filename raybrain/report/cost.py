@@ -45,7 +45,7 @@ def training_cost(experiment: Experiment) -> Cost | None:
     segments = hours * 3600 * share / data.segments.stride_s
     updates = min(round(segments / train.batch_size), train.updates_per_epoch)
     steps = train.epochs * max(updates, 1)
-    channels = data.signal.sensors or max(fact.channels for fact in facts)
+    channels = data.signal.channels(max(fact.channels for fact in facts))
     return Cost(steps, steps * train.batch_size * (1 + BACKWARD) * _forward_flops(experiment, channels or 1))
 
 

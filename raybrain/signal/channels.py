@@ -1,7 +1,5 @@
-"""Signal: from an mne recording to resampled channels and 2-D sensor positions."""
+"""Channels: which of a recording's are brain signal, where their sensors lie, and which can be used."""
 
-import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,60 +8,6 @@ from raybrain.config import InputError
 
 if TYPE_CHECKING:
     import mne
-
-    from raybrain.experiment import SignalConfig
-
-
-@dataclass(frozen=True)
-class Signal:
-    """Continuous brain signal: values [samples channels] in the recording's own unit, positions [channels 2] in [0, 1].
-
-    ``info`` is mne's description of these channels.
-    """
-
-    values: np.ndarray
-    channels: list[str]
-    positions: np.ndarray
-    valid: np.ndarray
-    info: "mne.Info"
-
-
-def read_signal(raw: "mne.io.BaseRaw", config: "SignalConfig") -> Signal:
-    """Pick MEG, or EEG where there is no MEG, by type; high-pass if asked; resample (Défossez et al. 2023, Methods).
-
-    Raises:
-        InputError: if there are no such channels, or fewer than asked for, or the signal is not finite.
-    """
-    import mne
-
-    with mne.utils.use_log_level("error"):
-        names = [raw.ch_names[pick] for pick in brain_channels(raw)]
-        if config.sensors is not None:
-            drawn = drawn_sensors(names, config.sensors)
-            names = [name for name in names if name in drawn]
-        raw = raw.copy().pick(names).load_data()
-        finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
-        if not all(finite):
-            bad = [name for name, good in zip(raw.ch_names, finite, strict=True) if not good]
-            raise InputError(f"values that are not numbers in channels {', '.join(bad[:5])}")
-        if config.highpass_hz is not None:
-            raw.filter(config.highpass_hz, None)
-        if raw.info["sfreq"] != config.rate_hz:
-            raw.resample(config.rate_hz)
-        positions, known = sensor_positions(raw.info)
-    good = np.array([name not in raw.info["bads"] for name in raw.ch_names], dtype=np.bool_)
-    return Signal(raw.get_data().T, list(raw.ch_names), positions, known & good, raw.info)
-
-
-def drawn_sensors(names: list[str], count: int) -> set[str]:
-    """``count`` of the sensors at random: the draw hangs on their names alone, so that all recordings have the same ones.
-
-    Raises:
-        InputError: if there are fewer.
-    """
-    if len(names) < count:
-        raise InputError(f"data.signal.sensors={count}, but there are {len(names)}; type {len(names)} or less")
-    return set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count])
 
 
 def brain_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
@@ -107,6 +51,31 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
         span = np.ptp(places, axis=0)
         positions[known] = (places - places.min(axis=0)) / np.where(span > 0, span, 1.0)
     return positions, known
+
+
+def usable_channels(info: "mne.Info") -> np.ndarray:
+    """[channels], False where the position of the sensor is not known or the channel is marked bad."""
+    _, known = sensor_positions(info)
+    usable: np.ndarray = known & np.array([name not in info["bads"] for name in info["ch_names"]], dtype=np.bool_)
+    return usable
+
+
+def sensor_places(info: "mne.Info") -> np.ndarray:
+    """Where each sensor lies in metres in head coordinates (x to the right ear, y to the nose, z up), [channels 3].
+
+    NaN where it is not known: that of a MEG sensor is not, where nobody has measured how the head lay in the helmet.
+    """
+    import mne
+    from mne.io.constants import FIFF
+
+    places = np.full((len(info["chs"]), 3), np.nan)
+    for row, channel in enumerate(info["chs"]):
+        place = _place(channel)
+        if place is not None and channel["coord_frame"] == FIFF.FIFFV_COORD_DEVICE and info["dev_head_t"] is not None:
+            places[row] = mne.transforms.apply_trans(info["dev_head_t"], place)
+        elif place is not None and channel["coord_frame"] == FIFF.FIFFV_COORD_HEAD:
+            places[row] = place
+    return places
 
 
 def _projected(info: "mne.Info") -> dict[str, np.ndarray]:

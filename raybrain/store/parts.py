@@ -26,8 +26,9 @@ class Part:
     """What is known of one prepared recording; the content of ``parts/UID.json``.
 
     ``key`` stands for everything the part was made from. ``centre`` and ``scale`` are the robust scaler of each channel,
-    fitted after subtracting the baseline; ``positions`` are [x, y] in [0, 1], ``valid`` False where a position is not known
-    or the channel is marked bad.
+    fitted after subtracting the baseline. ``positions`` are [x, y] on a flattened head, in [0, 1]; ``places`` are [x, y, z] in
+    metres in head coordinates, None where unknown; ``valid`` is False where a position is not known or the channel is marked
+    bad.
     """
 
     uid: str
@@ -38,6 +39,7 @@ class Part:
     samples: int = 0
     channels: list[str] = field(default_factory=list)
     positions: list[list[float]] = field(default_factory=list)
+    places: list[list[float] | None] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
     centre: list[float] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)

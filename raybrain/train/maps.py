@@ -83,7 +83,7 @@ def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
     columns, described = _segment_columns(store, parts, begins)
     subjects = sorted({(part.study, part.subject) for part in parts})
     subject = np.array([subjects.index((part.study, part.subject)) for part in parts])
-    arrays, layouts = _layout_arrays(parts)
+    arrays, layouts = _layouts(parts)
     for name, array in {**arrays, "subject": subject, **columns}.items():
         np.save(folder / f"{name}.npy", array)
     meta = {
@@ -119,27 +119,38 @@ def _scaler(part: Part) -> Scaler:
     return Scaler(np.array(part.centre), np.array(part.scale))
 
 
-def _layout_arrays(parts: list[Part]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Scalers and sensors of all recordings; and the channels of each layout, those of the first recording that has it."""
+def _layouts(parts: list[Part]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Each recording's centre and layout, each layout's positions, padded to the widest; and what else is known of layouts.
+
+    Recordings with channels of the same names at the same positions on the flattened head have one layout.
+    """
     width = max(len(part.channels) for part in parts)
     centre = np.zeros((len(parts), width), np.float32)
-    layouts: dict[bytes, int] = {}
-    described: list[dict[str, Any]] = []
+    numbers: dict[tuple[Any, ...], int] = {}
     positions, valid, layout = [], [], []
     for row, part in enumerate(parts):
         count = len(part.channels)
         centre[row, :count] = _scaler(part).divided_centre
-        position, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
-        position[:count], known[:count] = part.positions, part.valid
-        key = position.tobytes() + known.tobytes()
-        if key not in layouts:
-            layouts[key] = len(layouts)
-            positions.append(position)
-            described.append({"channels": part.channels, "places": [None] * count})
+        place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
+        place[:count], known[:count] = part.positions, part.valid
+        key = (tuple(part.channels), place.tobytes(), known.tobytes())
+        if key not in numbers:
+            numbers[key] = len(numbers)
+            positions.append(place)
             valid.append(known)
-        layout.append(layouts[key])
-    sensors = {"layout": np.array(layout), "positions": np.stack(positions), "valid": np.stack(valid)}
-    return {"centre": centre, **sensors}, described
+        layout.append(numbers[key])
+    described = [
+        {"channels": list(names), "places": _mean_places([p for p, of in zip(parts, layout, strict=True) if of == number])}
+        for (names, *_), number in numbers.items()
+    ]
+    arrays = {"centre": centre, "layout": np.array(layout), "positions": np.stack(positions), "valid": np.stack(valid)}
+    return arrays, described
+
+
+def _mean_places(parts: list[Part]) -> list[list[float] | None]:
+    """Where each sensor lies, in the mean over recordings: heads do not lie all the same way in the helmet of a MEG."""
+    places = [[place for part in parts if (place := part.places[channel])] for channel in range(len(parts[0].channels))]
+    return [np.mean(known, axis=0).tolist() if known else None for known in places]
 
 
 def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -11,7 +11,7 @@ SPACE = SearchSpace(
     recipe="defossez2023",
     variants={
         "study": {name: {**study, f"data.studies.{name}.max_recordings": 16} for name, study in STUDIES.items()},
-        "cleaning": {"clamping": {}, "autoreject": {"data.signal.autoreject": True}},
+        "cleaning": {"clamping": {}, "autoreject": {"data.signal.steps": "resample,autoreject"}},
     },
     fixed=PUBLISHED_SPLITS,
     seeds=SEEDS,

@@ -28,7 +28,7 @@ SPACE = SearchSpace(
             "broderick2019": part("broderick2019", 380, 0.21),
         }
     },
-    fixed={**PUBLISHED_SPLITS, "data.signal.sensors": 128},
+    fixed={**PUBLISHED_SPLITS, "data.signal.steps": "sensors:128,resample"},
     seeds=SEEDS,
     sampler="grid",
     scheduler="none",

@@ -13,15 +13,13 @@ import pytest
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.events import Block, Event, Sound, SplitConfig, Word
-from raybrain.experiment import DataConfig, Experiment, SignalConfig, recipe
+from raybrain.experiment import DataConfig, Experiment, recipe
 from raybrain.features.mel import Mel
 from raybrain.prepare import build as preparing
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
 from raybrain.prepare.segments import make_segments
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
-from raybrain.signal.channels import read_signal, sensor_positions
-from raybrain.signal.repair import repaired
 from raybrain.signal.window import SegmentConfig
 from raybrain.store import Store, frames_folder
 from tests.conftest import TINY, Ended
@@ -142,80 +140,6 @@ def test_removed_blocks_and_other_strides() -> None:
     config = SegmentConfig(tmin_s=0.0, tmax_s=1.0, stride_s=3.0)
     rows = make_segments([], [replace(block, split="train")], config, 100.0, 1000).to_pylist()
     assert [row["start_sample"] for row in rows] == [0, 300, 600]
-
-
-# the signal
-
-NAMES = ["Fp1", "Fp2", "Fz", "C3", "Cz", "C4", "P3", "Pz", "P4", "Oz"]
-
-
-def eeg(names: Sequence[str] = NAMES, seconds: float = 3.0) -> Any:
-    import mne
-
-    info = mne.create_info(list(names), 250.0, "eeg").set_montage("standard_1020", on_missing="ignore", verbose="error")
-    data = np.random.default_rng(0).standard_normal((len(names), int(seconds * 250))) * 1e-5
-    return mne.io.RawArray(data, info, verbose="error")
-
-
-@pytest.mark.parametrize("nowhere", [[], ["other"], ["other", "another"]])
-def test_sensor_positions(nowhere: list[str]) -> None:
-    positions, known = sensor_positions(eeg([*NAMES, *nowhere]).info)
-    assert known.tolist() == [True] * 10 + [False] * len(nowhere)
-    assert positions.shape == (10 + len(nowhere), 2)
-    assert positions[known].min(axis=0).tolist() == [0.0, 0.0]
-    assert positions[known].max(axis=0).tolist() == [1.0, 1.0]
-    assert len({tuple(place) for place in positions[known]}) == 10
-    np.testing.assert_allclose(positions[known], sensor_positions(eeg().info)[0])
-    x, y = (dict(zip(NAMES, column, strict=False)) for column in positions.T)
-    assert x["C3"] < x["Cz"] < x["C4"]
-    assert y["Oz"] < y["Pz"] < y["Cz"] < y["Fz"] < y["Fp1"]
-
-
-def test_signal_is_picked_resampled_and_marked() -> None:
-    raw = eeg()
-    raw.info["bads"] = ["Cz"]
-    signal = read_signal(raw, SignalConfig())
-    assert signal.values.shape == (360, 10)
-    assert signal.channels == NAMES
-    assert signal.valid.tolist() == [name != "Cz" for name in NAMES]
-    assert raw.info["sfreq"] == 250.0, "the recording itself is left alone"
-
-
-def test_signal_that_cannot_be_used() -> None:
-    raw = eeg()
-    raw._data[3, 5] = np.nan
-    with pytest.raises(InputError, match="not numbers in channels C3"):
-        read_signal(raw, SignalConfig())
-    with pytest.raises(InputError, match="no MEG or EEG channels among misc"):
-        read_signal(eeg().set_channel_types(dict.fromkeys(NAMES, "misc"), on_unit_change="ignore"), SignalConfig())
-
-
-def test_the_same_sensors_are_drawn_whatever_else_is_recorded() -> None:
-    """Another recording without one of them keeps the others."""
-    four = read_signal(eeg(), SignalConfig(sensors=4)).channels
-    assert len(four) == 4
-    assert four == [name for name in NAMES if name in four]
-    assert four == read_signal(eeg(NAMES, seconds=4.0), SignalConfig(sensors=4)).channels
-    fewer = [name for name in NAMES if name != four[0]]
-    assert len(set(read_signal(eeg(fewer), SignalConfig(sensors=4)).channels) & set(four)) == 3
-    with pytest.raises(InputError, match="sensors=11, but there are 10; type 10 or less"):
-        read_signal(eeg(), SignalConfig(sensors=11))
-
-
-def test_autoreject_interpolates_a_bad_stretch_and_little_else() -> None:
-    length, bad = 120, slice(360, 480)
-    raw = eeg(seconds=40.0)
-    raw._data[:] = np.random.default_rng(1).standard_normal((1, raw.n_times)) * 1e-5 + 0.1 * raw._data  # sensors agree
-    signal = read_signal(raw, SignalConfig())
-    signal.valid[0] = False
-    clean = signal.values.copy()
-    signal.values[bad, 3] += np.where(np.arange(length) % 2, 1e-3, -1e-3)
-    mended = repaired(signal, np.arange(0, 4000, 60), length, seed=12)
-    assert np.abs(mended.values[bad, 3] - clean[bad, 3]).max() < 5e-5 < np.abs(signal.values[bad, 3] - clean[bad, 3]).max()
-    assert (mended.values == signal.values).mean() > 0.8
-    assert (mended.values[:, 0] == signal.values[:, 0]).all(), "a channel nobody knows the place of is left alone"
-    with pytest.raises(InputError, match="needs 10 train windows"):
-        repaired(signal, np.arange(5), length, seed=12)
 
 
 # one recording's part

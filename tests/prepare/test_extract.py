@@ -13,11 +13,12 @@ import soundfile
 from raybrain.cluster import Cluster, model_pool
 from raybrain.config import InputError, override
 from raybrain.events import Word
-from raybrain.experiment import DataConfig, SignalConfig
+from raybrain.experiment import DataConfig
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
 from raybrain.prepare import build as preparing
 from raybrain.prepare.extract import RAREST, Corpus, class_weights, extract_some, frame_statistics, make_feature
+from raybrain.signal.base import SignalConfig
 from raybrain.store import Frames, Prepared, Store, frames_folder
 from tests.story import BLOCKS, SENTENCE_S, Counted, Heard, Modelled, Story, word_in
 

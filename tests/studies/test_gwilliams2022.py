@@ -180,8 +180,8 @@ def test_what_is_wanted_of_a_host() -> None:
 
 
 def test_signal(tmp_path: Path) -> None:
-    from raybrain.experiment import SignalConfig
-    from raybrain.signal.channels import read_signal
+    from raybrain.signal.base import Context, SignalConfig
+    from raybrain.signal.pipeline import read_signal
 
     folder = tmp_path / "sub-01" / "ses-0" / "meg"
     shutil.copytree(DATA / "sub-01" / "ses-0" / "meg", folder)
@@ -196,7 +196,7 @@ def test_signal(tmp_path: Path) -> None:
     raw = STUDY.raw(tmp_path, recording("0"))
     assert (raw.n_times, raw.info["sfreq"], raw.info["bads"]) == (20_000, STUDY.facts.hertz, ["MEG 002"])
     np.testing.assert_array_equal(raw[:, :2000][0], raw[:, 18_000:][0])
-    signal = read_signal(raw.crop(0, 2), SignalConfig())
+    signal = read_signal(raw.crop(0, 2), SignalConfig().steps, Context(120.0))
     assert len(signal.channels) == 157, "this machine's gradiometers and magnetometers; neither reference nor misc"
     assert signal.valid.sum() == 156
     names = {file.name.removeprefix("sub-01_ses-0_task-0_") for file in STUDY.sources(tmp_path, recording("0"))}

@@ -171,8 +171,8 @@ def one_line(call: Callable[[], object], *parts: str) -> None:
 @needs_ctf
 def test_the_real_header_has_273_channels(tmp_path: Path) -> None:
     """Told by their type: 28 reference channels and 55 others lie before, between and behind them."""
-    from raybrain.experiment import SignalConfig
-    from raybrain.signal.channels import read_signal
+    from raybrain.signal.base import Context, SignalConfig
+    from raybrain.signal.pipeline import read_signal
 
     link = tmp_path / "sub-A2002" / "meg" / "sub-A2002_task-auditory_meg.ds"
     link.mkdir(parents=True)
@@ -180,7 +180,7 @@ def test_the_real_header_has_273_channels(tmp_path: Path) -> None:
         (link / path.name.replace(CTF.stem, link.stem)).symlink_to(path)
     raw = Schoffelen2019().raw(tmp_path, A2002)
     assert raw.info["sfreq"] == 1200
-    signal = read_signal(raw, SignalConfig())
+    signal = read_signal(raw, SignalConfig().steps, Context(120.0))
     assert len(signal.channels) == signal.valid.sum() == 273
     assert len({tuple(place) for place in signal.positions.tolist()}) == 273
     assert np.abs(signal.values).max() < 1e-9  # tesla

@@ -51,6 +51,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             **{"uid": uid, "study": study, "subject": subject, "key": "", "samples": 3000},
             channels=[f"c{n}" for n in range(channels)],
             positions=rng.random((channels, 2)).tolist(),
+            places=[None, *[[0.1 * n, 0.02, 0.03] for n in range(1, channels)]],
             valid=[n != 1 for n in range(channels)],
             centre=(rng.standard_normal(channels) * 1e-12).tolist(),
             scale=(rng.random(channels) * 1e-12 + 1e-12).tolist(),

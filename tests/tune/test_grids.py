@@ -28,10 +28,10 @@ GRIDS: dict[str, tuple[int, set[str]]] = {
     "lr_batch_size": (4 * 4 * 4, {"data.studies", "optim.lr", "train.batch_size", "train.contrast_size"}),
     "offset": (4 * 7, {"data.studies", "window.offset_s"}),
     "n_mels": (4 * 4 * 3, {"data.studies", "data.features", "data.features.mel.bands", "speech_encoder", "loss"}),
-    "autoreject": (4 * 2, {"data.studies", "data.signal.autoreject"}),
+    "autoreject": (4 * 2, {"data.studies", "data.signal.steps"}),
     "per_subject_gwilliams": (9, {"data.studies", "test.subjects"}),
     "per_subject_schoffelen": (10, {"data.studies", "test.subjects"}),
-    "meg_vs_eeg": (3, {"data.studies", "data.signal.sensors", "data.splits.remove_ratio"}),
+    "meg_vs_eeg": (3, {"data.studies", "data.signal.steps", "data.splits.remove_ratio"}),
     "word_lists": (
         1,
         {"data.studies", "data.segments.tmin_s", "data.segments.tmax_s", "train.batch_size", "train.contrast_size"},
@@ -116,7 +116,8 @@ def test_bands() -> None:
 def test_autoreject_on_sixteen_recordings() -> None:
     for (_, cleaning), experiment in experiments("autoreject").items():
         assert experiment.data.studies[0].max_recordings == 16  # type: ignore[attr-defined]
-        assert experiment.data.signal.autoreject == (cleaning == "autoreject")
+        steps = [step.name for step in experiment.data.signal.steps]
+        assert steps == (["resample", "autoreject"] if cleaning == "autoreject" else ["resample"])
 
 
 def test_numbers_of_subjects() -> None:
@@ -142,7 +143,7 @@ def test_meg_and_eeg_at_equal_data() -> None:
     hours = {"schoffelen2019": 80.9 * 19 / 96, "gwilliams2022": 56.2 * 140 / 196, "broderick2019": 19.2}
     left = [train * (1 - removed[study]) * hours[study] for study in found]
     assert max(left) < 1.1 * min(left), "the hours to train on are to be equal"
-    assert space.fixed["data.signal.sensors"] == 128
+    assert space.fixed["data.signal.steps"] == "sensors:128,resample"
 
 
 def test_word_lists() -> None:
