@@ -46,9 +46,9 @@ def only(kind: type[Any], events: Sequence[Event]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
 
-def refused(*told: str) -> Any:
-    """One line that says all of ``told``, in order."""
-    return pytest.raises(InputError, match=r"^[^\n]*" + r"[^\n]*".join(told) + r"[^\n]*$")
+def refused(*expected: str) -> Any:
+    """An error of one line that contains all of ``expected``, in order."""
+    return pytest.raises(InputError, match=r"^[^\n]*" + r"[^\n]*".join(expected) + r"[^\n]*$")
 
 
 # sounds and their clocks
@@ -140,12 +140,12 @@ def test_seconds_of_the_sound_in_a_column(tmp_path: Path) -> None:
     marks = [f"{at(s) + wrong.get(s, 0)}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 700, 10)]
     again = [f"{at(s, 800.0)}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(30, 700, 10)]
     file = dataset(tmp_path, with_words([*marks, *again]), HEADER)
-    found = read_events(tmp_path, file, SoundRows(time_column="second"), WordRows(), 0.0)
-    first, second = only(Sound, found.events)
+    reading = read_events(tmp_path, file, SoundRows(time_column="second"), WordRows(), 0.0)
+    first, second = only(Sound, reading.events)
     assert (first.speed, second.speed) == pytest.approx((1 / DRIFT, 1 / DRIFT), abs=2e-6)
     assert (first.start, second.start, second.offset) == pytest.approx((7.25, at(30, 800.0), 30.0), abs=1e-3)
-    assert [word.start for word in only(Word, found.events)] == pytest.approx([at(s) for s in (10, 300, 690)], abs=2e-3)
-    assert found.remarks == ["3 of 70 marks of 700s.wav at 7.2 s are off and were left out"]
+    assert [word.start for word in only(Word, reading.events)] == pytest.approx([at(s) for s in (10, 300, 690)], abs=2e-3)
+    assert reading.remarks == ["3 of 70 marks of 700s.wav at 7.2 s do not fit its clock and are left out"]
 
 
 def test_words_mark_moments_where_nothing_else_does(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_words_alone_name_the_sound_and_its_seconds(tmp_path: Path) -> None:
     events = heard(file, {"time_column": "second"}, {"sentence_column": "phrase", "index_column": "place"})
     sound = only(Sound, events)[0]
     assert (sound.start, sound.offset, sound.offset_stop) == pytest.approx((at(9), 9.0, 700.0), abs=1e-3)
-    assert [word[2:] for word in said(events)[:4]] == [
+    assert [word[2:] for word in word_rows(events)[:4]] == [
         (0, "w9 w12 w15"),
         (1, "w9 w12 w15"),
         (2, "w9 w12 w15"),
@@ -180,7 +180,7 @@ def test_one_file_twice_is_two_sounds(tmp_path: Path) -> None:
 
 def test_marks_that_fit_no_clock_are_refused(tmp_path: Path) -> None:
     rows = [f"{s * 1.3}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 100, 5)]
-    with refused("line 2", "20 marks say that a second of the sound lasts 1.3000 s"):
+    with refused("line 2", "20 marks a second of the sound lasts 1.3000 s"):
         heard(dataset(tmp_path, with_words(rows), HEADER), {"time_column": "second"})
     jumping = [f"{s + s % 3 / 10}\t0\tsound\taudio/700s.wav\tn/a\t{s}" for s in range(0, 100, 5)]
     with refused("line 2", r"only \d+ of 20 marks lie within 20 ms of one line, 80% must"):
@@ -228,13 +228,13 @@ def test_shifts(tmp_path: Path) -> None:
 
 
 def test_dicts_in_trial_type(tmp_path: Path) -> None:
-    told = [
+    dicts = [
         {"kind": "sound", "sound": "audio/10s.wav", "start": 0.0, "nothing": None, "word": float("nan")},
         {"kind": "word", "word": "it's", "sound": "audio/10s.wav", "start": 0.5, "sequence_id": 3.0, "word_index": 0.0},
         {"kind": "phoneme", "phoneme": "i_B", "start": 0.5, "sound": "audio/10s.wav"},
     ]
     for write in (str, json.dumps):
-        rows = [f"{1 + row['start']}\t0.1\t{write(row)}\t5" for row in told]  # type: ignore[operator]
+        rows = [f"{1 + row['start']}\t0.1\t{write(row)}\t5" for row in dicts]  # type: ignore[operator]
         events = heard(
             dataset(tmp_path, rows, "onset\tduration\ttrial_type\tvalue"), {"column": "sound", "time_column": "start"}
         )
@@ -260,7 +260,7 @@ def test_dicts_in_trial_type(tmp_path: Path) -> None:
 def test_malicious_dicts_are_refused(tmp_path: Path, text: str) -> None:
     mark = tmp_path / "touched"
     file = dataset(tmp_path, [f"1.0\t0.1\t{text.replace('{0}', str(mark))}\tn/a\tn/a"])
-    with refused("line 2", "trial_type", "no dict of plain values"):
+    with refused("line 2", "trial_type", "not a dict of plain values"):
         heard(file)
     assert not mark.exists()
 
@@ -273,15 +273,15 @@ def test_both_forms_of_real_tables(tmp_path: Path) -> None:
     dataset(tmp_path, [])
     for number in range(4):
         soundfile.write(tmp_path / "stimuli" / "audio" / f"lw1_{number}.0.wav", np.zeros(200 * 100), 100)
-    found = []
+    of_subject = []
     for subject in ("01", "13"):
         named = f"sub-{subject}_ses-0_task-0_events.tsv"
         (tmp_path / named).write_bytes((folder / f"sub-{subject}" / "ses-0" / "meg" / named).read_bytes())
-        found.append(heard(tmp_path / named, {"column": "sound", "time_column": "start"}))
-    assert [[len(only(kind, events)) for kind in (Phoneme, Word, Sound)] for events in found] == [[2462, 668, 4]] * 2
-    one, other = ([(event.word, event.word_index, event.sequence) for event in only(Word, events)] for events in found)
+        of_subject.append(heard(tmp_path / named, {"column": "sound", "time_column": "start"}))
+    assert [[len(only(kind, events)) for kind in (Phoneme, Word, Sound)] for events in of_subject] == [[2462, 668, 4]] * 2
+    one, other = ([(event.word, event.word_index, event.sequence) for event in only(Word, events)] for events in of_subject)
     assert one == other
-    for events, subject in zip(found, ("01", "13"), strict=True):
+    for events, subject in zip(of_subject, ("01", "13"), strict=True):
         table = (tmp_path / f"sub-{subject}_ses-0_task-0_events.tsv").read_text().splitlines()
         words = [float(line.split("\t")[0]) for line in table[1:] if "\tword\t" in line or "'kind': 'word'" in line]
         assert [word.start for word in only(Word, events)] == pytest.approx(words, abs=1e-3)
@@ -304,7 +304,7 @@ WORDS = [(0.5, 0.9, "one"), (0.9, 1.4, "two"), (2.5, 2.8, "three"), (2.8, 3.0, "
 PHONES = [(0.5, 0.7, "w"), (0.7, 0.9, "n"), (2.8, 3.0, "sil")]
 
 
-def said(events: Sequence[Event]) -> list[tuple[float, str, int, str]]:
+def word_rows(events: Sequence[Event]) -> list[tuple[float, str, int, str]]:
     return [(round(word.start, 3), word.word, word.word_index, word.sequence) for word in only(Word, events)]
 
 
@@ -312,7 +312,7 @@ def test_words_from_textgrids_and_sentences_by_pauses(tmp_path: Path) -> None:
     file = dataset(tmp_path, ["5\t0\tsound\taudio/10s.wav\tn/a", "100\t3\tsound\taudio/10s.wav\tn/a"])
     textgrid(tmp_path / "stimuli" / "audio" / "10s.TextGrid", **{"anna - phones": PHONES, "anna - words": WORDS})
     events = heard(file)
-    assert said(events) == [
+    assert word_rows(events) == [
         (5.5, "one", 0, "one two"),
         (5.9, "two", 1, "one two"),
         (7.5, "three", 0, "three four"),
@@ -323,7 +323,7 @@ def test_words_from_textgrids_and_sentences_by_pauses(tmp_path: Path) -> None:
         (102.5, "three", 0, "three"),  # the second time, 3 s of the file were heard
     ]
     assert [phoneme.phoneme for phoneme in only(Phoneme, events)] == ["w", "n", "w", "n"]
-    whole = said(heard(file, words={"pause_s": None}))
+    whole = word_rows(heard(file, words={"pause_s": None}))
     assert {sentence for *_, sentence in whole} == {"one two three four five", "one two three"}
 
 
@@ -343,12 +343,12 @@ def test_tiers_by_name(tmp_path: Path) -> None:
     spoken = [(0.4, 3.0, "One two. Three."), (3.05, 9.0, "Four five.")]
     grid = tmp_path / "stimuli" / "audio" / "10s.TextGrid"
     textgrid(grid, ORTH=WORDS, sounds=PHONES, sentences=spoken)
-    with refused("none of the tiers of", r"10s\.TextGrid", "ORTH, sounds, sentences", "word_tier"):
+    with refused("no tier of", r"10s\.TextGrid", "ORTH, sounds, sentences", "word_tier"):
         heard(file)
     with refused("no tier 'ORT' in", "did you mean 'ORTH'"):
         heard(file, words={"word_tier": "ORT"})
     events = heard(file, words={"word_tier": "ORTH", "phoneme_tier": "sounds"})
-    assert [sentence for *_, sentence in said(events)] == ["one two three"] * 3 + ["four five"] * 2
+    assert [sentence for *_, sentence in word_rows(events)] == ["one two three"] * 3 + ["four five"] * 2
     assert len(only(Phoneme, events)) == 2
     grid.write_text("no TextGrid")
     with refused("cannot be read as a TextGrid"):
@@ -359,10 +359,10 @@ def test_words_of_the_table_come_first(tmp_path: Path) -> None:
     rows = ["5\t0\tsound\taudio/10s.wav\tn/a\tn/a", "5.5\t0.2\tword\tn/a\thello\ta", "5.8\tn/a\tword\tn/a\tthere\tb"]
     file = dataset(tmp_path, rows, "onset\tduration\ttrial_type\tstim_file\tword\tphrase")
     textgrid(tmp_path / "stimuli" / "audio" / "10s.TextGrid", words=WORDS, phones=PHONES)
-    assert [row[1:] for row in said(heard(file))] == [("hello", 0, "hello there"), ("there", 1, "hello there")]
+    assert [row[1:] for row in word_rows(heard(file))] == [("hello", 0, "hello there"), ("there", 1, "hello there")]
     assert len(only(Phoneme, heard(file))) == 2, "phonemes, which the table lacks, come from the TextGrid"
     by_column = heard(file, words={"sentence_column": "phrase"})
-    assert [row[1:] for row in said(by_column)] == [("hello", 0, "hello"), ("there", 0, "there")]
+    assert [row[1:] for row in word_rows(by_column)] == [("hello", 0, "hello"), ("there", 0, "there")]
 
 
 def test_a_sound_without_a_textgrid_is_named(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_a_sound_without_a_textgrid_is_named(tmp_path: Path) -> None:
     with refused("no words"):
         heard(file)
     textgrid(tmp_path / "stimuli" / "audio" / "10s.TextGrid", words=WORDS)
-    with refused("no TextGrid beside", r"60s\.wav"):
+    with refused("no TextGrid next to", r"60s\.wav"):
         heard(file)
 
 

@@ -117,11 +117,11 @@ def write_brainvision(header: Path, values: np.ndarray, names: Sequence[str]) ->
 
 def write_events(file: Path, trials: Path) -> None:
     """The mirror's events, from a table of trials."""
-    found = read_trials(trials, 500.0)
+    table = read_trials(trials, 500.0)
     header = "onset\tduration\ttrial_type\tword\tstim_file\tword_index\n"
     rows = [
         f"{onset:.3f}\t0.3\tword\tx\t{SOUND.format(int(sound))}\t{int(order)}\n"
-        for onset, (sound, _, order) in zip(found.onsets, found.columns, strict=True)
+        for onset, (sound, _, order) in zip(table.onsets, table.columns, strict=True)
     ]
     file.write_text("\ufeff" + header + "".join(rows))
 
@@ -146,8 +146,8 @@ def words(events: Sequence[Event]) -> list[Word]:
 
 
 def sounds(events: Sequence[Event]) -> dict[int, Sound]:
-    found = [event for event in events if isinstance(event, Sound)]
-    return {int(Path(event.filepath).stem.removeprefix("DownTheRabbitHoleFinal_SoundFile")): event for event in found}
+    played = [event for event in events if isinstance(event, Sound)]
+    return {int(Path(event.filepath).stem.removeprefix("DownTheRabbitHoleFinal_SoundFile")): event for event in played}
 
 
 def events_of(root: Path, subject: str) -> list[Event]:
@@ -196,15 +196,15 @@ def test_words_are_where_the_tables_say(subject: str, tables: Path) -> None:
     assert set(trl[:, 2]) == {-150.0}
     with (DATA / SCRIPT).open() as lines:
         script = list(csv.DictReader(lines))
-    found = words(events)
-    assert [word.word for word in found] == [row["Word"] for row in script]
-    assert [word.word_index for word in found] == [int(row["Position"]) - 1 for row in script]
-    assert len({word.sequence for word in found}) == 84
+    spoken = words(events)
+    assert [word.word for word in spoken] == [row["Word"] for row in script]
+    assert [word.word_index for word in spoken] == [int(row["Position"]) - 1 for row in script]
+    assert len({word.sequence for word in spoken}) == 84
     onsets = {int(row[5]): (row[0] - row[2]) / 500 for row in trl}
-    assert max(abs(word.start - onsets[int(row["Order"])]) for word, row in zip(found, script, strict=True)) < 0.0015
+    assert max(abs(word.start - onsets[int(row["Order"])]) for word, row in zip(spoken, script, strict=True)) < 0.0015
     starts = sounds(events)
     assert len(starts) == 12
-    for word, row in zip(found, script, strict=True):
+    for word, row in zip(spoken, script, strict=True):
         assert word.start - starts[int(row["Segment"])].start == pytest.approx(float(row["onset"]), abs=1e-9)
         assert word.duration == pytest.approx(float(row["Length"]), abs=1e-4)
 
@@ -237,11 +237,11 @@ def test_words_of_short_tables(subject: str, tables: Path) -> None:
     assert first.start == 0.0
     assert 0 < first.offset < 4
     assert first.duration + first.offset == pytest.approx(length_s(1), abs=1e-3)
-    found = words(events)
+    spoken = words(events)
     everything = words(events_of(tables, "S01"))
-    assert 2110 < len(found) < 2129
-    assert [word.word for word in found] == [word.word for word in everything[-len(found) :]]
-    assert all(one.start < other.start for one, other in itertools.pairwise(found))
+    assert 2110 < len(spoken) < 2129
+    assert [word.word for word in spoken] == [word.word for word in everything[-len(spoken) :]]
+    assert all(one.start < other.start for one, other in itertools.pairwise(spoken))
 
 
 def test_a_short_table_put_right_ends_in_the_recording(tables: Path) -> None:
@@ -287,14 +287,14 @@ def test_subjects_and_numbers(tables: Path) -> None:
     assert chosen(subject_set="paper") == [*FULL, "S26", "S34"]
     assert chosen(subject_set="all", max_recordings=3) == ["S01", "S02", "S03"]
     assert chosen(subjects="sub-003,10,S01") == ["S01", "S03", "S10"]
-    for settings, told in [
+    for settings, message in [
         ({"subjects": "S26"}, "S26 is not in subject_set=reference: not in the reference: recorded from after the story began"),
         ({"subjects": "S50"}, "no subject 'S50'"),
         ({"subjects": "S11"}, "no subject 'S11'"),
         ({"subject_set": "everybody"}, "reference"),
         ({"max_recordings": 0}, "max_recordings"),
     ]:
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             chosen(**settings)
     with pytest.raises(InputError, match="no recordings in"):
         Brennan2019().recordings(tables / "audio")
@@ -375,9 +375,9 @@ def test_from_disk_to_two_training_steps(form: str, ray_cluster: None, tmp_path:
 # what cannot be read
 
 
-def assert_one_line(error: InputError, *told: str) -> None:
+def assert_one_line(error: InputError, *expected: str) -> None:
     assert "\n" not in str(error)
-    for part in told:
+    for part in expected:
         assert part in str(error), str(error)
 
 
@@ -401,7 +401,7 @@ def test_other_content(forms: dict[str, Path]) -> None:
     scipy.io.savemat(root / "S01.mat", {"raw": {"hdr": {"Fs": 500.0}}})
     with pytest.raises(InputError) as caught:
         study.raw(root, recording)
-    assert_one_line(caught.value, "S01.mat is no FieldTrip recording: no field 'label'")
+    assert_one_line(caught.value, "S01.mat is not a FieldTrip recording: no field 'label'")
     header = forms["v2"] / "S01.vhdr"
     header.with_suffix(".eeg").write_bytes(b"\0" * 1001)
     with pytest.raises(InputError) as caught:
@@ -432,7 +432,7 @@ def test_sounds_that_were_not_played(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "audio" / SOUND.format(4), tmp_path / "audio" / SOUND.format(9))
     with pytest.raises(InputError) as caught:
         events_of(tmp_path, "S01")
-    assert_one_line(caught.value, "S01.mat", "sounds do not follow each other")
+    assert_one_line(caught.value, "S01.mat", "intervals between sounds do not match their durations")
 
 
 # the recorded copy of the sound
@@ -454,27 +454,27 @@ def test_sounds_are_checked_against_the_recorded_copy(late_s: float, tmp_path: P
     values[2, start : start + len(copy)] += copy
     write_raw(tmp_path / "S01.mat", values, ["1", "VEOG", "AUD"])
     study = Brennan2019()
-    found = study.problems(tmp_path, study.recordings(tmp_path)[0])
+    problems = study.problems(tmp_path, study.recordings(tmp_path)[0])
     if not late_s:
-        assert found == []
+        assert problems == []
         return
-    assert len(found) == 1
-    assert found[0].startswith(f"AUD has {SOUND.format(12)} ")
-    assert float(found[0].split()[3]) == pytest.approx(late_s, abs=0.004)
+    assert len(problems) == 1
+    assert problems[0].startswith(f"AUD has {SOUND.format(12)} ")
+    assert float(problems[0].split()[3]) == pytest.approx(late_s, abs=0.004)
 
 
-def test_a_copy_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_copy_of_something_else_is_reported(tmp_path: Path) -> None:
     write_story(tmp_path, sounds=(12,))
     write_proc(tmp_path / "proc" / "S01.mat", 3.0, sounds=(12,))
     write_raw(tmp_path / "S01.mat", np.random.default_rng(1).normal(0, 1, (3, 500 * 52)), ["1", "VEOG", "AUD"])
     study = Brennan2019()
-    assert "does not sound like" in study.problems(tmp_path, study.recordings(tmp_path)[0])[0]
+    assert "does not resemble" in study.problems(tmp_path, study.recordings(tmp_path)[0])[0]
 
 
 def test_what_is_odd_of_a_late_recording(tables: Path) -> None:
-    told = Brennan2019(subject_set="all").problems(tables, Recording("brennan2019", "S26", task="alice"))
-    assert told[0] == "the table has 1981 of 2129 words"
-    assert told[1].startswith("began after the story")
+    problems = Brennan2019(subject_set="all").problems(tables, Recording("brennan2019", "S26", task="alice"))
+    assert problems[0] == "the table has 1981 of 2129 words"
+    assert problems[1].startswith("began after the story")
 
 
 @pytest.mark.parametrize(
@@ -485,8 +485,8 @@ def test_times_as_published(subject: str, times: Any, early_s: float, tables: Pa
     study = Brennan2019(subject_set="all", times=times)
     recording = Recording("brennan2019", subject, task="alice")
     trials = read_trials(DATA / "proc" / f"{subject}.mat", 500.0)
-    found = np.array([word.start for word in words(study.events(tables, recording))])
-    assert max(np.abs(found - (onset - early_s)).min() for onset in trials.onsets) < 0.002
+    starts = np.array([word.start for word in words(study.events(tables, recording))])
+    assert max(np.abs(starts - (onset - early_s)).min() for onset in trials.onsets) < 0.002
     assert len(sounds(study.events(tables, recording))) == len(set(trials.columns[:, 0]))
-    told = [problem for problem in study.problems(tables, recording) if problem.startswith("began after the story")]
-    assert [problem.endswith("times=heard puts this right") for problem in told] == ([True] if subject == "S26" else [])
+    problems = [problem for problem in study.problems(tables, recording) if problem.startswith("began after the story")]
+    assert [problem.endswith("times=heard corrects this") for problem in problems] == ([True] if subject == "S26" else [])

@@ -45,7 +45,7 @@ SAID = next(spoken(seed) for seed in itertools.count() if len(splits(spoken(seed
 SOUND_S = SENTENCES * (WORDS * (WORD_S + GAP_S) + PAUSE_S) + 0.5
 
 
-def said(run: int) -> list[Interval]:
+def spoken_words(run: int) -> list[Interval]:
     """The words of a run, as heard."""
     at, words = 0.5, []
     for sentence in SAID[(run - 1) * SENTENCES : run * SENTENCES]:
@@ -85,7 +85,7 @@ def write_bids(root: Path, runs: Sequence[tuple[str, int]]) -> None:
         (folder / f"{stem}_channels.tsv").write_text("\n".join(["name\ttype\tunits\tstatus", *rows]) + "\n")
     for run in {run for _, run in runs}:
         write_wav(root / "stimuli" / f"audio{run:02d}.wav", SOUND_S)
-        words = [(word.start, word.stop, word.label.upper()) for word in said(run)]
+        words = [(word.start, word.stop, word.label.upper()) for word in spoken_words(run)]
         phones = [
             (start + half * 0.25, start + half * 0.25 + 0.25, ("AH0", "D")[half]) for start, _, _ in words for half in (0, 1)
         ]
@@ -96,14 +96,14 @@ def write_bids(root: Path, runs: Sequence[tuple[str, int]]) -> None:
 def gentle(run: int) -> dict[str, Any]:
     """Gentle's JSON: the third word was not found, the fourth is in no dictionary."""
     words: list[dict[str, Any]] = []
-    for number, word in enumerate(said(run)):
+    for number, word in enumerate(spoken_words(run)):
         phones = [{"duration": 0.2, "phone": "hh_B"}, {"duration": 0.3, "phone": "iy_E"}]
-        found = {"alignedWord": word.label, "case": "success", "start": word.start, "end": word.stop, "phones": phones}
+        entry = {"alignedWord": word.label, "case": "success", "start": word.start, "end": word.stop, "phones": phones}
         if number == 2:
-            found = {"case": "not-found-in-audio"}
+            entry = {"case": "not-found-in-audio"}
         elif number == 3:
-            found |= {"alignedWord": "<unk>", "phones": [{"duration": 0.5, "phone": "oov_S"}]}
-        words.append({"word": word.label, "startOffset": 0, "endOffset": 0} | found)
+            entry |= {"alignedWord": "<unk>", "phones": [{"duration": 0.5, "phone": "oov_S"}]}
+        words.append({"word": word.label, "startOffset": 0, "endOffset": 0} | entry)
     return {"transcript": "", "words": words}
 
 
@@ -148,10 +148,10 @@ def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
 def one_line(call: Callable[[], object], *parts: str) -> None:
     with pytest.raises(InputError) as caught:
         call()
-    told = str(caught.value)
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "\n" not in message
     for part in parts:
-        assert part in told
+        assert part in message
 
 
 # what is read
@@ -172,8 +172,10 @@ def test_bids(bids: Path) -> None:
     assert (sound.start, Path(sound.filepath).name) == (0.0, "audio02.wav")
     assert sound.duration == pytest.approx(SOUND_S)
     words = of(events, Word)
-    assert [word.word for word in words] == [word.label for word in said(2)]  # in lower case
-    np.testing.assert_allclose([(word.start, word.stop) for word in words], [(word.start, word.stop) for word in said(2)])
+    assert [word.word for word in words] == [word.label for word in spoken_words(2)]  # in lower case
+    np.testing.assert_allclose(
+        [(word.start, word.stop) for word in words], [(word.start, word.stop) for word in spoken_words(2)]
+    )
     assert len(of(events, Phoneme)) == 2 * len(words)
     assert [word.word_index for word in words] == [*range(WORDS)] * SENTENCES  # by pauses
     assert words[-1].sequence == " ".join(SAID[-1])
@@ -189,15 +191,17 @@ def test_matlab(matlab: Path) -> None:
     assert 1e-5 < raw.get_data().std() < 3e-5
     events = study.events(matlab, FIRST)
     words = of(events, Word)
-    heard = [word for number, word in enumerate(said(1)) if number != 2]
+    heard = [word for number, word in enumerate(spoken_words(1)) if number != 2]
     assert [word.word for word in words] == [word.label for word in heard]
     assert [word.start for word in words] == [word.start for word in heard]
     assert words[0].sequence == " ".join(SAID[0]).capitalize() + "."  # as the text has it
     assert sum(word.word_index == 0 for word in words) == SENTENCES
     assert len(of(events, Phoneme)) == 2 * (len(words) - 1)  # those of the unknown word are not known
-    told = study.problems(matlab, FIRST)
-    assert any("1 words not found in the sound" in problem for problem in told)
-    assert any("1 words without known pronunciation" in problem and repr(said(1)[3].label) in problem for problem in told)
+    problems = study.problems(matlab, FIRST)
+    assert any("1 words not located in the sound" in problem for problem in problems)
+    assert any(
+        "1 words without known pronunciation" in problem and repr(spoken_words(1)[3].label) in problem for problem in problems
+    )
 
 
 def test_some_recordings(matlab: Path) -> None:
@@ -292,8 +296,8 @@ def test_sentences_by_pauses() -> None:
         ("tier", ("audio01.TextGrid", "no tier 'words'")),
         ("text", ("audio01.txt", "audio01.TextGrid", "of 56 words")),
         ("json", ("audio01.json", "cannot be read as JSON")),
-        ("other json", ("audio01.json", "not Gentle's")),
-        ("code", ("audio01.json", "not Gentle's")),
+        ("other json", ("audio01.json", "not an output of Gentle")),
+        ("code", ("audio01.json", "not an output of Gentle")),
     ],
 )
 def test_each_fault_of_events_has_one_line(bids: Path, tmp_path: Path, damage: str, parts: tuple[str, ...]) -> None:
@@ -346,7 +350,7 @@ def test_gentle_that_cannot_be(tmp_path: Path, change: dict[str, Any], part: str
     [
         ("nothing", ("no EEG in", "ds004408", "dryad.070jc")),
         ("truncated", ("_eeg.eeg is truncated",)),
-        ("no data", ("_eeg.eeg", "not there")),
+        ("no data", ("_eeg.eeg", "does not exist")),
         ("header", ("_eeg.vhdr", "cannot be read")),
         ("channels", ("A1 to D32", "A3, EXG1")),
         ("table", ("channels.tsv", "line 7")),

@@ -75,12 +75,12 @@ def visual() -> list[Logged]:
 
 def sent(rows: Sequence[Logged]) -> list[tuple[float, int]]:
     """The triggers of a session: those of titles and fixations, and the leading numbers of codes."""
-    found = []
+    triggers = []
     for row in rows:
         first = row.code.split()[0]
         value = VALUES.get(first, int(first) if first.isdigit() else 0)
-        found += [(row.start, value)] if value else []
-    return found
+        triggers += [(row.start, value)] if value else []
+    return triggers
 
 
 def write_table(path: Path, rows: Sequence[Logged]) -> None:
@@ -159,10 +159,10 @@ def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
 def one_line(call: Callable[[], object], *parts: str) -> None:
     with pytest.raises(InputError) as caught:
         call()
-    told = str(caught.value)
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "\n" not in message
     for part in parts:
-        assert part in told
+        assert part in message
 
 
 # what is read
@@ -196,15 +196,15 @@ def test_excluded_subjects_and_runs(tmp_path: Path) -> None:
     for name in ("A2003_task-auditory", "A2002_task-auditory", "A2011_task-auditory_run-1", "A2011_task-auditory_run-2"):
         (tmp_path / f"sub-{name[:5]}" / "meg" / f"sub-{name}_meg.ds").mkdir(parents=True)
 
-    def found(**settings: Any) -> list[tuple[str, str]]:
+    def recordings(**settings: Any) -> list[tuple[str, str]]:
         return [(r.subject, r.run) for r in Schoffelen2019(**settings).recordings(tmp_path)]
 
     assert "A2011" in EXCLUDED
-    assert found() == [("A2002", ""), ("A2003", "")]
-    assert found(max_recordings=1) == [("A2002", "")]
-    assert found(subjects=("sub-A2011",)) == [("A2011", "1"), ("A2011", "2")]
-    one_line(lambda: found(subjects=("A2004",)), "'A2004'", "did you mean")
-    one_line(lambda: found(selection="visual"), "no recordings of visual", str(tmp_path))
+    assert recordings() == [("A2002", ""), ("A2003", "")]
+    assert recordings(max_recordings=1) == [("A2002", "")]
+    assert recordings(subjects=("sub-A2011",)) == [("A2011", "1"), ("A2011", "2")]
+    one_line(lambda: recordings(subjects=("A2004",)), "'A2004'", "did you mean")
+    one_line(lambda: recordings(selection="visual"), "no recordings of visual", str(tmp_path))
 
 
 def test_what_is_downloaded() -> None:
@@ -313,11 +313,11 @@ def test_sources_are_all_that_matters(copy: Path) -> None:
 
 
 def test_problems(copy: Path) -> None:
-    told = Schoffelen2019().problems(copy, A2002)
-    assert any("8 of 240 trials" in line for line in told)
-    late = [line for line in told if "sound_starts_at=start_file" in line]
-    assert late, told  # the first word is said where Audio onset is logged
-    assert len(told) == 2
+    problems = Schoffelen2019().problems(copy, A2002)
+    assert any("8 of 240 trials" in line for line in problems)
+    late = [line for line in problems if "sound_starts_at=start_file" in line]
+    assert late, problems  # the first word is said where Audio onset is logged
+    assert len(problems) == 2
     assert not [p for p in Schoffelen2019(sound_starts_at="start_file").problems(copy, A2002) if "start_file" in p]
     (copy / "stimuli" / "stimuli.txt").write_text("2 iets anders\n")
     assert any("8 texts that are not in stimuli.txt" in p for p in Schoffelen2019(selection="visual").problems(copy, V1001))
@@ -340,9 +340,9 @@ def test_the_log_tells_what_the_table_does_not(copy: Path, made: Path) -> None:
     study = Schoffelen2019()
     expected = study.events(made, A2002)
     log_only(copy, log_text(auditory()))
-    found = study.events(copy, A2002)
-    assert len(found) == len(expected)
-    assert [event.start for event in found] == pytest.approx([event.start for event in expected], abs=2e-3)
+    events = study.events(copy, A2002)
+    assert len(events) == len(expected)
+    assert [event.start for event in events] == pytest.approx([event.start for event in expected], abs=2e-3)
     assert any("its log is used" in problem for problem in study.problems(copy, A2002))
     assert any(path.name.endswith("Aud.log") for path in study.sources(copy, A2002))
 
@@ -371,7 +371,7 @@ def test_reading_a_log(tmp_path: Path) -> None:
     assert [event.code for event in read] == ["1 één 300", "1 straat. 345", "ISI"]
     assert [event.start for event in read] == pytest.approx([1.5, 2.5, 3.5])
     path.write_text("nothing of this kind")
-    one_line(lambda: read_log(path), str(path), "no Presentation log")
+    one_line(lambda: read_log(path), str(path), "not a Presentation log")
     path.write_text(content.partition("\t15000")[0])
     one_line(lambda: read_log(path), str(path), "cut off")
     path.write_text("Scenario - a\n\nSubject\tCode\n")
@@ -381,14 +381,14 @@ def test_reading_a_log(tmp_path: Path) -> None:
 def session(seed: int = 0) -> list[Trigger]:
     """240 fixations in groups of five, a title before each, at jittered intervals; 40 minutes."""
     rng = np.random.default_rng(seed)
-    found, time = [], 10.0
+    triggers, time = [], 10.0
     for trial in range(240):
         if trial % 5 == 0:
-            found.append(Trigger(time, 10))
+            triggers.append(Trigger(time, 10))
             time += 3.7 + rng.normal(0, 0.003)
-        found.append(Trigger(time, 20))
+        triggers.append(Trigger(time, 20))
         time += 1.2 + rng.uniform(0, 1) + rng.uniform(2.5, 9)
-    return found
+    return triggers
 
 
 def recorded(log: Sequence[Trigger], drift: float = 5e-5) -> list[Trigger]:
@@ -422,7 +422,7 @@ def test_alignment_survives(fault: str) -> None:
 
 def test_alignment_refuses_another_session() -> None:
     one_line(lambda: align(session(), recorded(session(seed=5))), "another session")
-    one_line(lambda: align(session(), []), "0 of the 0 triggers")
+    one_line(lambda: align(session(), []), "0 of 0 triggers")
 
 
 def test_alignment_refuses_intervals_that_differ() -> None:
@@ -451,7 +451,7 @@ def test_what_was_before_and_after_the_recording_is_dropped(copy: Path) -> None:
         ("textgrid", ("no TextGrid", "LPF010.TextGrid")),
         ("textgrids", ("no TextGrids in", "derivatives", "ORT-MAU", "WebMAUS")),
         ("tier", ("LPF010.TextGrid", "no tier 'MAU'")),
-        ("stimuli", ("stimuli.txt", "named by it")),
+        ("stimuli", ("stimuli.txt", "identifies sentences")),
         ("texts", ("stimuli.txt", "number text")),
         ("table", ("events.tsv", "line 5")),
         ("onset", ("events.tsv", "'soon'")),

@@ -79,7 +79,7 @@ for recording in study.recordings(root):
     digest.update(study.raw(root, recording).get_data().tobytes())
 print(root.name, digest.hexdigest())
 """
-    told = [
+    processes = [
         subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / salt)],
             env=os.environ | {"PYTHONHASHSEED": salt},
@@ -90,8 +90,8 @@ print(root.name, digest.hexdigest())
         )
         for salt in ("1", "2")
     ]
-    assert told[0].stdout == told[1].stdout != ""
-    assert told[0].stderr == ""
+    assert processes[0].stdout == processes[1].stdout != ""
+    assert processes[0].stderr == ""
 
 
 def test_story_is_made_once_and_settings_of_the_brain_share_it(cache: Path) -> None:
@@ -263,12 +263,12 @@ def test_unknown_subject(cache: Path) -> None:
 # BIDS folders
 
 
-def assert_one_line(action: Callable[[], object], *told: str) -> None:
+def assert_one_line(action: Callable[[], object], *expected: str) -> None:
     with pytest.raises(InputError) as error:
         action()
     message = str(error.value)
     assert "\n" not in message
-    for part in told:
+    for part in expected:
         assert part in message, message
 
 
@@ -360,7 +360,7 @@ def edit(file: Path, change: Callable[[list[str]], list[str]]) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[list[str]], list[str]], tuple[str, ...]]] = {
-    "no words": (lambda ls: [ls[0], *(ln for ln in ls[1:] if "\tword\t" not in ln)], ("no words", "32 sound", "wanted")),
+    "no words": (lambda ls: [ls[0], *(ln for ln in ls[1:] if "\tword\t" not in ln)], ("no words", "32 sound", "expected")),
     "no sounds": (lambda ls: [ln for ln in ls if "\tsound\t" not in ln], ("no sounds", "574 word")),
     "no onset": (lambda ls: ["start" + ls[0][5:], *ls[1:]], ("'onset'", "start")),
     "empty": (lambda ls: [], ("no column 'onset'",)),
@@ -380,9 +380,9 @@ FAULTS: dict[str, tuple[Callable[[list[str]], list[str]], tuple[str, ...]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faulty_events(copy: Path, fault: str) -> None:
     study, recording, file = opened(copy)
-    change, told = FAULTS[fault]
+    change, expected = FAULTS[fault]
     edit(file, change)
-    assert_one_line(lambda: study.events(copy, recording), str(file), *told)
+    assert_one_line(lambda: study.events(copy, recording), str(file), *expected)
 
 
 @needs_data
@@ -460,7 +460,7 @@ def test_truncated_data_without_a_duration(copy: Path) -> None:
     data.write_bytes(data.read_bytes()[: 128 * 10000])
     assert_one_line(lambda: study.raw(copy, recording), str(data), str(file), "lasts 78.1 s")
     data.unlink()
-    assert_one_line(lambda: study.raw(copy, recording), data.name, "not there")
+    assert_one_line(lambda: study.raw(copy, recording), data.name, "does not exist")
 
 
 @needs_data
@@ -502,14 +502,14 @@ def test_meg_folder(tmp_path: Path, cache: Path) -> None:
     read = study.raw(root, recordings[0])
     assert read.first_samp == 5000
     np.testing.assert_allclose(read.get_data(), source.get_data(), rtol=1e-5)
-    words, said = (
+    words, made_words = (
         [e for e in s.events(r, rec) if isinstance(e, Word)]
         for s, r, rec in (
             (study, root, recordings[0]),
             (made, story, made.recordings(story)[0]),
         )
     )
-    assert [(w.start, w.word, w.sequence) for w in words] == [(w.start, w.word, w.sequence) for w in said]
+    assert [(w.start, w.word, w.sequence) for w in words] == [(w.start, w.word, w.sequence) for w in made_words]
     data = path.copy().update(suffix="meg", extension=".fif").fpath
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     assert_one_line(lambda: study.raw(root, recordings[0]), data.name)

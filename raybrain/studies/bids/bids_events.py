@@ -1,4 +1,4 @@
-"""Sounds, words and phonemes of a BIDS recording; ``bids.py`` says which columns, rows and tiers count."""
+"""Sounds, words and phonemes of a BIDS recording; the study's settings say which columns, rows and tiers to read."""
 
 import bisect
 import contextlib
@@ -20,20 +20,20 @@ from raybrain.studies.readers.sounds import sound_length_s
 from raybrain.studies.readers.textgrids import Interval, find_textgrid, find_tier, is_spoken, read_tiers
 from raybrain.studies.timing.sound_clock import fit_clock, tick_times
 
-TICK = "(tick)"  # no trial_type is called that
+TICK = "(tick)"  # cannot be a trial_type
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
-CLOSE_S = 0.1  # a word's own onset may come this much before that of its sound
-WORD_S = 0.5  # how long a word counts that has no duration, when pauses are looked for
+CLOSE_S = 0.1  # a word's onset may precede that of its sound by this much
+WORD_S = 0.5  # the assumed duration of words without one, when looking for pauses
 
 
 class SoundRows(Config):
-    """Which rows are sounds, and which moments of a sound they mark.
+    """Which rows of the events table are sounds, and which rows mark a moment of a sound.
 
     Attributes:
-        column: names the sound file; without an ending it is looked for with those of audio.
-        time_column: holds seconds of the sound, from which offset and drift of its clock are fitted; empty for none.
-        tick: trial_type or value of rows that come regularly while the sound plays; empty for none.
-        tick_s: of the sound between two ticks.
+        column: holds the name of the sound file; if it has no extension, those of audio files are tried.
+        time_column: holds the seconds of the sound file that a row corresponds to; none if empty.
+        tick: the trial_type or value of rows that mark every ``tick_s`` of the sound; none if empty.
+        tick_s: seconds between ticks.
     """
 
     column: str = Field("stim_file", min_length=1)
@@ -43,18 +43,17 @@ class SoundRows(Config):
 
 
 class WordRows(Config):
-    """Where words, phonemes and sentences are found; empty tiers stand for those with a common name.
+    """Where words, phonemes and sentences are found, in columns of the events table or in tiers of TextGrids.
 
-    Places in a sentence count from 0, or from 1 if there is no 0.
+    Without a sentence column, sentence tier or word_index, a sentence ends at a pause and at the end of its sound.
 
     Attributes:
-        sentence_column: names the sentence of a word.
-        index_column: holds the place of a word in its sentence.
-        word_tier: of the TextGrids, with words.
-        phoneme_tier: of the TextGrids, with phonemes.
-        sentence_tier: of the TextGrids, with sentences.
-        pause_s: without a sentence column, tier or word_index, a sentence ends at such a pause and with its sound; None: with
-            its sound only.
+        sentence_column: identifies the sentence of a word.
+        index_column: the position of a word in its sentence, counted from 0, or from 1 if no position is 0.
+        word_tier: a TextGrid's tier of words; empty to look for one with a common name, as for the other tiers.
+        phoneme_tier: its tier of phonemes.
+        sentence_tier: its tier of sentences.
+        pause_s: the shortest pause that ends a sentence; None if pauses do not.
         start_s: is added to the times of words and phonemes.
     """
 
@@ -69,7 +68,7 @@ class WordRows(Config):
 
 @dataclass
 class Reading:
-    """The events of a recording, sorted by start, and what is odd about them."""
+    """The events of a recording, sorted by start, and remarks on what is odd about them."""
 
     events: list[Event]
     remarks: list[str]
@@ -77,7 +76,10 @@ class Reading:
 
 @dataclass
 class _Playback:
-    """A sound as the table has it: the row that names it, and the marks of its moments (seconds of file, of recording)."""
+    """A presentation of a sound according to the table: the row that names it, and its marks.
+
+    Marks and words are pairs of seconds of the file and of the recording; ticks are seconds of the recording.
+    """
 
     row: Row
     path: Path
@@ -88,8 +90,8 @@ class _Playback:
 
 
 @dataclass
-class _Said:
-    """A word as it was found."""
+class _WordEntry:
+    """A word as read from the table or a TextGrid, before its sentence is known."""
 
     start: float
     duration: float
@@ -101,42 +103,50 @@ class _Said:
 
 
 def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shift_s: float) -> Reading:
-    """The events of ``file``, with ``shift_s`` added to all onsets.
+    """The events of a recording, sorted by start.
+
+    Args:
+        root: the folder of the dataset.
+        file: the recording's events.tsv.
+        sounds: which rows are sounds.
+        words: where words, phonemes and sentences are found.
+        shift_s: is added to all onsets.
 
     Raises:
-        InputError: no sounds, no words, a value that cannot be, a sound that is not there.
+        InputError: if there are no sounds or no words, a value is invalid, or a sound file does not exist.
     """
     rows = read_rows(file)
     kinds = [_kind(row, sounds) for row in rows]
     remarks: list[str] = []
     onsets = _onsets(rows, kinds, sounds, shift_s)
     playbacks = _playbacks(root, rows, kinds, onsets, sounds)
-    heard = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
+    played = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
     timed = [
-        (_time(row, onset, heard, sounds) + words.start_s, row, kind)
+        (_time(row, onset, played, sounds) + words.start_s, row, kind)
         for row, onset, kind in zip(rows, onsets, kinds, strict=True)
         if kind in ("word", "phoneme")
     ]
-    said = [_said(row, start, words) for start, row, kind in timed if kind == "word" and _word(row)]
+    entries = [_word_entry(row, start, words) for start, row, kind in timed if kind == "word" and _word(row)]
     phonemes = [
         Phoneme(start=start, duration=row.duration or 0.0, phoneme=row.text("phoneme") or row.text("value"))
         for start, row, kind in timed
         if kind == "phoneme"
     ]
-    if heard and not (said and phonemes):
-        more_said, more_phonemes = _from_textgrids(heard, words, needed=not said)
-        said, phonemes = said or more_said, phonemes or more_phonemes
-    if not (heard and said):
-        missing = " and no ".join(what for what, found in (("sounds", heard), ("words", said)) if not found)
+    if played and not (entries and phonemes):
+        more_entries, more_phonemes = _from_textgrids(played, words, needed=not entries)
+        entries, phonemes = entries or more_entries, phonemes or more_phonemes
+    if not (played and entries):
+        missing = " and no ".join(what for what, present in (("sounds", played), ("words", entries)) if not present)
         columns = ", ".join(rows[0].values) if rows else "no rows"
-        told = ", ".join(f"{count} {kind}" for kind, count in Counter(kind or "n/a" for kind in kinds).most_common(5)) or "none"
-        raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {told}); {WANTED}")
-    events = [*heard, *_words(said, heard, words.pause_s), *phonemes]
+        counts = Counter(kind or "n/a" for kind in kinds).most_common(5)
+        listed = ", ".join(f"{count} {kind}" for kind, count in counts) or "none"
+        raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {listed}); {WANTED}")
+    events = [*played, *_words(entries, played, words.pause_s), *phonemes]
     return Reading(sorted(events, key=lambda event: event.start), remarks)
 
 
 def _kind(row: Row, sounds: SoundRows) -> str:
-    """What the row is about: sound, word, phoneme, tick or, if nothing of these, its trial_type."""
+    """What a row describes: sound, word, phoneme, tick or, if none of these, its trial_type."""
     named = row.text("trial_type").lower()
     if sounds.tick and sounds.tick in (row.text("trial_type"), row.text("value")):
         return TICK
@@ -148,12 +158,12 @@ def _kind(row: Row, sounds: SoundRows) -> str:
 
 
 def _second(row: Row, sounds: SoundRows) -> float | None:
-    """The second of the sound that a row gives, if it gives one."""
+    """The second of the sound file that a row gives, if it gives one."""
     return row.number(sounds.time_column) if sounds.time_column else None
 
 
 def _onsets(rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_s: float) -> list[float]:
-    """The onset of each row; one that gives the second of its sound, or does not matter, may have that of the row above."""
+    """The onset of each row; one that gives a second of its sound, or is not read, may lack one: that of the row above."""
     onsets: list[float] = []
     for row, kind in zip(rows, kinds, strict=True):
         onset = row.number("onset")
@@ -166,35 +176,35 @@ def _onsets(rows: Sequence[Row], kinds: Sequence[str], sounds: SoundRows, shift_
 def _playbacks(
     root: Path, rows: Sequence[Row], kinds: Sequence[str], onsets: Sequence[float], sounds: SoundRows
 ) -> list[_Playback]:
-    """The sounds with their marks.
+    """The presentations of sounds with their marks.
 
-    A sound row goes on with the sound before it if it names the same file at a later second. In a table without sound rows,
-    words that name a file and a second of it stand for them.
+    A sound row continues the sound before it if it names the same file at a later second. In a table without sound rows, words
+    that name a file and a second of it take their place.
     """
-    found: list[_Playback] = []
+    playbacks: list[_Playback] = []
     stand_in = () if "sound" in kinds else ("word", "phoneme")
     for number in sorted(range(len(rows)), key=lambda number: (onsets[number], kinds[number] != "sound")):
         row, kind, onset = rows[number], kinds[number], onsets[number]
-        if kind == TICK and found:
-            found[-1].ticks.append(onset)
+        if kind == TICK and playbacks:
+            playbacks[-1].ticks.append(onset)
         if kind not in ("sound", "word", "phoneme") or not row.text("onset"):
             continue
         second = _second(row, sounds)
         if kind == "sound" or (kind in stand_in and second is not None and row.text(sounds.column)):
             path = _stimulus(root, row, sounds.column)
-            last = found[-1].marks[-1][0] if found and found[-1].path == path else math.inf
+            last = playbacks[-1].marks[-1][0] if playbacks and playbacks[-1].path == path else math.inf
             if second is not None and (second > last or (second == last and kind != "sound")):
-                found[-1].marks.append((second, onset))
-                found[-1].duration = None
+                playbacks[-1].marks.append((second, onset))
+                playbacks[-1].duration = None
             else:
-                found.append(_Playback(row, path, row.duration if kind == "sound" else None, [(second or 0.0, onset)]))
-        elif second is not None and found:
-            found[-1].words.append((second, onset))
-    return found
+                playbacks.append(_Playback(row, path, row.duration if kind == "sound" else None, [(second or 0.0, onset)]))
+        elif second is not None and playbacks:
+            playbacks[-1].words.append((second, onset))
+    return playbacks
 
 
 def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Sound:
-    """The stretch that was heard, by the clock that fits its marks. Words mark moments where nothing else does."""
+    """The part of a sound that was heard, by the clock fitted to its marks. Words are marks only if there are no others."""
     row, path = playback.row, playback.path
     first, start = playback.marks[0]
     try:
@@ -205,8 +215,10 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
         raise row.error(f"{settings.time_column} is {first:g} s, but {path} lasts {length:.3f} s")
     beats = tick_times(start, playback.ticks, settings.tick_s)
     if len(beats) < len(playback.ticks) / 2:
-        told = f"{len(beats)} of {len(playback.ticks)} ticks come a whole number of {settings.tick_s:g} s after the sound's row"
-        raise row.error(f"{path.name}: only {told}")
+        reason = (
+            f"{len(beats)} of {len(playback.ticks)} ticks come a whole number of {settings.tick_s:g} s after the sound's row"
+        )
+        raise row.error(f"{path.name}: only {reason}")
     marks = playback.marks + [(first + at, onset) for at, onset in beats]
     if len(marks) == 1:
         marks = marks + playback.words
@@ -215,29 +227,31 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     except InputError as error:
         raise row.error(f"{path.name}: {error}") from None
     if clock.off:
-        remarks.append(f"{clock.off} of {clock.marks} marks of {path.name} at {start:.1f} s are off and were left out")
+        remarks.append(
+            f"{clock.off} of {clock.marks} marks of {path.name} at {start:.1f} s do not fit its clock and are left out"
+        )
     begins = clock.heard(first)
     left = (length - first) / clock.speed
     ends = begins + min(playback.duration or left, left)
     if ends <= 0:
         raise row.error(f"the sound {path} ends before the recording begins")
-    heard = max(begins, 0.0)  # it may have begun before the recording did
+    heard = max(begins, 0.0)  # the sound may have begun before the recording
     offset = first + (heard - begins) * clock.speed
     return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed)
 
 
-def _time(row: Row, onset: float, heard: Sequence[Sound], sounds: SoundRows) -> float:
-    """When a row's event starts: by the clock of its sound if it gives the second of the sound, else at its onset."""
+def _time(row: Row, onset: float, played: Sequence[Sound], sounds: SoundRows) -> float:
+    """When a row's event starts: by the clock of its sound if the row gives a second of the sound, else at its onset."""
     second = _second(row, sounds)
-    around = {_playing(heard, onset), _playing(heard, onset + CLOSE_S)} - {-1}
+    around = {_playing(played, onset), _playing(played, onset + CLOSE_S)} - {-1}
     if second is None or not around:
         return onset
-    return min((heard[number].heard(second) for number in around), key=lambda time: abs(time - onset))
+    return min((played[number].heard(second) for number in around), key=lambda time: abs(time - onset))
 
 
-def _playing(heard: Sequence[Sound], time: float) -> int:
-    """The number of the last sound that started by ``time``, -1 before the first."""
-    return bisect.bisect_right(heard, time + 1e-9, key=lambda sound: sound.start) - 1
+def _playing(played: Sequence[Sound], time: float) -> int:
+    """The index of the last sound that started by ``time``; -1 if there is none."""
+    return bisect.bisect_right(played, time + 1e-9, key=lambda sound: sound.start) - 1
 
 
 def _stimulus(root: Path, row: Row, column: str) -> Path:
@@ -256,30 +270,30 @@ def _stimulus(root: Path, row: Row, column: str) -> Path:
 
 
 def textgrids(root: Path, file: Path | None, sounds: SoundRows) -> set[Path]:
-    """The TextGrids beside the sounds that an events table names, as far as there are any; no more of it is read."""
+    """The existing TextGrids next to the sounds that an events table names; nothing else of the table is read."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
     except (OSError, UnicodeDecodeError):
         lines = []
     table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     header = next(table, [])
-    at = header.index(sounds.column) if sounds.column in header else len(header)
-    found = set()
-    for name in {values[at] for values in table if len(values) > at}:
+    column = header.index(sounds.column) if sounds.column in header else len(header)
+    paths = set()
+    for name in {values[column] for values in table if len(values) > column}:
         with contextlib.suppress(InputError):
-            found.add(find_textgrid(_stimulus(root, Row(file or root, 0, {sounds.column: name}), sounds.column)))
-    return {path for path in found if path}
+            paths.add(find_textgrid(_stimulus(root, Row(file or root, 0, {sounds.column: name}), sounds.column)))
+    return {path for path in paths if path}
 
 
 def _word(row: Row) -> str:
     return row.text("word") or (row.text("value") if row.text("trial_type").lower() == "word" else "")
 
 
-def _said(row: Row, start: float, words: WordRows) -> _Said:
+def _word_entry(row: Row, start: float, words: WordRows) -> _WordEntry:
     index = row.number(words.index_column) if words.index_column else None
     if index is not None and (index < 0 or index != int(index)):
         raise row.error(f"{words.index_column} is {index:g}, not a whole number from 0")
-    return _Said(
+    return _WordEntry(
         start=start,
         duration=row.duration or 0.0,
         word=_word(row),
@@ -290,61 +304,60 @@ def _said(row: Row, start: float, words: WordRows) -> _Said:
     )
 
 
-def _from_textgrids(heard: Sequence[Sound], words: WordRows, needed: bool) -> tuple[list[_Said], list[Phoneme]]:
-    """What the TextGrids beside the sounds say was heard; a sound that has none must not ``need`` it."""
-    said: list[_Said] = []
+def _from_textgrids(played: Sequence[Sound], words: WordRows, needed: bool) -> tuple[list[_WordEntry], list[Phoneme]]:
+    """The words and phonemes in the TextGrids of the sounds. If they are ``needed``, all sounds must have one or none."""
+    entries: list[_WordEntry] = []
     phonemes: list[Phoneme] = []
-    for number, sound in enumerate(heard):
+    for number, sound in enumerate(played):
         path = find_textgrid(Path(sound.filepath))
         if path is None:
-            if needed and said:
-                raise InputError(f"no TextGrid beside {sound.filepath}, as there is beside other sounds")
+            if needed and entries:
+                raise InputError(f"no TextGrid next to {sound.filepath}, although other sounds have one")
             continue
         tiers = read_tiers(path)
         sentences = find_tier(tiers, "sentence", words.sentence_tier, path)
         for start, duration, label in _inside(sound, find_tier(tiers, "word", words.word_tier, path, needed), words.start_s):
             middle = sound.offset + (start + duration / 2 - words.start_s - sound.start) * sound.speed
-            place = next((at for at, s in enumerate(sentences) if s.label and s.start <= middle < s.stop), None)
-            said.append(_Said(start, duration, label, "" if place is None else f"{number}:{place}"))
-        found = _inside(sound, find_tier(tiers, "phoneme", words.phoneme_tier, path), words.start_s)
-        phonemes += [Phoneme(start=start, duration=duration, phoneme=label) for start, duration, label in found]
-    return said, phonemes
+            sentence = next((index for index, s in enumerate(sentences) if s.label and s.start <= middle < s.stop), None)
+            entries.append(_WordEntry(start, duration, label, "" if sentence is None else f"{number}:{sentence}"))
+        intervals = _inside(sound, find_tier(tiers, "phoneme", words.phoneme_tier, path), words.start_s)
+        phonemes += [Phoneme(start=start, duration=duration, phoneme=label) for start, duration, label in intervals]
+    return entries, phonemes
 
 
 def _inside(sound: Sound, tier: Iterable[Interval], shift_s: float) -> Iterator[tuple[float, float, str]]:
-    """What is said in the stretch of a file that was heard: start and duration in the recording, and the label."""
+    """The intervals in the part of a file that was heard: start and duration in the recording, and label."""
     for interval in tier:
         if is_spoken(interval.label) and sound.offset <= interval.start < sound.offset_stop:
             yield sound.heard(interval.start) + shift_s, (interval.stop - interval.start) / sound.speed, interval.label
 
 
-def _words(said: Sequence[_Said], heard: Sequence[Sound], pause_s: float | None) -> list[Word]:
+def _words(entries: Sequence[_WordEntry], played: Sequence[Sound], pause_s: float | None) -> list[Word]:
     """The words with their sentences.
 
-    A sentence ends where the next one is named or word_index falls; where there is neither name nor index, with its sound
-    and at a pause.
+    A sentence ends where the next one is named or word_index decreases; if words have neither, at a pause and with their sound.
     """
-    base = 1 if min((one.index for one in said if one.index is not None), default=0) == 1 else 0
-    sentences: list[list[tuple[_Said, int]]] = []
+    base = 1 if min((entry.index for entry in entries if entry.index is not None), default=0) == 1 else 0
+    sentences: list[list[tuple[_WordEntry, int]]] = []
     before: tuple[object, int, float] | None = None
-    for one in sorted(said, key=lambda one: one.start):
-        bare = not one.sentence and one.index is None
-        key: object = _playing(heard, one.start) if bare else one.sentence
-        paused = bare and pause_s is not None and before is not None and one.start - before[2] >= pause_s
-        if before is None or paused or key != before[0] or (one.index is not None and one.index - base <= before[1]):
+    for entry in sorted(entries, key=lambda entry: entry.start):
+        bare = not entry.sentence and entry.index is None
+        key: object = _playing(played, entry.start) if bare else entry.sentence
+        paused = bare and pause_s is not None and before is not None and entry.start - before[2] >= pause_s
+        if before is None or paused or key != before[0] or (entry.index is not None and entry.index - base <= before[1]):
             sentences.append([])
-        index = len(sentences[-1]) if one.index is None else one.index - base
-        sentences[-1].append((one, index))
-        before = key, index, one.start + (one.duration or WORD_S)
+        index = len(sentences[-1]) if entry.index is None else entry.index - base
+        sentences[-1].append((entry, index))
+        before = key, index, entry.start + (entry.duration or WORD_S)
     return [
         Word(
-            start=one.start,
-            duration=one.duration,
-            word=one.word,
+            start=entry.start,
+            duration=entry.duration,
+            word=entry.word,
             word_index=index,
-            sequence=one.sequence or " ".join(other.word for other, _ in sentence),
-            sequence_uid=one.uid,
+            sequence=entry.sequence or " ".join(other.word for other, _ in sentence),
+            sequence_uid=entry.uid,
         )
         for sentence in sentences
-        for one, index in sentence
+        for entry, index in sentence
     ]

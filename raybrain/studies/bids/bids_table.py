@@ -1,4 +1,4 @@
-"""Rows of BIDS tables; of ``*_events.tsv`` also where ``trial_type`` holds a dict. Nothing is ever evaluated as code.
+"""Rows of BIDS tables, including ``*_events.tsv`` whose ``trial_type`` holds a dict. Nothing is ever evaluated as code.
 
 Not a study itself.
 """
@@ -14,28 +14,28 @@ from typing import Any
 
 from raybrain.config import InputError
 
-MISSING = ("", "n/a", "N/A", "nan", "NaN")  # not None, which people say
+MISSING = ("", "n/a", "N/A", "nan", "NaN")  # but not "None", which is a word
 LONGEST_DICT = 10_000  # characters
-WANTED = "wanted: rows with trial_type 'sound' and a stim_file, rows with a word, best with word_index and sequence_id"
+WANTED = "expected rows with trial_type 'sound' and a stim_file, and rows with a word, best with word_index and sequence_id"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; what is n/a is the empty string."""
+    """A row of a table; n/a values are empty strings."""
 
     file: Path
     line: int
     values: dict[str, str] = field(repr=False)
 
     def text(self, column: str) -> str:
-        """The value of a column, or the empty string."""
+        """The value of a column; empty if it is n/a or there is no such column."""
         return self.values.get(column, "")
 
     def number(self, column: str) -> float | None:
-        """A finite number, None if n/a.
+        """The value of a column as a finite number; None if it is n/a.
 
         Raises:
-            InputError: it is something else.
+            InputError: if it is something else.
         """
         text = self.text(column)
         if not text:
@@ -50,38 +50,39 @@ class Row:
 
     @property
     def duration(self) -> float | None:
-        """The duration in seconds, None if n/a."""
+        """The duration in seconds; None if it is n/a."""
         value = self.number("duration")
         if value is not None and value < 0:
-            raise self.error(f"duration is {value:g} s, below zero")
+            raise self.error(f"duration is {value:g} s, which is negative")
         return value
 
     def error(self, problem: str) -> InputError:
-        """An error that names this row."""
+        """An error message that names this row."""
         return InputError(f"{self.file}, line {self.line}: {problem}")
 
 
 def read_rows(file: Path) -> list[Row]:
-    """The lines of ``*_events.tsv``. A dict in ``trial_type`` gives its row more columns; its ``kind`` is then the trial_type.
+    """The rows of ``*_events.tsv``. A dict in ``trial_type`` adds columns to its row; its ``kind`` becomes the trial_type.
 
     Raises:
-        InputError: as ``read_table``; or something other than plain values is in a dict.
+        InputError: as for ``read_table``; or if a dict contains something other than plain values.
     """
     return [_unfolded(row) for row in read_table(file, ("onset",), f"; {WANTED}")]
 
 
 def bad_channels(file: Path) -> list[str]:
-    """The channels that ``*_channels.tsv`` marks as bad; none if there is no such file, or no column status."""
+    """The channels that ``*_channels.tsv`` marks as bad; none if the file or its column status does not exist."""
     if not file.is_file():
         return []
     return [row.text("name") for row in read_table(file, ("name",)) if row.text("status").lower() == "bad"]
 
 
 def read_table(file: Path, columns: Sequence[str], wanted: str = "") -> list[Row]:
-    """The lines of a table. Quotes count only around a whole field: a word may hold one.
+    """The rows of a table. Quotes are only removed around a whole field, since a word may contain one.
 
     Raises:
-        InputError: it cannot be read, lacks one of ``columns`` (``wanted`` is said then), or has lines of unequal length.
+        InputError: if it cannot be read, lacks one of ``columns`` (``wanted`` is added to that message), or has rows of unequal
+            length.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -91,25 +92,25 @@ def read_table(file: Path, columns: Sequence[str], wanted: str = "") -> list[Row
     header = [_field(name) for name in table[0]] if table else []
     for column in columns:
         if column not in header:
-            found = ", ".join(header) or "nothing"
-            raise InputError(f"{file} has no column {column!r} (found {found}); BIDS tables are separated by tabs{wanted}")
+            present = ", ".join(header) or "nothing"
+            raise InputError(f"{file} has no column {column!r} (found {present}); BIDS tables are separated by tabs{wanted}")
     rows = []
     for number, values in enumerate(table[1:], start=2):
         if not any(values):
             continue
         if len(values) != len(header):
-            raise InputError(f"{file}, line {number}: {len(values)} values for {len(header)} columns; is it cut off?")
+            raise InputError(f"{file}, line {number}: {len(values)} values for {len(header)} columns; is it truncated?")
         rows.append(Row(file, number, dict(zip(header, map(_field, values), strict=True))))
     return rows
 
 
 def last_onset(file: Path) -> float:
-    """The onset of the last row of ``file``; 0 if there is none that can be read."""
+    """The last onset in ``file``; 0 if there is none that can be read."""
     starts = [0.0]
     for row in read_rows(file):
         try:
             starts.append(row.number("onset") or 0.0)
-        except InputError:  # reading the events says so
+        except InputError:  # reported when the events are read
             continue
     return max(starts)
 
@@ -127,29 +128,29 @@ def _unfolded(row: Row) -> Row:
         return row
     inside = _plain_dict(text)
     if inside is None:
-        raise row.error(f"trial_type {text[:60]!r} is no dict of plain values (text, numbers); such a row is not read")
+        raise row.error(f"trial_type {text[:60]!r} is not a dict of plain values (text, numbers)")
     named = inside.get("kind", inside.get("trial_type", ""))
     return Row(row.file, row.line, row.values | inside | {"trial_type": named})
 
 
 def _plain_dict(text: str) -> dict[str, str] | None:
-    """A dict of text and numbers, written as Python, pandas (with ``nan``) or JSON do; None if it is anything else."""
+    """A dict of text and numbers, as written by Python, pandas (with ``nan``) or JSON; None for anything else."""
     if len(text) > LONGEST_DICT:
         return None
     for parse in (json.loads, _literal):
         try:
-            found = parse(text)
+            content = parse(text)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-        if not isinstance(found, dict):
+        if not isinstance(content, dict):
             return None
-        if all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in found.items()):
-            return {key: "" if value is None else _field(str(value)) for key, value in found.items()}
+        if all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in content.items()):
+            return {key: "" if value is None else _field(str(value)) for key, value in content.items()}
     return None
 
 
 def _literal(text: str) -> Any:
-    """A Python literal, in which a dict may hold ``nan``: its value is None."""
+    """Parse a Python literal, in which the values of a dict may be ``nan``; they become None."""
     node = ast.parse(text, mode="eval").body
     if isinstance(node, ast.Dict):
         node.values = [ast.Constant(None) if isinstance(v, ast.Name) and v.id == "nan" else v for v in node.values]

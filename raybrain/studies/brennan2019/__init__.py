@@ -1,22 +1,22 @@
-"""Alice: people who hear the first chapter of Alice's Adventures in Wonderland in the EEG.
+"""Alice: people listening to the first chapter of Alice's Adventures in Wonderland, in EEG.
 
-Brennan & Hale, "Hierarchical structure guides rapid linguistic predictions during naturalistic listening", PLoS ONE 2019. Three
-forms are read, whichever lies in the folder, and however its subfolders are called:
+Brennan & Hale, "Hierarchical structure guides rapid linguistic predictions during naturalistic listening", PLoS ONE 2019. The
+study can be read in three forms, whichever the folder holds; the names of subfolders do not matter:
 
 - version 1 of Deep Blue Data: ``S01.mat`` (FieldTrip), ``proc/S01.mat`` (when words were heard, bad channels), the sounds,
-  and ``AliceChapterOne-EEG.csv`` (the place of each word in its sound);
+  and ``AliceChapterOne-EEG.csv`` (the position of each word in its sound);
 - version 2: the same with ``S01.vhdr`` (BrainVision) and ``timelock-preprocessing/S01.mat``;
-- the NEMAR mirror nm000180: ``sub-001/eeg/*_eeg.vhdr`` with ``*_events.tsv`` for the table. It has no bad channels, and
-  neither S04, S16, S24 nor S49.
+- the NEMAR mirror nm000180: ``sub-001/eeg/*_eeg.vhdr`` with the table ``*_events.tsv``. It has no list of bad channels, and
+  lacks S04, S16, S24 and S49.
 
-A trial starts 0.3 s before its word, as the table says in its column offset: a word is heard at (start - offset) / 500. The
-reference took start / 500, so its words and sounds are early by that much.
+A trial starts 0.3 s before its word, as the column offset of the table says: a word is heard at (start - offset) / 500. The
+reference implementation took start / 500, so its words and sounds are 0.3 s early.
 
 Nine recordings began after the story did, and so lack the mark of the first of its twelve sounds. Their published tables
-(and the mirror's events) give each mark to the sound before the one that was played, about a minute off; ``alice.py`` finds
-this by the time between marks and puts it right. From mark to mark time passes as the second to the eleventh sound last,
-and 0.05 s each; as numbered, sounds would overlap by up to 5.5 s, and the last of them would end after the recording. None of
-the nine is among the reference's subjects; four are among the paper's.
+(and the mirror's events) assign each mark to the sound before the one that was played, about a minute off; ``alice.py`` detects
+this from the intervals between marks and corrects it. The intervals match the durations of the second to the eleventh sound
+plus 0.05 s each; as numbered in the tables, sounds would overlap by up to 5.5 s and the last one would end after the recording.
+None of the nine is among the reference's subjects; four are among the paper's.
 """
 
 import re
@@ -65,12 +65,14 @@ COPIES = ("AUD", "Aux5")  # channels in which the sound itself was recorded
 RATE_HZ = 500.0
 TRIAL_S = 0.3  # from the start of a trial to its word
 VOLTS = 1e-6
-SEARCH_S, LATE_S, ALIKE = 1.0, 0.02, 0.1  # where a sound is searched, how late it may be, how alike the copy is at least
+SEARCH_S = 1.0  # how far from its expected place a sound is searched in the recorded copy
+LATE_S = 0.02  # a larger deviation is a problem
+MIN_CORRELATION = 0.1  # of a sound with the recorded copy; with less, the copy is of something else
 
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in the study's folder: signals and tables by subject, all else by name."""
+    """The files in the study's folder: signals and tables by subject, all others by name."""
 
     signals: dict[str, Path]
     tables: dict[str, Path]
@@ -78,15 +80,15 @@ class Files:
 
 
 class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
-    """Alice (Brennan & Hale 2019): 33 of 49 people who hear 12 minutes of English; EEG, 60 channels, 500 Hz.
+    """Alice (Brennan & Hale 2019): 33 of 49 people listening to 12 minutes of English; EEG, 60 channels, 500 Hz.
 
     Attributes:
         subject_set: "reference" has the subjects of Défossez et al. 2023, "paper" those of Brennan & Hale, "all" everybody with
             a table of when words were heard.
-        times: "heard" puts right what is wrong in the published tables; "paper" takes them as they are: in nine recordings that
-            began late every word is about a minute off; "reference" does so too, and is 0.3 s early in all.
-        subjects: some of them, as S01; none named for all.
-        max_recordings: the first so many, in the order of subjects; None for all.
+        times: "heard" corrects the published tables; "paper" takes them as they are, so that in nine recordings that began late
+            every word is about a minute off; "reference" does the same and is also 0.3 s early everywhere.
+        subjects: only these, such as S01; all if empty.
+        max_recordings: keeps the first recordings, in the order of subjects; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -114,7 +116,7 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
     @field_validator("subjects")
     @classmethod
     def _labels(cls, subjects: tuple[str, ...]) -> tuple[str, ...]:
-        """S01, whether it is called that, 1 or sub-001."""
+        """Accept S01, 1 and sub-001 for the same subject."""
         labels = tuple(_label(subject) for subject in subjects)
         for label in labels:
             if label not in SUBJECTS:
@@ -122,33 +124,33 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
         return labels
 
     def wanted(self, path: str) -> bool:
-        """The recordings of the subjects asked for, and what belongs to none."""
+        """The recordings of the chosen subjects, and files that belong to no subject."""
         named = re.search(r"(?:^|/)(?:S|sub-)(\d+)[./_]", path)
-        return not named or _label(named[1]) in (self.subjects or self._set())
+        return not named or _label(named[1]) in (self.subjects or self._subject_labels())
 
     def recordings(self, root: Path) -> list[Recording]:
-        """The recordings of the subjects asked for that have a table of when words were heard."""
+        """The recordings of the chosen subjects that have a table of when words were heard."""
         files = _files(root)
         for subject in self.subjects:
-            if subject not in self._set():
-                cure = "" if self.subject_set == "all" else "; type subject_set=all"
-                raise InputError(f"{subject} is not in subject_set={self.subject_set}: {self.facts.excluded[subject]}{cure}")
-        found = [
+            if subject not in self._subject_labels():
+                advice = "" if self.subject_set == "all" else "; type subject_set=all"
+                raise InputError(f"{subject} is not in subject_set={self.subject_set}: {self.facts.excluded[subject]}{advice}")
+        recordings = [
             Recording("brennan2019", subject, task="alice")
-            for subject in sorted(files.signals.keys() & files.tables.keys() & set(self._set()))
+            for subject in sorted(files.signals.keys() & files.tables.keys() & set(self._subject_labels()))
         ]
-        if not found:
+        if not recordings:
             raise InputError(
                 f"no recordings in {root}: looked for S01.mat or S01.vhdr with proc/S01.mat, "
                 "or sub-001/eeg/*_eeg.vhdr with *_events.tsv"
             )
-        return choose(found, self.subjects, self.max_recordings, root)
+        return choose(recordings, self.subjects, self.max_recordings, root)
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
-        """The signal in volts, sensors in their places; bad channels are those of the table.
+        """The signal in volts with sensor positions; bad channels are taken from the table.
 
         Raises:
-            InputError: the file cannot be read, or is cut off.
+            InputError: if the file cannot be read or is truncated.
         """
         from raybrain.studies.bids.bids_table import bad_channels
         from raybrain.studies.readers.fieldtrip import read_trials
@@ -166,7 +168,7 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
         from raybrain.studies.brennan2019.alice import place_sounds, sound_files, story_events
 
         files = _files(root)
-        script, heard = _script(files, root), _heard(_of(files.tables, recording, root))
+        script, heard = _script(files, root), _word_times(_of(files.tables, recording, root))
         sounds = sound_files(files.others)
         lengths = _lengths(script, sounds, root)
         try:
@@ -177,35 +179,37 @@ class Brennan2019(Study, name="brennan2019", shorthand="subject_set"):
         return story_events({number: start - early for number, start in starts.items()}, script, sounds, lengths)
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The signal, the tables of when words were heard and of bad channels, and that of the story."""
+        """The signal, the tables of word times and of bad channels, and the script of the story."""
         files = _files(root)
         table = files.tables.get(recording.subject)
-        found = [table, table and _channels(table), files.others.get(SCRIPT)]
+        paths = [table, table and _channels(table), files.others.get(SCRIPT)]
         signal = files.signals.get(recording.subject)
         if signal:
-            found += signal.parent.glob(f"{signal.stem}.*")
-        return sorted({path for path in found if path and path.is_file()})
+            paths += signal.parent.glob(f"{signal.stem}.*")
+        return sorted({path for path in paths if path and path.is_file()})
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
-        """Words that are missing in the table, and sounds that the recorded copy of them (AUD) has at another time."""
+        """Words missing in the table, and sounds whose recorded copy (channel AUD) has them at another time."""
         from raybrain.studies.brennan2019.alice import place_sounds, sound_files
 
         files = _files(root)
-        script, heard = _script(files, root), _heard(_of(files.tables, recording, root))
-        found = []
+        script, heard = _script(files, root), _word_times(_of(files.tables, recording, root))
+        problems = []
         if len(heard) < len(script):
-            found.append(f"the table has {len(heard)} of {len(script)} words")
+            problems.append(f"the table has {len(heard)} of {len(script)} words")
         sounds = [event for event in self.events(root, recording) if isinstance(event, Sound)]
         lengths = _lengths(script, sound_files(files.others), root)
         numbered, right = (place_sounds(heard, script, lengths, as_numbered) for as_numbered in (True, False))
         if any(abs(right[number] - start) > LATE_S for number, start in numbered.items()):
-            cure = "this is put right" if self.times == "heard" else "times=heard puts this right"
-            found.append(f"began after the story, and its table gives each mark to the sound before the one played; {cure}")
+            advice = "this is corrected" if self.times == "heard" else "times=heard corrects this"
+            problems.append(
+                f"began after the story, and its table assigns each mark to the sound before the one played; {advice}"
+            )
         raw = self.raw(root, recording)
         copies = [name for name in COPIES if name in raw.ch_names]
-        return found + [problem for name in copies for sound in sounds if (problem := _misplaced(raw, name, sound))]
+        return problems + [problem for name in copies for sound in sounds if (problem := _timing_problem(raw, name, sound))]
 
-    def _set(self) -> list[str]:
+    def _subject_labels(self) -> list[str]:
         return [subject for subject in SUBJECTS if subject not in LEFT_OUT[self.subject_set]]
 
 
@@ -218,23 +222,23 @@ def _files(root: Path) -> Files:
     files = Files({}, {}, {})
     for path in sorted(root.rglob("*")):
         trials = bool(PROC & set(path.relative_to(root).parts[:-1]))
-        if found := re.fullmatch(r"S(\d+)\.(mat|vhdr)", path.name):
-            (files.tables if trials else files.signals).setdefault(_label(found[1]), path)
-        elif found := re.fullmatch(r"sub-(\d+)_task-[A-Za-z0-9]+_(eeg\.vhdr|events\.tsv)", path.name):
-            (files.tables if found[2] == "events.tsv" else files.signals).setdefault(_label(found[1]), path)
+        if match := re.fullmatch(r"S(\d+)\.(mat|vhdr)", path.name):
+            (files.tables if trials else files.signals).setdefault(_label(match[1]), path)
+        elif match := re.fullmatch(r"sub-(\d+)_task-[A-Za-z0-9]+_(eeg\.vhdr|events\.tsv)", path.name):
+            (files.tables if match[2] == "events.tsv" else files.signals).setdefault(_label(match[1]), path)
         else:
             files.others.setdefault(path.name, path)
     return files
 
 
 def _channels(events: Path) -> Path:
-    """The mirror's table of channels beside that of events; there is none beside a table of trials."""
+    """The mirror's table of channels next to its table of events; it does not exist next to a table of trials."""
     return events.with_name(events.name.replace("_events.tsv", "_channels.tsv"))
 
 
 def _of(files: dict[str, Path], recording: Recording, root: Path) -> Path:
     if recording.subject not in files:
-        raise InputError(f"no recording {recording.uid} with a table of when words were heard in {root}")
+        raise InputError(f"no recording {recording.uid} with a table of word times in {root}")
     return files[recording.subject]
 
 
@@ -242,12 +246,12 @@ def _script(files: Files, root: Path) -> "dict[int, ScriptWord]":
     from raybrain.studies.brennan2019.alice import read_script
 
     if SCRIPT not in files.others:
-        raise InputError(f"no {SCRIPT} in {root}; it says where in the sounds the words are")
+        raise InputError(f"no {SCRIPT} in {root}; it gives the position of each word in the sounds")
     return read_script(files.others[SCRIPT])
 
 
 def _lengths(script: "Mapping[int, ScriptWord]", sounds: Mapping[int, Path], root: Path) -> dict[int, float]:
-    """Seconds of each sound; those of all words must be there."""
+    """The duration of each sound in seconds; all sounds that contain words must exist."""
     from raybrain.studies.readers.sounds import sound_length_s
 
     for number in sorted({word.sound for word in script.values()} - sounds.keys()):
@@ -255,19 +259,22 @@ def _lengths(script: "Mapping[int, ScriptWord]", sounds: Mapping[int, Path], roo
     return {number: sound_length_s(path) for number, path in sounds.items()}
 
 
-def _heard(table: Path) -> dict[int, float]:
-    """When words were heard, in seconds, by their Order: a table of trials, or the mirror's events."""
+def _word_times(table: Path) -> dict[int, float]:
+    """When words were heard, in seconds, by their Order; from a table of trials or the mirror's events."""
     from raybrain.studies.bids.bids_table import read_rows
     from raybrain.studies.readers.fieldtrip import read_trials
 
     if table.suffix == ".mat":
         trials = read_trials(table, RATE_HZ)
         if trials.columns.shape[1] < 3:
-            raise InputError(f"{table}: trl has no column Order (wanted: start, stop, offset, segment, tmin, Order)")
+            raise InputError(f"{table}: trl has no column Order (expected start, stop, offset, segment, tmin, Order)")
         return {int(order): float(time) for order, time in zip(trials.columns[:, 2], trials.onsets, strict=True)}
     heard = {}
     for row in read_rows(table):
-        order, onset = row.number("word_index"), row.number("onset")  # word_index is the Order here, not one in a sentence
+        order, onset = (
+            row.number("word_index"),
+            row.number("onset"),
+        )  # here word_index is the Order, not a position in a sentence
         if row.text("trial_type") == "word" and order is not None and onset is not None:
             heard[int(order)] = onset
     return heard
@@ -284,8 +291,8 @@ def _read_signal(file: Path) -> "mne.io.BaseRaw":
     return raw
 
 
-def _misplaced(raw: "mne.io.BaseRaw", copy: str, sound: Sound) -> str:
-    """What is wrong with the place of a sound, told from the channel it was recorded in; nothing if it is right or unheard."""
+def _timing_problem(raw: "mne.io.BaseRaw", copy: str, sound: Sound) -> str:
+    """What is wrong with the timing of a sound according to its recorded copy; empty if nothing is or the copy is silent."""
     import soundfile
 
     from raybrain.studies.timing.alignment import lag_s
@@ -299,8 +306,8 @@ def _misplaced(raw: "mne.io.BaseRaw", copy: str, sound: Sound) -> str:
     if not recorded.std():
         return ""
     wave, wave_rate_hz = soundfile.read(sound.filepath, always_2d=True)
-    lag, alike = lag_s(recorded, rate_hz, wave[:, 0], wave_rate_hz)
+    lag, correlation = lag_s(recorded, rate_hz, wave[:, 0], wave_rate_hz)
     name = Path(sound.filepath).name
-    if alike < ALIKE:
-        return f"{copy} does not sound like {name} from {sound.start:.1f} to {sound.stop:.1f} s (correlation {alike:.2f})"
+    if correlation < MIN_CORRELATION:
+        return f"{copy} does not resemble {name} from {sound.start:.1f} to {sound.stop:.1f} s (correlation {correlation:.2f})"
     return f"{copy} has {name} {lag:+.3f} s from where the table puts it" if abs(lag) > LATE_S else ""

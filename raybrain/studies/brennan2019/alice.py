@@ -1,7 +1,8 @@
 """The words of the Alice story, and when each of its twelve sounds was played. Not a study itself.
 
-A table gives each word its place in its sound; a recording's own table says when some of the words were heard. Together they
-tell when each sound started, and from that all words follow: one offset a sound, no drift (both clocks agree to 1 ppm).
+The script gives the position of each word in its sound; a recording's own table says when some of the words were heard.
+Together they give the start of each sound, and from that the times of all words: one offset per sound, without drift (the two
+clocks agree to 1 ppm).
 """
 
 import csv
@@ -18,13 +19,13 @@ from raybrain.config import InputError
 from raybrain.events import Event, Sound, Word
 
 COLUMNS = ("Word", "Segment", "onset", "offset", "Order", "Sentence", "Position")
-AGREE_S = 0.004  # words of one sound place it this differently at most: two samples
-PAUSE_S = 0.5  # the longest pause between two sounds; there are 0.04 to 0.1 s
+AGREE_S = 0.004  # start times derived from different words of a sound may differ this much: two samples
+PAUSE_S = 0.5  # an upper bound for the pause between two sounds; actual ones are 0.04 to 0.1 s
 
 
 @dataclass(frozen=True)
 class ScriptWord:
-    """A word of the story, in seconds from the start of the sound it is in; ``position`` in its sentence is 0-based."""
+    """A word of the story, in seconds from the start of its sound; ``position`` counts from 0 in its sentence."""
 
     sound: int
     start: float
@@ -38,7 +39,7 @@ def read_script(file: Path) -> dict[int, ScriptWord]:
     """The words by their ``Order``, which counts from 1 and has gaps.
 
     Raises:
-        InputError: the table is not there or is another one.
+        InputError: if the table does not exist or is another one.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
@@ -60,7 +61,7 @@ def read_script(file: Path) -> dict[int, ScriptWord]:
                 raise ValueError
             words[int(row["Order"])] = word
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{file}, line {line}: no word of the story. Wanted: {', '.join(COLUMNS)}") from None
+            raise InputError(f"{file}, line {line}: not a word of the story; expected columns {', '.join(COLUMNS)}") from None
     if not words:
         raise InputError(f"{file} has no words")
     return words
@@ -69,34 +70,35 @@ def read_script(file: Path) -> dict[int, ScriptWord]:
 def place_sounds(
     heard: Mapping[int, float], script: Mapping[int, ScriptWord], lengths: Mapping[int, float], as_numbered: bool = False
 ) -> dict[int, float]:
-    """When each sound started, in seconds; before 0 if it was playing already when the recording began.
+    """When each sound started, in seconds; negative if it was already playing when the recording began.
 
-    In some recordings the mark of the first sound is missing, and the tables count the marks from the first one there is:
-    the words of each sound stand at the next one's time, and the last ones after the end of the recording are left out.
-    The time from one mark to the next tells: sounds follow each other at once, and no two are equally long.
+    In some recordings the mark of the first sound is missing, and the tables count from the first mark there is: the words of
+        each
+    sound have the times of the next one, and the last words, after the end of the recording, are left out. The intervals
+    between marks reveal this, since sounds follow each other immediately and no two are equally long.
 
     Args:
-        heard: when words were heard, by Order.
-        script: all words.
-        lengths: of the sounds.
-        as_numbered: take the tables at their word.
+        heard: when words were heard, in seconds, by Order.
+        script: all words by Order.
+        lengths: the duration of each sound in seconds.
+        as_numbered: trust the numbering of the tables.
 
     Raises:
-        InputError: no word was heard, the words of a sound contradict each other, or the sounds do not follow each other.
+        InputError: if no word was heard, words of one sound disagree about its start, or the intervals fit no numbering.
     """
     if not heard:
         raise InputError("no word was heard")
     starts: dict[int, list[float]] = {}
     for order, time in heard.items():
         if order not in script:
-            raise InputError(f"a word of Order {order} was heard, which is not in the story (1 to {max(script)})")
+            raise InputError(f"a word with Order {order} was heard, but the story has only 1 to {max(script)}")
         starts.setdefault(script[order].sound, []).append(time - script[order].start)
     marks = {}
     for number, times in sorted(starts.items()):
         marks[number] = float(np.median(times))
         apart = max(abs(time - marks[number]) for time in times)
         if apart > AGREE_S:
-            raise InputError(f"words of sound {number} place its start {apart:.3f} s apart; they do not belong together")
+            raise InputError(f"words of sound {number} disagree by {apart:.3f} s about its start; they do not belong together")
     if as_numbered:
         return marks
     for missed in range(len(lengths)):
@@ -107,11 +109,11 @@ def place_sounds(
         ]
         if max(marks) + missed in lengths and all(-AGREE_S <= pause <= PAUSE_S for pause in pauses):
             return _before({number + missed: time for number, time in marks.items()}, pauses, lengths)
-    raise InputError("the sounds do not follow each other as they are long; are these the sounds that were played?")
+    raise InputError("intervals between sounds do not match their durations; are these the sounds that were played?")
 
 
 def _before(marks: dict[int, float], pauses: list[float], lengths: Mapping[int, float]) -> dict[int, float]:
-    """The marks, and before them those of sounds that were playing in the recording without one."""
+    """Add, before the marks, the sounds that were already playing in the recording but have no mark."""
     pause = float(np.median(pauses)) if pauses else 0.0
     first = min(marks)
     while first - 1 in lengths and marks[first] - pause > 0:
@@ -123,7 +125,7 @@ def _before(marks: dict[int, float], pauses: list[float], lengths: Mapping[int, 
 def story_events(
     starts: Mapping[int, float], script: Mapping[int, ScriptWord], sounds: Mapping[int, Path], lengths: Mapping[int, float]
 ) -> list[Event]:
-    """The sounds that started at ``starts`` and their words, sorted; what was before the recording is left out."""
+    """The sounds that started at ``starts`` and their words, sorted; without those before the start of the recording."""
     sentences: dict[int, list[str]] = {}
     for word in script.values():
         sentences.setdefault(word.sentence, []).append(word.word)
@@ -158,9 +160,9 @@ def story_events(
 
 def sound_files(files: Mapping[str, Path]) -> dict[int, Path]:
     """The sounds among some files, by number."""
-    found = {}
+    sounds = {}
     for name, path in files.items():
         match = re.fullmatch(r"DownTheRabbitHoleFinal_SoundFile(\d+)\.wav", name)
         if match:
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            sounds[int(match[1])] = path
+    return dict(sorted(sounds.items()))

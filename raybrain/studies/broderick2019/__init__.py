@@ -1,19 +1,19 @@
-"""Broderick et al. 2018/2019: 19 people who listened to "The Old Man and the Sea" in English, in EEG, in 20 runs each.
+"""Broderick et al. 2018/2019: 19 people listening to "The Old Man and the Sea" in English, in EEG, in 20 runs each.
 
-Two forms of the same study are read; which one lies in the folder is seen there, the first one first:
+The study exists in two forms; the first of these that the folder contains is read:
 
 BIDS, OpenNeuro ds004408: 512 Hz, unfiltered, without events; the EEG starts with the sound and outlasts it.
 
     sub-001/eeg/sub-001_task-listening_run-01_eeg.vhdr   and ..._channels.tsv, which marks bad channels
     stimuli/audio01.wav, stimuli/audio01.TextGrid        of run 1, with the tiers words and phones
 
-MATLAB, Dryad 10.5061/dryad.070jc (only "Natural Speech" is read): 128 Hz. Sounds, and words as TextGrids or as JSON of the
-aligner Gentle, are not part of it; put them anywhere in the folder, under the names of the BIDS form or as oldman_run1.*.
+MATLAB, Dryad 10.5061/dryad.070jc (only "Natural Speech" is read): 128 Hz. It does not include the sounds, nor the words as
+TextGrids or as JSON of the aligner Gentle; put these anywhere in the folder, named as in the BIDS form or as oldman_run1.*.
 
-    Natural Speech/EEG/Subject1/Subject1_Run1.mat        eegData [samples, 128] in microvolts, mastoids, fs
+    Natural Speech/EEG/Subject1/Subject1_Run1.mat        eegData [samples 128] in microvolts, mastoids, fs
 
-Neither form holds sentences. Where the text of a run lies in the folder (oldman_run1.txt or audio01.txt), words are matched
-with it; else a sentence ends where nothing is said for half a second or longer. It is the same for all who heard the run.
+Neither form contains sentences. If the text of a run is in the folder (oldman_run1.txt or audio01.txt), words are matched with
+it; otherwise a sentence ends at a pause of half a second or longer. Sentences are the same for everybody who heard the run.
 """
 
 import re
@@ -54,13 +54,13 @@ NATURAL = "Natural Speech"
 
 
 class Broderick2019(Study, name="broderick2019"):
-    """An audiobook, "The Old Man and the Sea", in EEG: 19 subjects by 20 runs; OpenNeuro's BIDS or Dryad's MATLAB files.
+    """An audiobook, "The Old Man and the Sea", in EEG: 19 subjects with 20 runs each; OpenNeuro's BIDS or Dryad's MATLAB files.
 
-    Whether both forms number subjects alike is not known.
+    Whether both forms number the subjects alike is not known.
 
     Attributes:
-        subjects: some of them, as 001; none named for all.
-        max_recordings: the first so many, sorted by subject and run; None for all.
+        subjects: only these, such as 001; all if empty.
+        max_recordings: keeps the first recordings, sorted by subject and run; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(
@@ -84,7 +84,7 @@ class Broderick2019(Study, name="broderick2019"):
         return tuple(subject.removeprefix("sub-") for subject in subjects)
 
     def wanted(self, path: str) -> bool:
-        """The EEG of chosen subjects and runs, stimuli, and small files about the dataset; of Dryad's, natural speech only."""
+        """The EEG of the chosen subjects and runs, stimuli and files about the dataset; of Dryad's, natural speech only."""
         parts = path.split("/")
         bids = re.match(r"sub-(\w+)/eeg/sub-\w+?_task-listening_run-(\d+)_", path)
         mat = MAT.fullmatch(parts[-1])
@@ -96,21 +96,21 @@ class Broderick2019(Study, name="broderick2019"):
         return not parts[0].startswith((".", "derivatives", "sourcedata"))
 
     def recordings(self, root: Path) -> list[Recording]:
-        """One a subject and run; in either form a run is known by the number of its sound."""
-        found = [_recording(*match.groups()) for path in _headers(root) if (match := VHDR.fullmatch(path.name))]
-        found = found or [_recording(*match.groups()) for path in _mats(root) if (match := MAT.fullmatch(path.name))]
-        if not found:
+        """One recording per subject and run; in both forms a run has the number of its sound."""
+        recordings = [_recording(*match.groups()) for path in _headers(root) if (match := VHDR.fullmatch(path.name))]
+        recordings = recordings or [_recording(*match.groups()) for path in _mats(root) if (match := MAT.fullmatch(path.name))]
+        if not recordings:
             raise InputError(
                 f"no EEG in {root}: looked for sub-*/eeg/sub-*_task-listening_run-*_eeg.vhdr (OpenNeuro ds004408) and "
                 f"{NATURAL}/EEG/Subject*/Subject*_Run*.mat (Dryad 10.5061/dryad.070jc)"
             )
-        return choose(found, self.subjects, self.max_recordings, root)
+        return choose(recordings, self.subjects, self.max_recordings, root)
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
-        """128 channels in volts, where they are on BioSemi's cap; loaded if it is a .mat file.
+        """128 channels in volts, with the positions of BioSemi's cap; loaded if it is a .mat file.
 
         Raises:
-            InputError: the file cannot be read, is not of its form, or holds less than it promises.
+            InputError: if the file cannot be read, has another form, or is truncated.
         """
         import mne
 
@@ -119,14 +119,16 @@ class Broderick2019(Study, name="broderick2019"):
         montage = mne.channels.make_standard_montage(MONTAGE)
         if set(raw.ch_names) != set(montage.ch_names):
             other = sorted(set(raw.ch_names) ^ set(montage.ch_names))
-            raise InputError(f"{file} does not have the {len(montage.ch_names)} channels A1 to D32: see {', '.join(other[:5])}")
+            raise InputError(
+                f"{file} does not have exactly the {len(montage.ch_names)} channels A1 to D32; see {', '.join(other[:5])}"
+            )
         raw.set_montage(montage, verbose="error")
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
-        """The sound from the first sample on, and its words and phonemes."""
+        """The sound, starting at the first sample, and its words and phonemes."""
         stimulus = _stimulus(root, recording)
-        spoken, places = _spoken(stimulus)
+        aligned, places = _align(stimulus)
         seconds = sound_length_s(stimulus.wav)
         events: list[Event] = [Sound(start=0.0, duration=seconds, language=LANGUAGE, filepath=str(stimulus.wav.absolute()))]
         events += [
@@ -138,11 +140,11 @@ class Broderick2019(Study, name="broderick2019"):
                 word_index=place.word_index,
                 sequence=place.sentence,
             )
-            for word, place in zip(spoken.words, places, strict=True)
+            for word, place in zip(aligned.words, places, strict=True)
         ]
         events += [
             Phoneme(start=phone.start, duration=phone.stop - phone.start, language=LANGUAGE, phoneme=phone.label)
-            for phone in spoken.phones
+            for phone in aligned.phones
         ]
         return sorted(events, key=lambda event: event.start)
 
@@ -155,19 +157,19 @@ class Broderick2019(Study, name="broderick2019"):
         return [*beside, *(path for number, kind, path in _stimulus_files(root) if number == run and kind != "wav")]
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
-        """What is odd about a recording that can be read: EEG that ends before the sound, words that were not found."""
+        """Problems of a recording that can be read: EEG that ends before the sound, words that were not located."""
         raw = self.raw(root, recording)
         sound, *_ = (event for event in self.events(root, recording) if isinstance(event, Sound))
         hertz, usual = raw.info["sfreq"], HERTZ[_file(root, recording).suffix]
-        found = [] if hertz == usual else [f"{hertz:g} Hz, not {usual:g}"]
+        problems = [] if hertz == usual else [f"{hertz:g} Hz, not {usual:g}"]
         lasts = raw.n_times / hertz
         if lasts < sound.duration:
-            found.append(f"the EEG lasts {lasts:.1f} s, less than its sound, {sound.duration:.1f} s")
-        spoken, _ = _spoken(_stimulus(root, recording))
-        for words, what in ((spoken.missed, "not found in the sound"), (spoken.unknown, "without known pronunciation")):
+            problems.append(f"the EEG lasts {lasts:.1f} s, less than its sound, {sound.duration:.1f} s")
+        aligned, _ = _align(_stimulus(root, recording))
+        for words, what in ((aligned.missed, "not located in the sound"), (aligned.unknown, "without known pronunciation")):
             if words:
-                found.append(f"{len(words)} words {what}, as {words[0]!r}")
-        return found
+                problems.append(f"{len(words)} words {what}, such as {words[0]!r}")
+        return problems
 
 
 def _recording(subject: str, run: str) -> Recording:
@@ -179,7 +181,7 @@ def _headers(root: Path) -> list[Path]:
 
 
 def _mats(root: Path) -> list[Path]:
-    """The files of natural speech; the other experiments in the collection have the same names."""
+    """The files of natural speech; the other experiments of the collection use the same names."""
     return sorted([*root.glob(f"**/{NATURAL}/EEG/Subject*/*.mat"), *root.glob("EEG/Subject*/*.mat")])
 
 
@@ -213,14 +215,14 @@ def _read_mat(file: Path) -> "mne.io.BaseRaw":
     values, rate = content.get("eegData"), content.get("fs")
     if values is None or rate is None or np.ndim(values) != 2 or np.shape(values)[1] != len(names) or np.size(rate) != 1:
         shapes = {key: np.shape(value) for key, value in content.items() if not key.startswith("__")}
-        raise InputError(f"{file}: wanted eegData [samples, {len(names)}] and fs, found {shapes or 'neither'}")
+        raise InputError(f"{file}: expected eegData [samples {len(names)}] and fs, found {shapes or 'neither'}")
     info = mne.create_info(names, float(np.squeeze(rate)), "eeg", verbose="error")
     return mne.io.RawArray(np.asarray(values, dtype=float).T * MICROVOLT, info, verbose="error")
 
 
 @dataclass(frozen=True)
 class Presented:
-    """The files of one run's sound: itself, its words as TextGrid or Gentle's JSON, and its text if it is known."""
+    """The files of one run's stimulus: its sound, its words as TextGrid or Gentle's JSON, and its text if there is one."""
 
     wav: Path
     aligned: Path
@@ -232,17 +234,17 @@ def _stimulus(root: Path, recording: Recording) -> Presented:
     files = {kind: path for run, kind, path in _stimulus_files(root) if run == number}
     name = f"audio{number:02d}"
     if "wav" not in files:
-        raise InputError(f"no sound of run {number} in {root}: wanted stimuli/{name}.wav")
+        raise InputError(f"no sound of run {number} in {root}; expected stimuli/{name}.wav")
     aligned = files.get("textgrid") or files.get("json")
     if aligned is None:
         raise InputError(
-            f"no words of run {number} in {root}: wanted stimuli/{name}.TextGrid, or Gentle's oldman_run{number}.json"
+            f"no words of run {number} in {root}; expected stimuli/{name}.TextGrid, or Gentle's oldman_run{number}.json"
         )
     return Presented(files["wav"], aligned, files.get("txt"))
 
 
 def _stimulus_files(root: Path) -> Iterator[tuple[int, str, Path]]:
-    """Run, kind and path of everything that is named like a stimulus, outside of the recordings' folders."""
+    """Run, extension and path of all files that are named like stimuli, outside the recordings' folders."""
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("sub-")):
         for path in sorted(folder.rglob("*")):
             match = STIMULUS.fullmatch(path.name)
@@ -250,25 +252,25 @@ def _stimulus_files(root: Path) -> Iterator[tuple[int, str, Path]]:
                 yield int(match[1]), match[2].lower(), path
 
 
-def _spoken(stimulus: Presented) -> tuple[Aligned, list[WordPlace]]:
-    """What an aligner found in the sound, and the place of each word in its sentence."""
+def _align(stimulus: Presented) -> tuple[Aligned, list[WordPlace]]:
+    """The words and phonemes of the sound, and the position of each word in its sentence."""
     if stimulus.aligned.suffix == ".json":
-        spoken = read_gentle(stimulus.aligned)
+        aligned = read_gentle(stimulus.aligned)
     else:
         tiers = {name.lower(): tier for name, tier in read_tiers(stimulus.aligned).items()}
         for tier in ("words", "phones"):
             if tier not in tiers:
                 raise InputError(f"{stimulus.aligned} has no tier {tier!r} (found {', '.join(tiers) or 'none'})")
         words, phones = ([part for part in tiers[t] if is_spoken(part.label)] for t in ("words", "phones"))
-        if not any(word.label != word.label.upper() for word in words):  # an aligner that knows capitals only
+        if not any(word.label != word.label.upper() for word in words):  # an aligner that writes capitals only
             words = [replace(word, label=word.label.lower()) for word in words]
-        spoken = Aligned(words, phones, [], [])
-    if not spoken.words:
+        aligned = Aligned(words, phones, [], [])
+    if not aligned.words:
         raise InputError(f"{stimulus.aligned} holds no words")
     if stimulus.text is None:
-        return spoken, places_by_pauses(spoken.words)
+        return aligned, places_by_pauses(aligned.words)
     try:
         text = stimulus.text.read_bytes().decode("utf-8-sig", errors="replace")
-        return spoken, places_by_text([word.label for word in spoken.words], text)
+        return aligned, places_by_text([word.label for word in aligned.words], text)
     except InputError as error:
-        raise InputError(f"{stimulus.text} is not what is said in {stimulus.aligned.name}: {error}") from None
+        raise InputError(f"{stimulus.text} is not the text of {stimulus.aligned.name}: {error}") from None

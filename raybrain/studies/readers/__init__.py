@@ -1,1 +1,1 @@
-"""Readers: file formats of recordings and annotations; no study itself."""
+"""Readers: file formats of recordings and annotations. Contains no study."""

@@ -1,4 +1,4 @@
-"""KIT recordings (``.con``, ``.sqd``), read by mne and checked for their length. Not a study itself."""
+"""KIT recordings (``.con``, ``.sqd``), read by mne, with a check for truncation. Not a study itself."""
 
 import struct
 from pathlib import Path
@@ -10,15 +10,15 @@ from raybrain.studies.readers.signal_files import readable
 if TYPE_CHECKING:
     import mne
 
-ENTRY = struct.Struct("<Iiii")  # a line of the directory a file starts with: offset, bytes of an item, places, items
-DATA = 9  # the line of the data
+ENTRY = struct.Struct("<Iiii")  # an entry of the directory at the start of a file: offset, bytes per item, capacity, items
+DATA = 9  # the index of the entry for the data
 
 
 def read_raw(file: Path) -> "mne.io.BaseRaw":
-    """The signal, not loaded, without a channel made of triggers.
+    """The signal, not loaded; without the stimulus channel that mne would synthesise from triggers.
 
     Raises:
-        InputError: the file is not there, cannot be read, or ends before its last sample; mne would give zeros for these.
+        InputError: if the file does not exist, cannot be read, or is truncated; mne would fill the missing samples with zeros.
     """
     import mne
 
@@ -31,6 +31,8 @@ def read_raw(file: Path) -> "mne.io.BaseRaw":
     frame = width * len(raw.ch_names)
     size = file.stat().st_size
     if size < offset + frame * raw.n_times:
-        found = max(0, size - offset) // frame
-        raise InputError(f"{file} is truncated: {found} samples of {raw.n_times} its header promises; get the file again")
+        present = max(0, size - offset) // frame
+        raise InputError(
+            f"{file} is truncated: it has {present} of the {raw.n_times} samples in its header; get the file again"
+        )
     return raw

@@ -1,7 +1,8 @@
-"""Presentation logs: what the computer that ran an experiment did and when; and how its clock maps to a recording's.
+"""Presentation logs: what the stimulus computer did and when, and how its clock maps to the recording's.
 
-Presentation (Neurobehavioral Systems) counts 0.1 ms from its own start. The triggers it sent stand in the recording too, so
-both lists are matched and the clock is carried from one matched trigger to the next. Not a study itself.
+Presentation (Neurobehavioral Systems) counts time in units of 0.1 ms from its own start. The triggers it sent are in the
+recording too, so both lists of triggers are matched, and times are mapped from one matched trigger to the next. Not a study
+itself.
 """
 
 import re
@@ -15,9 +16,9 @@ import numpy as np
 from raybrain.config import InputError
 
 TICK_S = 1e-4
-SLACK_S = 0.25  # how far two clocks drift apart during an hour, with some to spare
-NEAR_S = 0.05  # how far a trigger may be from where the line through all of them has it
-BIN_S = 2.0  # triggers of one value follow one another more slowly than this
+SLACK_S = 0.25  # how far two clocks drift apart within an hour, with a margin
+NEAR_S = 0.05  # the largest distance of a matched trigger from the line through all of them
+BIN_S = 2.0  # triggers of the same value are further apart than this
 LEAST_SHARE = 0.5
 LEAST_ANCHORS = 5
 LEAST_CORRELATION = 0.9999
@@ -26,7 +27,7 @@ COLUMNS = ("Event Type", "Code", "Time")
 
 @dataclass(frozen=True)
 class Logged:
-    """Something the computer did: ``kind`` (Picture, Sound, Nothing, Response, ...), its ``code``, and when, in seconds."""
+    """An event in a log: its ``kind`` (Picture, Sound, Nothing, Response, ...), its ``code`` and its start in seconds."""
 
     start: float
     kind: str
@@ -35,7 +36,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A value that was sent to the recording, in seconds of whichever clock."""
+    """A trigger's value and its time in seconds, on the clock of the log or of the recording."""
 
     start: float
     value: int
@@ -43,16 +44,18 @@ class Trigger:
 
 @dataclass(frozen=True)
 class LogClock:
-    """From the log's seconds to the recording's: ``anchors`` are matched triggers as (log, recording), sorted.
+    """Maps seconds of the log to seconds of the recording.
 
-    Between anchors the log's clock is carried on, corrected by ``rate``: seconds of the recording in one of the log.
+    Attributes:
+        anchors: the times of matched triggers as (log, recording), sorted.
+        rate: seconds of the recording per second of the log, used between anchors.
     """
 
     anchors: tuple[tuple[float, float], ...]
     rate: float = 1.0
 
     def __call__(self, seconds: float) -> float:
-        """The time of the last anchor before, plus what passed since then in the log; before the first: the same backwards."""
+        """The recording's time: that of the last anchor before it (else of the first), plus the scaled time since then."""
         number = int(np.searchsorted([log for log, _ in self.anchors], seconds, side="right"))
         log, recording = self.anchors[max(number - 1, 0)]
         return recording + (seconds - log) * self.rate
@@ -61,15 +64,15 @@ class LogClock:
 def read_log(path: Path) -> list[Logged]:
     """The events of a Presentation log, in its order.
 
-    Only the first scenario counts, since some logs hold a session twice. A word that was shown with a line break after its
-    full stop, which cuts its row in two, is joined again. The second table (a summary by stimulus) is not read.
+    Only the first scenario is read, since some logs contain a session twice; and of it only the first table, not the summary by
+    stimulus. A row that was split by a line break after a word's full stop is joined again.
 
     Raises:
-        InputError: it is no such log, or a row cannot be read.
+        InputError: if it is not such a log, or a row cannot be read.
     """
     scenarios = _text(path).split("Scenario -")
     if len(scenarios) < 2:
-        raise InputError(f"{path} is no Presentation log: it names no scenario")
+        raise InputError(f"{path} is not a Presentation log: it names no scenario")
     tables = re.split(r"\n{3,}", scenarios[1].replace(".\n", "."))
     lines = [line.split("\t") for line in tables[0].split("\n") if line.strip()]
     start = next((number for number, cells in enumerate(lines) if set(COLUMNS) <= set(cells)), None)
@@ -97,48 +100,53 @@ def _text(path: Path) -> str:
     return re.sub(r"\r+\n", "\n", text).replace("\r", "")
 
 
-def align(logged: Sequence[Trigger], seen: Sequence[Trigger]) -> LogClock:
-    """Match the triggers of a log to those of the recording, whatever is missing, spurious or doubled on either side.
+def align(logged: Sequence[Trigger], recorded: Sequence[Trigger]) -> LogClock:
+    """Match the triggers of a log with those of a recording, even if some are missing, spurious or doubled on either side.
 
     The shift between the clocks is the one at which most triggers of equal value coincide: sessions repeat themselves, so the
-    order of values alone would fit at many places. Then the two series, each trigger told by its value and its time on a
-    coarse grid, are matched by Levenshtein's edits; what is in place in both, near the line through all of it, is an anchor.
+    order of values alone would fit in many places. Then the two series, with each trigger represented by its value and its time
+    on a coarse grid, are aligned by Levenshtein edits; triggers that are in both and near the line through all pairs become
+    anchors.
 
-    The times from one matched trigger to the next of its value must rank alike in both (Spearman's r > 0.9999). They are
-    compared rather than the times themselves, since any two series that rise correlate perfectly.
+    As a check, the intervals between successive matched triggers of the most frequent value must have nearly the same ranks in
+    both (Spearman's r > 0.9999). Intervals are compared, since any two increasing series of times correlate perfectly.
+
+    Args:
+        logged: the triggers in the log, in seconds of its clock.
+        recorded: the triggers in the recording, in seconds from its start.
 
     Raises:
-        InputError: fewer than half of the recording's triggers have a partner, or the intervals differ: another session.
+        InputError: if fewer than half of the recording's triggers have a match, or the intervals differ: another session.
     """
     from rapidfuzz.distance import Levenshtein
 
-    shift = _shift(logged, seen)
+    shift = _shift(logged, recorded)
     ours = [(trigger.value, round((trigger.start + shift) / BIN_S)) for trigger in logged]
-    theirs = [(trigger.value, round(trigger.start / BIN_S)) for trigger in seen]
+    theirs = [(trigger.value, round(trigger.start / BIN_S)) for trigger in recorded]
     pairs = [
-        (logged[block.a + step], seen[block.b + step])
+        (logged[block.a + step], recorded[block.b + step])
         for block in Levenshtein.opcodes(ours, theirs).as_matching_blocks()
         for step in range(block.size)
     ]
     pairs = [(log, recording) for log, recording in pairs if abs(recording.start - log.start - shift) <= SLACK_S]
     rate, offset = _line(pairs)
     pairs = [(log, recording) for log, recording in pairs if abs(recording.start - rate * log.start - offset) <= NEAR_S]
-    if len(pairs) < max(LEAST_ANCHORS, LEAST_SHARE * len(seen)):
+    if len(pairs) < max(LEAST_ANCHORS, LEAST_SHARE * len(recorded)):
         raise InputError(
-            f"only {len(pairs)} of the {len(seen)} triggers in the recording match those in the log: is it of another session?"
+            f"only {len(pairs)} of {len(recorded)} triggers in the recording match the log; is it the log of another session?"
         )
     correlation = _correlation(pairs)
     if not correlation > LEAST_CORRELATION:
         raise InputError(
-            f"times between triggers in recording and log correlate with r = {correlation:.5f}, "
-            f"which is not above {LEAST_CORRELATION}: is the log of another session?"
+            f"intervals between triggers in recording and log correlate with r = {correlation:.5f}, "
+            f"not above {LEAST_CORRELATION}; is it the log of another session?"
         )
     return LogClock(tuple((log.start, recording.start) for log, recording in pairs), rate)
 
 
-def _shift(logged: Sequence[Trigger], seen: Sequence[Trigger]) -> float:
-    """Recording minus log, in seconds: the middle of the densest stretch of all differences between equal values."""
-    differences = np.sort([r.start - log.start for log in logged for r in seen if log.value == r.value])
+def _shift(logged: Sequence[Trigger], recorded: Sequence[Trigger]) -> float:
+    """Recording time minus log time, in seconds: the centre of the densest range of differences between equal values."""
+    differences = np.sort([r.start - log.start for log in logged for r in recorded if log.value == r.value])
     if not len(differences):
         return 0.0
     inside = np.searchsorted(differences, differences + 2 * SLACK_S, side="right") - np.arange(len(differences))
@@ -147,7 +155,7 @@ def _shift(logged: Sequence[Trigger], seen: Sequence[Trigger]) -> float:
 
 
 def _line(pairs: Sequence[tuple[Trigger, Trigger]]) -> tuple[float, float]:
-    """Rate and offset of the recording's clock against the log's, whatever a few wrong pairs say (Theil and Sen's estimate)."""
+    """Rate and offset of the recording's clock against the log's, by the Theil-Sen estimator (robust to wrong pairs)."""
     from scipy.stats import theilslopes
 
     if len(pairs) < LEAST_ANCHORS:
@@ -158,7 +166,7 @@ def _line(pairs: Sequence[tuple[Trigger, Trigger]]) -> tuple[float, float]:
 
 
 def _correlation(pairs: Sequence[tuple[Trigger, Trigger]]) -> float:
-    """Spearman's r of the times between successive matched triggers of the most frequent value; nan if there are too few."""
+    """Spearman's r of the intervals between successive matched triggers of the most frequent value; nan if too few."""
     from scipy.stats import spearmanr
 
     value = Counter(log.value for log, _ in pairs).most_common(1)[0][0]

@@ -1,4 +1,4 @@
-"""Signal files: whatever is wrong with one is said in a line, and one that was cut off is not taken for a short one.
+"""Signal files: report anything wrong with one in a single line, and tell a truncated file from a short one.
 
 Not a study itself.
 """
@@ -23,25 +23,25 @@ EVENTS_SLACK_S = 0.5
 
 @contextlib.contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Read ``file`` in here: readers of a dozen formats raise all sorts of things at a damaged one.
+    """A context to read ``file`` in: readers of a dozen formats raise many kinds of errors for a damaged file.
 
     Raises:
-        InputError: whatever was raised, in one line.
+        InputError: for any of these errors, in one line.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file} cannot be read: {told}; get the file again") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file} cannot be read: {reason}; get the file again") from error
 
 
 def read_brainvision(header: Path) -> "mne.io.BaseRaw":
     """The signal, not loaded.
 
     Raises:
-        InputError: it cannot be read, or its data file holds less than it promises.
+        InputError: if it cannot be read, or its data file is missing or truncated.
     """
     import mne
 
@@ -52,19 +52,19 @@ def read_brainvision(header: Path) -> "mne.io.BaseRaw":
 
 
 def check_brainvision(header: Path) -> None:
-    """A BrainVision data file must be there and hold whole samples, as many as its header says if it says so.
+    """Check that a BrainVision data file exists and holds whole samples, and as many as its header promises if it does.
 
     Raises:
-        InputError: it does not.
+        InputError: if not.
     """
     if header.suffix != ".vhdr" or not header.is_file():
         return
     settings = dict(re.findall(r"^(\w+)=(.*?)\s*$", header.read_text(encoding="latin-1"), flags=re.MULTILINE))
     if "DataFile" not in settings:
-        return  # the reader says what is wrong with the header
+        return  # the reader will report what is wrong with the header
     data = header.parent / settings["DataFile"].replace("$b", header.stem)
     if not data.is_file():
-        raise InputError(f"{header} names the data file {data.name!r}, which is not there")
+        raise InputError(f"{header} names the data file {data.name!r}, which does not exist")
     channels, promised = (int(text) if (text := settings.get(key, "")).isdigit() else 0 for key in COUNTS)
     width = BYTES.get(settings.get("BinaryFormat", ""), 0) * channels
     if not width or settings.get("DataFormat", "BINARY") != "BINARY":
@@ -74,15 +74,15 @@ def check_brainvision(header: Path) -> None:
     if rest or not samples or samples < promised:
         raise InputError(
             f"{data} is truncated: {size} bytes are {size / width:.2f} samples of {width} bytes"
-            + (f", of {promised} its header promises" if promised else "")
+            + (f", but its header promises {promised}" if promised else "")
         )
 
 
 def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -> None:
-    """A recording must last as long as its sidecar's RecordingDuration, to the digits given there.
+    """Check that a recording is as long as the RecordingDuration of its sidecars says, to the digits given there.
 
     Raises:
-        InputError: it is shorter.
+        InputError: if it is shorter.
     """
     promised = _recording_duration(sidecars)
     rate_hz = float(raw.info["sfreq"])
@@ -98,10 +98,10 @@ def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) ->
 
 
 def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, shift_s: float) -> None:
-    """A recording must go on until its last event starts; ``shift_s`` is added to the onsets.
+    """Check that a recording lasts until its last event starts; ``shift_s`` is added to the onsets.
 
     Raises:
-        InputError: it does not.
+        InputError: if it does not.
     """
     from raybrain.studies.bids.bids_table import last_onset
 
@@ -116,12 +116,12 @@ def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, 
 
 
 def _recording_duration(sidecars: Sequence[Path]) -> Decimal | None:
-    """RecordingDuration of the most specific sidecar that has one."""
+    """The RecordingDuration of the most specific sidecar that has one."""
     for sidecar in sorted(sidecars, key=lambda file: (len(file.parts), len(file.name)), reverse=True):
         try:
-            found = json.loads(sidecar.read_text(encoding="utf-8-sig")).get("RecordingDuration")
-            duration = Decimal(str(found))
-        except (ValueError, AttributeError, InvalidOperation):  # n/a, or no JSON object
+            value = json.loads(sidecar.read_text(encoding="utf-8-sig")).get("RecordingDuration")
+            duration = Decimal(str(value))
+        except (ValueError, AttributeError, InvalidOperation):  # n/a, or not a JSON object
             continue
         if duration.is_finite():
             return duration

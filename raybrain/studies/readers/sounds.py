@@ -1,4 +1,4 @@
-"""Sound files: how long they are. Not a study itself."""
+"""Sound files: their duration. Not a study itself."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from raybrain.config import InputError
 
 
 def sound_length_s(path: Path) -> float:
-    """Seconds of a sound file, read from its header.
+    """The duration of a sound file in seconds, from its header.
 
     Raises:
-        InputError: it is not there, is empty or cannot be read.
+        InputError: if it does not exist, is empty or cannot be read.
     """
     import soundfile
 

@@ -1,4 +1,4 @@
-"""TextGrids: words and phonemes that an aligner found in a sound. Not a study itself."""
+"""TextGrids: words and phonemes that an aligner located in a sound. Not a study itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from raybrain.config import InputError, hint
 
-COMMON = {  # names of tiers, in lower case; an aligner may put the speaker before them, as in "anna - words"
+COMMON = {  # names of tiers in lower case; an aligner may prefix them with the speaker, as in "anna - words"
     "word": ("words", "word", "ort-mau", "ort"),
     "phoneme": ("phones", "phone", "phonemes", "phoneme", "mau"),
     "sentence": ("sentences", "sentence", "utterances", "utterance", "trn"),
@@ -16,7 +16,7 @@ SILENCE = ("", "sil", "sp", "spn", "<p:>", "<p>", "<eps>", "<sil>", "{sl}", "#")
 
 @dataclass(frozen=True)
 class Interval:
-    """A labelled stretch of a sound, in seconds from its start."""
+    """A labelled interval of a sound, in seconds from its start."""
 
     start: float
     stop: float
@@ -24,10 +24,10 @@ class Interval:
 
 
 def read_tiers(path: Path) -> dict[str, list[Interval]]:
-    """The interval tiers of a Praat TextGrid by name, each sorted by time; empty labels are kept.
+    """The interval tiers of a Praat TextGrid by name, each sorted by time; intervals with empty labels are kept.
 
     Raises:
-        InputError: it is not there, or no TextGrid.
+        InputError: if the file does not exist or is not a TextGrid.
     """
     from praatio import textgrid
     from praatio.utilities.errors import PraatioException
@@ -46,15 +46,22 @@ def read_tiers(path: Path) -> dict[str, list[Interval]]:
 
 
 def find_textgrid(sound: Path) -> Path | None:
-    """The TextGrid beside a sound file: the same name, another ending."""
+    """The TextGrid next to a sound file: the same name with another extension."""
     return next((path for end in (".TextGrid", ".textgrid") if (path := sound.with_suffix(end)).is_file()), None)
 
 
 def find_tier(tiers: Mapping[str, list[Interval]], what: str, named: str, path: Path, needed: bool = False) -> list[Interval]:
-    """The tier of ``what`` (word, phoneme, sentence): the one that was ``named``, else the first with a common name.
+    """The tier of words, phonemes or sentences: the one called ``named`` if that is given, else the first with a common name.
+
+    Args:
+        tiers: all tiers of the TextGrid.
+        what: "word", "phoneme" or "sentence".
+        named: the tier's name; empty to look for a common one.
+        path: the TextGrid, for error messages.
+        needed: whether a missing tier is an error; else it counts as empty.
 
     Raises:
-        InputError: the one that was named is not there, or none is and it is ``needed``.
+        InputError: if the named tier does not exist, or there is none and it is needed.
     """
     if named:
         if named not in tiers:
@@ -65,10 +72,10 @@ def find_tier(tiers: Mapping[str, list[Interval]], what: str, named: str, path: 
         if name in last:
             return tiers[last[name]]
     if needed:
-        raise InputError(f"none of the tiers of {path} is known to hold {what}s ({', '.join(tiers)}); name it with {what}_tier")
+        raise InputError(f"no tier of {path} is known to hold {what}s (tiers: {', '.join(tiers)}); name it with {what}_tier")
     return []
 
 
 def is_spoken(label: str) -> bool:
-    """Whether a label says that something is spoken."""
+    """Whether a label stands for speech rather than for silence."""
     return label.lower() not in SILENCE

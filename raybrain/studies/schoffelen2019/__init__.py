@@ -1,16 +1,16 @@
 """Schoffelen et al. 2019, the "Mother Of Unification Studies" (MOUS): Dutch sentences and word lists, heard or read, in MEG.
 
-102 people listened and 102 others read (https://doi.org/10.1038/s41597-019-0020-y); each was given 120 sentences and 120
-lists of the same words scrambled. The data are at the Radboud Data Repository, for those who have agreed to its terms; words
-and phonemes come from TextGrids, which the collection does not hold: ``derivatives/phonemes/``, made by MAUS.
+102 people listened and 102 others read (https://doi.org/10.1038/s41597-019-0020-y); each was presented with 120 sentences and
+120 scrambled lists of the same words. The data are in the Radboud Data Repository, for those who have accepted its terms. Words
+and phonemes come from TextGrids made by MAUS, which the collection does not contain: ``derivatives/phonemes/``.
 
     sub-A2002/meg/sub-A2002_task-auditory_meg.ds       CTF-275; run-1 and run-2 where the acquisition crashed
     sub-A2002/meg/sub-A2002_task-auditory_events.tsv   what the stimulus computer did, on the recording's clock
-    sourcedata/meg_task/*Aud*.log                      the same on the computer's own clock, used where the table has none of it
+    sourcedata/meg_task/*Aud*.log                      the same on the computer's own clock, used if the table lacks it
     stimuli/stimuli.txt, stimuli/audio_files/*.wav
 
-Events are on time as triggers are. Speech reached the ears some 60 ms later, words the screen 36 ms later (the paper's
-notes); neither is corrected for, as in Défossez et al. 2023.
+The times of events are those of the triggers. Speech reached the ears about 60 ms later, and words the screen 36 ms later (the
+paper's notes); neither delay is corrected for, as in Défossez et al. 2023.
 """
 
 import re
@@ -29,7 +29,7 @@ from raybrain.studies.bids.bids_table import bad_channels, read_table
 from raybrain.studies.choosing import choose
 from raybrain.studies.readers.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.readers.signal_files import check_length, readable
-from raybrain.studies.schoffelen2019 import mous_events as told
+from raybrain.studies.schoffelen2019 import mous_events
 
 if TYPE_CHECKING:
     import mne
@@ -59,19 +59,19 @@ FAR_S = 0.05
 
 
 class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
-    """MOUS: Dutch sentences and word lists, heard ("audio", 96 subjects), read ("visual", 99), or heard lists only.
+    """MOUS: Dutch sentences and word lists, heard ("audio", 96 subjects) or read ("visual", 99 subjects).
 
     Attributes:
-        selection: which part.
-        sound_starts_at: a sound starts where ``Audio onset`` is logged, as in Défossez et al. 2023; the stimulus computer's
-            program starts the file at ``Start File`` and logs ``Audio onset`` with its first word: "start_file" goes by that.
-        subjects: some of them, as A2002, also excluded ones; none named for all.
-        max_recordings: the first so many, sorted by subject and run; None for all.
+        selection: "audio", "visual", or "audio_wordlists" for the word lists of "audio" only.
+        sound_starts_at: when a sound starts: at the logged ``Audio onset``, as in Défossez et al. 2023, or at ``Start File``.
+            The stimulus computer starts the file at ``Start File``, and logs ``Audio onset`` at its first word.
+        subjects: only these, such as A2002, excluded ones included; all but the excluded ones if empty.
+        max_recordings: keeps the first recordings, sorted by subject and run; None for all.
     """
 
     facts: ClassVar[Facts] = Facts(
         licence="RU-DI-HD-1.0 (data use agreement)",
-        language=told.LANGUAGE,
+        language=mous_events.LANGUAGE,
         device="MEG (CTF-275)",
         doi="10.34973/37n0-yc51",
         recordings=96,
@@ -84,7 +84,7 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
     hosts: ClassVar[tuple[Host, ...]] = (Donders(COLLECTION),)
 
     selection: Literal["audio", "visual", "audio_wordlists"] = "audio"
-    sound_starts_at: told.SoundStart = "audio_onset"
+    sound_starts_at: mous_events.SoundStart = "audio_onset"
     subjects: tuple[str, ...] = ()
     max_recordings: int | None = Field(default=None, ge=1)
 
@@ -98,7 +98,7 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         return "visual" if self.selection == "visual" else "auditory"
 
     def wanted(self, path: str) -> bool:
-        """The MEG of the task by chosen subjects, its tables and log; texts, and sounds and TextGrids if they were heard."""
+        """The MEG, tables and logs of the task by chosen subjects, and texts; sounds and TextGrids for the auditory task."""
         top, _, rest = path.partition("/")
         if top.startswith("sub-"):
             chosen = self._chosen(top.removeprefix("sub-"))
@@ -112,40 +112,40 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         return not rest and path.endswith((".json", ".tsv", "README", "CHANGES", ".txt"))
 
     def _chosen(self, subject: str) -> bool:
-        """Whether a subject may be among the recordings, as the collection is listed in the paper."""
+        """Whether a subject may be among the recordings, according to the paper's list of the collection."""
         known = READERS if self.selection == "visual" else LISTENERS
         chosen = sorted(self.subjects) or [other for other in known if other not in EXCLUDED]
         return subject in chosen[: self.max_recordings]
 
     def recordings(self, root: Path) -> list[Recording]:
-        """One a subject, but for those recorded in two runs."""
+        """One recording per subject, or two for those recorded in two runs."""
         study = "schoffelen2019-visual" if self.selection == "visual" else "schoffelen2019-audio"
         name = re.compile(rf"sub-([AV]\d+)_task-{self._task}(?:_run-(\w+))?_meg\.ds")
-        found = [
+        recordings = [
             Recording(study, match[1], task=self._task, run=match[2] or "")
             for path in root.glob(f"sub-*/meg/*task-{self._task}*.ds")
             if (match := name.fullmatch(path.name))
         ]
-        if not found:
+        if not recordings:
             raise InputError(
                 f"no recordings of {self.selection} in {root}: looked for sub-*/meg/sub-*_task-{self._task}*_meg.ds, as in the "
                 f"collection {COLLECTION}"
             )
-        kept = [recording for recording in found if self.subjects or recording.subject not in EXCLUDED]
+        kept = [recording for recording in recordings if self.subjects or recording.subject not in EXCLUDED]
         if not kept:
-            excluded = ", ".join(sorted({recording.subject for recording in found}))
+            excluded = ", ".join(sorted({recording.subject for recording in recordings}))
             raise InputError(
-                f"all subjects of {self.selection} in {root} are excluded ones ({excluded}); name them in subjects"
+                f"all subjects of {self.selection} in {root} are excluded by default ({excluded}); name them in subjects"
             )
         return choose(kept, self.subjects, self.max_recordings, root)
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
-        """The signal, not loaded: 273 gradiometers, and 28 reference and other channels, told apart by their type.
+        """The signal, not loaded: 273 gradiometers, and 28 reference and other channels, distinguished by their type.
 
-        It ends where the system's clock stopped; the rest of the file, if there is any, holds zeros.
+        It ends where the system's clock stopped; the remainder of the file, if any, contains zeros.
 
         Raises:
-            InputError: it cannot be read, or the file lasts less than its sidecar says.
+            InputError: if it cannot be read, or is shorter than its sidecar says.
         """
         file, sidecar = _file(root, recording), _beside(root, recording, "meg.json")
         raw = _open(file)
@@ -155,48 +155,48 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
-        """Sounds, words and phonemes; or words that were read."""
+        """Sounds, words and phonemes; for the visual task, the words that were read."""
         rows = _rows(root, recording)
-        stimuli = told.Stimuli.read(root)
+        stimuli = mous_events.Stimuli.read(root)
         if self.selection == "visual":
-            events: list[Event] = [*told.read(rows, stimuli.uid)]
+            events: list[Event] = [*mous_events.read_words(rows, stimuli.uid)]
         else:
             lists_only = self.selection == "audio_wordlists"
-            trials = [trial for trial in told.find_trials(rows) if trial.word_list or not lists_only]
-            events = told.heard(trials, stimuli, self.sound_starts_at)
+            trials = [trial for trial in mous_events.find_trials(rows) if trial.word_list or not lists_only]
+            events = mous_events.heard_events(trials, stimuli, self.sound_starts_at)
         if not events:
-            raise InputError(f"{_beside(root, recording, 'events.tsv')} and the log tell of nothing of {self.selection}")
+            raise InputError(f"{_beside(root, recording, 'events.tsv')} and the log contain no events of {self.selection}")
         return events
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The data, the tables beside it, the log, texts, and the TextGrids; not the sounds."""
+        """The data, its tables, the log, texts and TextGrids; not the sounds."""
         tables = [_beside(root, recording, name) for name in ("events.tsv", "channels.tsv", "meg.json")]
         also = [root / "stimuli" / "stimuli.txt", root / "derivatives" / "phonemes", *tables, *_logs(root, recording)]
         return sorted(path for path in (_file(root, recording), *also) if path.exists())
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
-        """What is odd about a recording that can be read."""
-        found = []
+        """Problems of a recording that can be read."""
+        problems = []
         if not _table_rows(_beside(root, recording, "events.tsv")):
-            found.append("events.tsv tells nothing of what the stimulus computer did; its log is used")
-        rows, stimuli = _rows(root, recording), told.Stimuli.read(root)
+            problems.append("events.tsv does not contain the events of the stimulus computer; its log is used")
+        rows, stimuli = _rows(root, recording), mous_events.Stimuli.read(root)
         if self.selection == "visual":
-            sentences = {word.sequence: word.sequence_uid for word in told.read(rows, stimuli.uid)}
+            sentences = {word.sequence: word.sequence_uid for word in mous_events.read_words(rows, stimuli.uid)}
             unknown = [text for text, uid in sentences.items() if not uid]
             trials = len(sentences)
             if unknown:
-                found.append(f"{len(unknown)} texts that are not in stimuli.txt, as {unknown[0]!r}")
+                problems.append(f"{len(unknown)} texts that are not in stimuli.txt, such as {unknown[0]!r}")
         else:
-            played = told.find_trials(rows)
+            played = mous_events.find_trials(rows)
             trials = len(played)
-            found += _late(played, stimuli) if self.sound_starts_at == "audio_onset" else []
+            problems += _late_onset_problem(played, stimuli) if self.sound_starts_at == "audio_onset" else []
         if trials != TRIALS:
-            found.append(f"{trials} of {TRIALS} trials")
-        return found
+            problems.append(f"{trials} of {TRIALS} trials")
+        return problems
 
 
-def _late(trials: list[told.Trial], stimuli: told.Stimuli) -> list[str]:
-    """Whether ``Audio onset`` is logged with the first word rather than with the start of the file, as TextGrids have it."""
+def _late_onset_problem(trials: list[mous_events.Trial], stimuli: mous_events.Stimuli) -> list[str]:
+    """Whether ``Audio onset`` is logged at the first word of the TextGrids rather than at the start of the file."""
     import numpy as np
 
     waits = np.array([trial.onset - trial.started for trial in trials])
@@ -204,8 +204,8 @@ def _late(trials: list[told.Trial], stimuli: told.Stimuli) -> list[str]:
     if not len(trials) or np.median(silences) < FAR_S or np.median(np.abs(waits - silences)) > FAR_S:
         return []
     return [
-        f"'Audio onset' is logged {np.median(waits):.3f} s after 'Start File', when the first word is said in the file "
-        f"({np.median(silences):.3f} s): sounds start too late; type data.studies.schoffelen2019.sound_starts_at=start_file"
+        f"'Audio onset' is logged {np.median(waits):.3f} s after 'Start File', when the first word is spoken in the file "
+        f"({np.median(silences):.3f} s), so sounds start too late; type data.studies.schoffelen2019.sound_starts_at=start_file"
     ]
 
 
@@ -227,12 +227,12 @@ def _open(file: Path, system_clock: Literal["truncate", "ignore"] = "truncate") 
         raise InputError(f"no {file}{hint(file.name, known)}")
     with readable(file):
         raw: mne.io.BaseRaw = mne.io.read_raw_ctf(file, system_clock, clean_names=True, verbose="error")
-        raw[:, raw.n_times - 1 :]  # else a cut-off file would fail much later
+        raw[:, raw.n_times - 1 :]  # otherwise a truncated file would fail much later
     return raw
 
 
 def _rows(root: Path, recording: Recording) -> list[Logged]:
-    """What the stimulus computer did, in seconds of the recording: from events.tsv, or from the log if that tells nothing."""
+    """What the stimulus computer did, in seconds of the recording: from events.tsv, or from the log if the table lacks it."""
     table = _beside(root, recording, "events.tsv")
     rows = _table_rows(table)
     if rows:
@@ -240,10 +240,12 @@ def _rows(root: Path, recording: Recording) -> list[Logged]:
     logs = _logs(root, recording)
     if not logs:
         where = root / "sourcedata" / "meg_task"
-        raise InputError(f"{table} tells nothing of what was presented, and there is no log of {recording.subject} in {where}")
+        raise InputError(
+            f"{table} has no events of the stimulus computer, and there is no log of {recording.subject} in {where}"
+        )
     triggers = _triggers(_open(_file(root, recording)), _file(root, recording))
     problems = []
-    for log in logs:  # A2036 has two, of which one fits each run
+    for log in logs:  # A2036 has two, one for each run
         try:
             return _aligned(read_log(log), triggers)
         except InputError as error:
@@ -252,7 +254,7 @@ def _rows(root: Path, recording: Recording) -> list[Logged]:
 
 
 def _table_rows(table: Path) -> list[Logged]:
-    """The rows of events.tsv that come from the log; none if there is no such table."""
+    """The rows of events.tsv that stem from the log; none if there is no such table."""
     if not table.is_file():
         return []
     rows = []
@@ -267,7 +269,7 @@ def _table_rows(table: Path) -> list[Logged]:
 
 
 def _logs(root: Path, recording: Recording) -> list[Path]:
-    """The logs of this subject's task in the MEG: named like A2002-2-MEG-MOUS-Aud.log or MEG-MOUS-Aud2002.log."""
+    """The logs of this subject's task in the MEG, named like A2002-2-MEG-MOUS-Aud.log or MEG-MOUS-Aud2002.log."""
     number, task = recording.subject[1:], recording.task[:3]
     name = re.compile(rf"(?=.*{task})(?:.*\D)?{number}(?:\D.*)?\.log", flags=re.IGNORECASE)
     folder = root / "sourcedata" / "meg_task"
@@ -279,12 +281,15 @@ def _triggers(raw: "mne.io.BaseRaw", file: Path) -> list[Trigger]:
 
     if TRIGGERS not in raw.ch_names:
         raise InputError(f"{file} has no trigger channel {TRIGGERS}")
-    found = mne.find_events(raw, TRIGGERS, consecutive=True, shortest_event=1, verbose="error")
-    return [Trigger((sample - raw.first_samp) / raw.info["sfreq"], int(value)) for sample, _, value in found]
+    events = mne.find_events(raw, TRIGGERS, consecutive=True, shortest_event=1, verbose="error")
+    return [Trigger((sample - raw.first_samp) / raw.info["sfreq"], int(value)) for sample, _, value in events]
 
 
 def _aligned(log: list[Logged], triggers: list[Trigger]) -> list[Logged]:
-    """The log on the recording's clock; what was done before its start or after its last trigger is dropped."""
-    clock = align(told.anchors(log), [trigger for trigger in triggers if trigger.value in (told.FIXATION, told.CONTEXT)])
+    """The log on the recording's clock, without what happened before its start or after its last trigger."""
+    clock = align(
+        mous_events.anchors(log),
+        [trigger for trigger in triggers if trigger.value in (mous_events.FIXATION, mous_events.CONTEXT)],
+    )
     rows = [Logged(clock(row.start), row.kind, row.code) for row in log]
-    return [row for row in rows if 0 <= row.start <= triggers[-1].start + told.AFTER_S]
+    return [row for row in rows if 0 <= row.start <= triggers[-1].start + mous_events.AFTER_S]

@@ -1,8 +1,9 @@
-"""What a subject of schoffelen2019 heard or read, from what the stimulus computer did. Not a study itself.
+"""What a subject of schoffelen2019 heard or read, according to the stimulus computer. Not a study itself.
 
-A trial of the auditory task logs ``14 Start File 123.wav``, then ``1 Audio onset``; of the visual task ``1 Het 300`` for each
-word (trigger value, word, intended milliseconds) with ``ISI`` between words. ``FIX`` comes before each trial; ``ZINNEN``
-(sentences) or ``WOORDEN`` (scrambled words) before each five. See Schoffelen et al. 2019, tables 3, 4 and 7.
+A trial of the auditory task logs ``14 Start File 123.wav``, then ``1 Audio onset``; a trial of the visual task logs
+``1 Het 300`` for each word (trigger value, word, intended milliseconds) with ``ISI`` between words. ``FIX`` precedes each
+trial; ``ZINNEN`` (sentences) or ``WOORDEN`` (scrambled words) each block of five. See Schoffelen et al. 2019, tables 3, 4 and
+7.
 """
 
 import itertools
@@ -24,7 +25,7 @@ LISTS = "WOORDEN"
 CONTEXTS = ("ZINNEN", LISTS)
 LIST_VALUES = (3, 4, 7, 8)  # triggers of words in word lists
 FIXATION, CONTEXT = 20, 10
-AFTER_S = 0.01  # an event and its own trigger may be told this far apart
+AFTER_S = 0.01  # how much later an event may be logged than its own trigger
 WORDS, PHONES = "ORT-MAU", "MAU"
 START_FILE = re.compile(r"Start File (\d{1,4})\.wav$")
 AUDIO_ONSET = re.compile(r"^(?:(\d+) )?Audio onset$")
@@ -35,7 +36,7 @@ SoundStart = Literal["audio_onset", "start_file"]
 
 @dataclass(frozen=True)
 class Trial:
-    """A sound that was played: its number, when its file was started, when ``Audio onset`` was logged, and its condition."""
+    """A presented sound: its number, when its file was started, when ``Audio onset`` was logged, and its condition."""
 
     number: int
     started: float
@@ -44,23 +45,23 @@ class Trial:
 
 
 def anchors(rows: Sequence[Logged]) -> list[Trigger]:
-    """Fixations and block titles: the triggers by which log and recording are matched."""
-    found = []
+    """The fixations and block titles, as triggers by which log and recording are matched."""
+    triggers = []
     for row in rows:
         if row.kind == "Picture" and row.code.startswith("FIX"):
-            found.append(Trigger(row.start, FIXATION))
+            triggers.append(Trigger(row.start, FIXATION))
         elif row.kind == "Picture" and row.code in CONTEXTS:
-            found.append(Trigger(row.start, CONTEXT))
-    return found
+            triggers.append(Trigger(row.start, CONTEXT))
+    return triggers
 
 
 def find_trials(rows: Sequence[Logged]) -> list[Trial]:
     """The sounds of an auditory session, in order.
 
-    One whose file was started before the recording, or that was cut off before its onset, is left out.
+    A sound is left out if its file was started before the recording, or it was cut off before its onset.
 
     Raises:
-        InputError: an ``Audio onset`` belongs to no file.
+        InputError: if an ``Audio onset`` belongs to no file.
     """
     trials: list[Trial] = []
     context, pending = "", None
@@ -81,7 +82,7 @@ def find_trials(rows: Sequence[Logged]) -> list[Trial]:
 
 @dataclass(frozen=True)
 class Stimuli:
-    """The stimuli folder: texts by number (``stimuli.txt``), sounds, and what aligners found in them."""
+    """The stimuli folder: texts by number (``stimuli.txt``), sounds, and their TextGrids."""
 
     root: Path
     texts: dict[int, str]
@@ -92,13 +93,13 @@ class Stimuli:
         """Read ``stimuli.txt``, whose lines are "number text".
 
         Raises:
-            InputError: it is not there, or holds nothing of that form.
+            InputError: if it does not exist, or has no lines of that form.
         """
         path = root / "stimuli" / "stimuli.txt"
         try:
             lines = path.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
         except OSError:
-            raise InputError(f"no {path}; sentences are named by it; get it with the dataset's folder stimuli/") from None
+            raise InputError(f"no {path}, which identifies sentences; get it with the dataset's folder stimuli/") from None
         split = (line.strip().partition(" ") for line in lines)
         texts = {int(number): text.strip() for number, _, text in split if number.isdecimal() and text.strip()}
         if not texts:
@@ -109,27 +110,27 @@ class Stimuli:
         return cls(root, texts, numbers)
 
     def uid(self, text: str) -> str:
-        """Names a text, however it was presented, by the first 45 of its lower-case characters; empty if it is unknown."""
+        """Identifies a text, however it was presented, by its first 45 characters in lower case; empty if it is unknown."""
         number = self.numbers.get(_key(text))
         return "" if number is None else f"mous-{number:03d}"
 
     def sound(self, number: int) -> Path:
-        """The file of a sound, whether it is there or not."""
+        """The path of a sound, whether the file exists or not."""
         return self.root / "stimuli" / "audio_files" / f"EQ_Ramp_Int2_Int1LPF{number:03d}.wav"
 
     def spoken(self, number: int) -> tuple[list[Interval], list[Interval]]:
-        """Words and phonemes in a sound, without pauses.
+        """The words and phonemes in a sound, without pauses.
 
         Raises:
-            InputError: there is no TextGrid of it, or it lacks a tier.
+            InputError: if it has no TextGrid, or the TextGrid lacks a tier.
         """
         folder = self.root / "derivatives" / "phonemes"
         path = folder / f"EQ_Ramp_Int2_Int1LPF{number:03d}.TextGrid"
         if not any(folder.glob("*.TextGrid")):
             raise InputError(
-                f"no TextGrids in {folder}: words and phonemes are read from them, and the dataset has none; put one beside "
-                f"another there, {path.name} and so on, with the tiers {WORDS} and {PHONES}, as WebMAUS makes them from the "
-                "sounds and stimuli.txt"
+                f"no TextGrids in {folder}, from which words and phonemes are read, as the dataset does not include them; "
+                f"put them there as {path.name} and so on, with the tiers {WORDS} and {PHONES}, as WebMAUS makes them from "
+                "the sounds and stimuli.txt"
             )
         tiers = read_tiers(path)
         for tier in (WORDS, PHONES):
@@ -145,8 +146,8 @@ def _key(text: str) -> str:
     return text.lower().strip(" .")[:KEY_CHARACTERS]
 
 
-def heard(trials: Sequence[Trial], stimuli: Stimuli, starts_at: SoundStart) -> list[Event]:
-    """Sounds, words and phonemes of an auditory session, sorted; seconds as those of ``trials``."""
+def heard_events(trials: Sequence[Trial], stimuli: Stimuli, starts_at: SoundStart) -> list[Event]:
+    """The sounds, words and phonemes of an auditory session, sorted, on the clock of ``trials``."""
     events: list[Event] = []
     for trial in trials:
         start = trial.onset if starts_at == "audio_onset" else trial.started
@@ -174,15 +175,16 @@ def heard(trials: Sequence[Trial], stimuli: Stimuli, starts_at: SoundStart) -> l
     return sorted(events, key=lambda event: event.start)
 
 
-def read(rows: Sequence[Logged], uid: Callable[[str], str]) -> list[Word]:
-    """The words of a visual session, one at a time; a word lasts until the picture that follows it.
+def read_words(rows: Sequence[Logged], uid: Callable[[str], str]) -> list[Word]:
+    """The words of a visual session, presented one at a time; a word lasts until the next picture.
 
-    A sentence is the words between two pictures that are neither words nor the blank between words. ``uid`` names its text.
+    A sentence consists of the words between two pictures that are neither words nor the blank between words. ``uid`` identifies
+    its text.
     """
     pictures = sorted((row for row in rows if row.kind == "Picture"), key=lambda row: row.start)
     sentences: list[list[tuple[str, float, float]]] = [[]]
     for picture, following in itertools.pairwise([*pictures, None]):
-        assert picture is not None, "only the last one is nothing"
+        assert picture is not None, "only the last item is None"
         shown = SHOWN_WORD.match(picture.code)
         if shown:
             stop = picture.start + int(shown[3]) / 1000 if following is None else following.start

@@ -1,7 +1,7 @@
-"""The synthetic study: made-up speech, made-up brains, and a known amount of the one in the other.
+"""The synthetic study: synthetic speech, and synthetic brain signals with a known amount of response to it.
 
-Nothing is downloaded and no MEG or EEG file is written: sounds go to the cache once, recordings are made when read, the
-same to the last bit each time. With ``signal=0`` the recordings are the same but for the response to speech.
+Nothing is downloaded and no MEG or EEG file is written: sounds are written to the cache once, and recordings are computed when
+read, bit for bit the same each time. With ``signal=0`` the recordings are the same except for the response to speech.
 """
 
 from pathlib import Path
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from raybrain.studies.synthetic.brain import Array, Sensors
     from raybrain.studies.synthetic.speech import StoryPart
 
-BIOSEMI = (16, 32, 64, 128, 256)  # caps mne knows the places of
+BIOSEMI = (16, 32, 64, 128, 256)  # sizes of caps whose electrode positions mne knows
 
 
 class Synthetic(Study, name="synthetic", shorthand="device"):
-    """Subjects who each hear one made-up story, with a response that is known to be there.
+    """Subjects who each hear one synthetic story.
 
     Attributes:
         device: "meg" or "eeg".
-        subjects: how many.
-        minutes: of the story.
-        channels: of each recording.
-        rate_hz: of each recording.
-        signal: scales the response: 0 is noise, 1 is decodable.
-        seed: of the story and of everybody's noise.
+        subjects: the number of subjects.
+        minutes: the duration of the story.
+        channels: the number of channels.
+        rate_hz: the sampling rate.
+        signal: scales the response to speech: 0 is pure noise, 1 is decodable.
+        seed: of the story and of the brain signals.
     """
 
     facts: ClassVar[Facts] = Facts(licence="none needed: made here", language="en", device="MEG or EEG")
@@ -50,31 +50,31 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
     def _enough_places(self) -> "Synthetic":
         if self.device == "eeg" and self.channels > max(BIOSEMI):
             raise ValueError(
-                f"device=eeg has places for {max(BIOSEMI)} channels (found channels={self.channels}); type device=meg"
+                f"device=eeg has positions for {max(BIOSEMI)} channels (found channels={self.channels}); type device=meg"
             )
         return self
 
     def fetch(self, cache: Path) -> Path:
-        """The folder of the story, spoken if it is not there."""
+        """The folder of the story, which is synthesised if it does not exist."""
         from raybrain.studies.synthetic.speech import story_folder
 
         return story_folder(cache, self.minutes, self.seed)
 
     def recordings(self, root: Path) -> list[Recording]:
-        """One recording a subject."""
+        """One recording per subject."""
         return [
             Recording(study=f"synthetic-{self.device}", subject=f"{number + 1:02d}", task="story")
             for number in range(self.subjects)
         ]
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
-        """The parts of the story, their words and their phonemes."""
+        """The parts of the story as sounds, with their words and phonemes."""
         parts = self._parts(root)
-        found: list[Event] = []
+        events: list[Event] = []
         for part, start in zip(parts, self._starts(parts, recording), strict=True):
             path = str((root / part.file).absolute())
-            found.append(Sound(start=start, duration=part.duration, language="en", filepath=path))
-            found += [
+            events.append(Sound(start=start, duration=part.duration, language="en", filepath=path))
+            events += [
                 Word(
                     start=start + word.start,
                     duration=word.duration,
@@ -85,14 +85,14 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
                 )
                 for word in part.words
             ]
-            found += [
+            events += [
                 Phoneme(start=start + spoken.start, duration=spoken.duration, language="en", phoneme=spoken.phoneme)
                 for spoken in part.phonemes
             ]
-        return sorted(found, key=lambda event: event.start)
+        return sorted(events, key=lambda event: event.start)
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
-        """Noise, plus ``signal`` times the response, with one bad channel that is not marked as bad."""
+        """Noise plus ``signal`` times the response, with one bad channel that is not marked as bad."""
         import mne
 
         from raybrain.studies.synthetic import brain as brain
@@ -109,7 +109,7 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
         return mne.io.RawArray(data, info, verbose="error")
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
-        """The story."""
+        """The files of the story."""
         return sorted(path for path in root.iterdir() if path.is_file())
 
     def _number(self, recording: Recording) -> int:
@@ -124,7 +124,7 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
         return read_story(root)
 
     def _starts(self, parts: "list[StoryPart]", recording: Recording) -> list[float]:
-        """When each part starts: 2-5 s into the recording, with 1-2 s between parts, different for each subject."""
+        """When each part starts: 2-5 s into the recording, with 1-2 s between parts, differently for each subject."""
         from raybrain.studies.synthetic.speech import keyed_rng
 
         rng = keyed_rng("lead", self.seed, recording.subject)
@@ -161,10 +161,10 @@ def _response(
         for row, course in enumerate(evoked):
             courses[row, inside] += np.interp(times[inside] - start, frames, course)
     courses -= courses.mean(axis=1, keepdims=True)
-    heard = brain.response_topography(sensors, study.seed, subject, len(courses)) @ courses
-    rms = np.sqrt(np.mean(heard**2))
+    response = brain.response_topography(sensors, study.seed, subject, len(courses)) @ courses
+    rms = np.sqrt(np.mean(response**2))
     gain = float(keyed_rng("gain", study.seed, subject).uniform(0.8, 1.25))
-    scaled: Array = heard * (gain * brain.RESPONSE[study.device] * brain.UNIT[study.device] / rms)
+    scaled: Array = response * (gain * brain.RESPONSE[study.device] * brain.UNIT[study.device] / rms)
     return scaled
 
 
@@ -177,7 +177,7 @@ def _sensors(device: Literal["meg", "eeg"], channels: int, rate_hz: float) -> "t
 
     if device == "eeg":
         return _eeg(channels, rate_hz)
-    height = 1 - (np.arange(channels) + 0.5) / channels * 1.25  # from the crown to below the middle of the head
+    height = 1 - (np.arange(channels) + 0.5) / channels * 1.25  # from the vertex to below the centre of the head
     angle = np.arange(channels) * np.pi * (3 - np.sqrt(5))
     ring = np.sqrt(1 - height**2)
     positions = HEAD_M + 0.12 * np.column_stack([ring * np.cos(angle), ring * np.sin(angle), height])
@@ -187,7 +187,7 @@ def _sensors(device: Literal["meg", "eeg"], channels: int, rate_hz: float) -> "t
     for channel, position, normal in zip(info["chs"], positions, sensors.normals, strict=True):
         across = np.cross(normal, [0.0, 0.0, 1.0] if abs(normal[2]) < 0.9 else [1.0, 0.0, 0.0])
         across /= np.linalg.norm(across)
-        # a point magnetometer: of another type mne would look the names up in that maker's layout
+        # a point magnetometer: for other types mne would look up the names in the manufacturer's layout
         channel["coil_type"] = 2000
         channel["loc"] = np.concatenate([position, across, np.cross(normal, across), normal])
     info["line_freq"] = 50.0
@@ -195,7 +195,7 @@ def _sensors(device: Literal["meg", "eeg"], channels: int, rate_hz: float) -> "t
 
 
 def _eeg(channels: int, rate_hz: float) -> "tuple[Sensors, mne.Info]":
-    """The smallest biosemi cap with enough places, thinned out evenly to as many."""
+    """The smallest BioSemi cap with enough electrodes, evenly thinned out to the number of channels."""
     import mne
     import numpy as np
 

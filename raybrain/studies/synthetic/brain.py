@@ -1,8 +1,8 @@
-"""Made-up brain signals for the synthetic study: what speech evokes, and the noise it drowns in.
+"""Synthetic brain signals: the response that speech evokes, and background noise.
 
-The response follows six band envelopes of the sound, their onsets, and the onsets of words and phonemes. Each of these
-drives goes through a response of two peaks (60-120 ms and 150-250 ms) of its own and reaches the sensors as the field of
-a dipole of its own. Subjects differ in the dipoles, in gain and in latency.
+The response follows six band envelopes of the sound, their onsets, and the onsets of words and phonemes. Each of these drives
+is convolved with a kernel of its own with two peaks (60-120 ms and 150-250 ms) and reaches the sensors as the field of a dipole
+of its own. Subjects differ in the dipoles, in gain and in latency.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from raybrain.studies.synthetic.speech import RATE_HZ, SpokenPhoneme, SpokenWord
 Array = NDArray[np.float64]
 Device = Literal["meg", "eeg"]
 
-HOP = 128  # samples of sound a frame of the drives: 8 ms
+HOP = 128  # samples of sound per frame of the drives: 8 ms
 FRAME_HZ = RATE_HZ / HOP
 EDGES_HZ = (100.0, 300.0, 600.0, 1200.0, 2400.0, 4200.0, 8000.0)
-HEAD_M = np.array([0.0, 0.0, 0.04])  # the middle of the head in head coordinates
-UNIT = {"eeg": 15e-6, "meg": 4e-13}  # background on a typical channel, in V and T
-BLINK = {"eeg": 120e-6, "meg": 2e-12}  # peak of a blink where it is largest
-RESPONSE = {"eeg": 0.06, "meg": 0.08}  # rms relative to the background, for signal=1
-SOURCES = 24  # dipoles of the background
+HEAD_M = np.array([0.0, 0.0, 0.04])  # the centre of the head in head coordinates
+UNIT = {"eeg": 15e-6, "meg": 4e-13}  # the background on a typical channel, in V and T
+BLINK = {"eeg": 120e-6, "meg": 2e-12}  # the peak of a blink where it is largest, in V and T
+RESPONSE = {"eeg": 0.06, "meg": 0.08}  # rms of the response relative to the background, for signal=1
+SOURCES = 24  # the number of background dipoles
 LINE_HZ = 50.0
 
 
 @dataclass(frozen=True)
 class Sensors:
-    """Where the sensors are: positions and outward normals [channels 3], in metres in head coordinates."""
+    """The sensors: positions and outward normals [channels 3], in metres in head coordinates."""
 
     device: Device
     names: list[str]
@@ -38,14 +38,14 @@ class Sensors:
 
     @property
     def normals(self) -> Array:
-        """Unit vectors away from the middle of the head."""
+        """Unit vectors pointing away from the centre of the head."""
         outward = self.positions - HEAD_M
         normals: Array = outward / np.linalg.norm(outward, axis=1, keepdims=True)
         return normals
 
 
 def drives(wave: Array, words: list[SpokenWord], phonemes: list[SpokenPhoneme]) -> Array:
-    """What the brain follows [drives frames], one frame each ``HOP`` samples of sound."""
+    """The features of speech that the brain responds to [drives frames], one frame per ``HOP`` samples of sound."""
     window = 2 * HOP
     padded = np.pad(wave, (HOP, window + HOP))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::HOP] * np.hanning(window)
@@ -105,12 +105,12 @@ def noise(sensors: Sensors, samples: int, rate_hz: float, seed: int, subject: st
 
 
 def bad_channel(channels: int, number: int, seed: int) -> int:
-    """Which channel of the subject with this number is bad: another one for each subject."""
+    """The index of the bad channel of the subject with this number; it differs between subjects."""
     return int(keyed_rng("bad", seed).permutation(channels)[number % channels])
 
 
 def break_channel(data: Array, channel: int, number: int, seed: int, device: Device) -> None:
-    """Make a channel bad, in place: flat for every second subject, else nothing but noise."""
+    """Make a channel bad, in place: flat for every second subject, pure noise for the others."""
     rng = keyed_rng("bad noise", seed, number)
     data[channel] = 0.0 if number % 2 else 30 * UNIT[device] * rng.standard_normal(data.shape[1])
 
@@ -155,7 +155,7 @@ def _blinks(sensors: Sensors, samples: int, rate_hz: float, rng: np.random.Gener
 
 
 def _places(count: int, rng: np.random.Generator) -> Array:
-    """Places in the upper two thirds of the brain, a few centimetres below the sensors."""
+    """Random positions in the upper two thirds of the brain, a few centimetres below the sensors, in metres [count 3]."""
     directions = rng.standard_normal((count, 3))
     directions[:, 2] = np.abs(directions[:, 2]) - 0.3
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -164,7 +164,7 @@ def _places(count: int, rng: np.random.Generator) -> Array:
 
 
 def _field(sensors: Sensors, places: Array, moments: Array) -> Array:
-    """The fields of current dipoles at the sensors [channels dipoles], each of unit rms over the sensors."""
+    """The fields of current dipoles at the sensors [channels dipoles], each with unit rms over the sensors."""
     away = sensors.positions[:, None] - places[None]
     distance = np.maximum(np.linalg.norm(away, axis=2), 0.02)
     if sensors.device == "eeg":

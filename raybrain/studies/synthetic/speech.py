@@ -1,7 +1,7 @@
-"""Made-up speech for the synthetic study: random sentences from a small lexicon, spoken by a formant synthesiser.
+"""Synthetic speech: random sentences from a small lexicon, spoken by a formant synthesiser.
 
-Voiced sounds are a pulse train through three resonators (formants), noises are band-passed noise; words differ by their
-phonemes, tokens of a word by pitch, loudness, speed and a little of their formants. Every onset falls on a sample.
+Voiced sounds are a pulse train through three resonators (formants), noisy sounds are band-passed noise. Words differ in their
+phonemes; tokens of one word differ in pitch, loudness, speed and slightly in their formants. Every onset falls on a sample.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from raybrain.config import InputError
 Array = NDArray[np.float64]
 
 RATE_HZ = 16_000
-VERSION = 1  # counts the changes of this file that change the sound
-PART_S = 90.0  # a story is cut into wav files of about this length
-RAMP_S = 0.004  # phonemes fade in and out this fast, against clicks
+VERSION = 1  # raise it when a change to this file changes the sound
+PART_S = 90.0  # the approximate duration of the wav files a story is split into
+RAMP_S = 0.004  # the duration of fading each phoneme in and out, to avoid clicks
 BANDWIDTHS_HZ = (80.0, 110.0, 160.0)
 
 
 @dataclass(frozen=True)
 class Sonority:
-    """How a phoneme sounds: formants if voiced, the band of its noise if noisy, silence first if it is a stop."""
+    """How a phoneme sounds: formants if voiced, a frequency band if noisy, a silent closure before it if it is a stop."""
 
     seconds: float
     loudness: float
@@ -102,7 +102,7 @@ LEXICON = {
 
 @dataclass(frozen=True)
 class SpokenWord:
-    """A word in a wav file, in seconds from its start."""
+    """A word in a wav file, in seconds from the start of the file."""
 
     start: float
     duration: float
@@ -113,7 +113,7 @@ class SpokenWord:
 
 @dataclass(frozen=True)
 class SpokenPhoneme:
-    """A phoneme in a wav file, in seconds from its start."""
+    """A phoneme in a wav file, in seconds from the start of the file."""
 
     start: float
     duration: float
@@ -122,7 +122,7 @@ class SpokenPhoneme:
 
 @dataclass
 class StoryPart:
-    """One wav file of the story and what is said in it."""
+    """One wav file of the story, with its words and phonemes."""
 
     file: str
     duration: float = 0.0
@@ -131,12 +131,12 @@ class StoryPart:
 
 
 def keyed_rng(*key: object) -> np.random.Generator:
-    """A generator that depends on ``key`` alone, on any machine and in any process."""
+    """A random generator that depends on ``key`` alone, on any machine and in any process."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:16], "big"))
 
 
 def story_folder(cache: Path, minutes: float, seed: int) -> Path:
-    """The folder of a story, made if it is not there. Written aside and renamed: it appears whole or not at all."""
+    """The folder of a story, which is written if it does not exist; it appears whole or not at all."""
     text = json.dumps({"version": VERSION, "minutes": minutes, "seed": seed}, sort_keys=True)
     root = cache / f"synthetic-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if (root / "story.json").exists():
@@ -147,9 +147,9 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
         _write_story(aside, minutes, seed)
         os.rename(aside, root)
     except OSError:
-        if not (root / "story.json").exists():  # else another process was first, with the same bytes
+        if not (root / "story.json").exists():  # otherwise another process was first, with the same content
             if root.exists():
-                raise InputError(f"{root} is there without its story.json; remove that folder and start again") from None
+                raise InputError(f"{root} has no story.json; remove that folder and start again") from None
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -157,7 +157,7 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
 
 
 def read_story(root: Path) -> list[StoryPart]:
-    """The parts of the story in ``root``."""
+    """The parts of the story in the folder ``root``."""
     parts: list[dict[str, Any]] = json.loads((root / "story.json").read_text(encoding="utf-8"))
     return [
         StoryPart(
@@ -175,22 +175,22 @@ def _write_story(folder: Path, minutes: float, seed: int) -> None:
 
     rng = keyed_rng("story", seed)
     count = max(1, round(minutes * 60 / PART_S))
-    told: set[str] = set()
+    used: set[str] = set()
     parts = []
     for index in range(count):
         part = StoryPart(file=f"part-{index + 1:02d}.wav")
-        wave = _tell(part, minutes * 60 / count, told, rng)
+        wave = _speak_part(part, minutes * 60 / count, used, rng)
         soundfile.write(folder / part.file, wave, RATE_HZ, subtype="PCM_16")
         parts.append(asdict(part))
     (folder / "story.json").write_text(json.dumps(parts), encoding="utf-8")
 
 
-def _tell(part: StoryPart, seconds: float, told: set[str], rng: np.random.Generator) -> Array:
-    """Sentences with pauses until ``seconds`` are full; fills ``part``."""
+def _speak_part(part: StoryPart, seconds: float, used: set[str], rng: np.random.Generator) -> Array:
+    """The wave of a part: sentences with pauses until ``seconds`` are filled; adds their words and phonemes to ``part``."""
     pieces = [np.zeros(int(0.3 * RATE_HZ))]
     length = len(pieces[0])
     while length < seconds * RATE_HZ:
-        wave = _speak(_sentence(told, rng), part, length, rng)
+        wave = _speak(_sentence(used, rng), part, length, rng)
         pause = np.zeros(int(rng.uniform(0.35, 0.8) * RATE_HZ))
         pieces += [wave, pause]
         length += len(wave) + len(pause)
@@ -198,15 +198,15 @@ def _tell(part: StoryPart, seconds: float, told: set[str], rng: np.random.Genera
     return np.concatenate(pieces)
 
 
-def _sentence(told: set[str], rng: np.random.Generator) -> list[str]:
-    """Four to nine words, none twice in a row; never the same sentence twice, as sentences decide the split."""
+def _sentence(used: set[str], rng: np.random.Generator) -> list[str]:
+    """Four to nine words, none twice in a row; never a used sentence again, since sentences decide the split."""
     lexicon = list(LEXICON)
     while True:
         words: list[str] = []
         for _ in range(rng.integers(4, 10)):
             words.append(str(rng.choice([word for word in lexicon if word not in words[-1:]])))
-        if " ".join(words) not in told:
-            told.add(" ".join(words))
+        if " ".join(words) not in used:
+            used.add(" ".join(words))
             return words
 
 
@@ -233,7 +233,7 @@ def _speak(words: list[str], part: StoryPart, begin: int, rng: np.random.Generat
 
 
 def _sound(kind: Sonority, pitch_hz: float, stretch: float, first: bool, rng: np.random.Generator) -> Array:
-    """One phoneme. A stop that starts a word has no closure, so that a word's onset is heard at once."""
+    """The wave of one phoneme. A stop at the start of a word has no closure, so that the word is audible from its onset on."""
     from scipy import signal
 
     size = int(kind.seconds * stretch * RATE_HZ)
@@ -253,7 +253,7 @@ def _sound(kind: Sonority, pitch_hz: float, stretch: float, first: bool, rng: np
 
 
 def _resonators(formants: tuple[float, float, float], rng: np.random.Generator) -> Array:
-    """Second-order sections, one a formant; each token's formants are a little off."""
+    """Second-order sections, one per formant; the formants vary slightly between tokens."""
     sections = []
     for centre, width in zip(formants, BANDWIDTHS_HZ, strict=True):
         radius = np.exp(-np.pi * width / RATE_HZ)

@@ -1,1 +1,1 @@
-"""Timing: clocks, alignment and sentences; no study itself."""
+"""Timing: clocks, alignment and sentence boundaries. Contains no study."""

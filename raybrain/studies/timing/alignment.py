@@ -1,4 +1,4 @@
-"""Is a sound where it is said to be? Told from a copy of it that was recorded along with the brain. Not a study itself."""
+"""Where a sound is in a recording, found by comparing it with a copy recorded along with the brain. Not a study itself."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,18 +9,20 @@ SMOOTH_S = 0.01
 
 
 def lag_s(recorded: Array, rate_hz: float, wave: Array, wave_rate_hz: float) -> tuple[float, float]:
-    """How much later a sound was heard than expected, and how sure that is.
+    """How much later than expected a sound was played, and the correlation that supports it.
 
-    The loudness of the sound is slid along that of the copy; loudness, because the copy is sampled too slowly for speech.
+    The loudness of the sound is cross-correlated with that of the copy; loudness rather than the wave, because the copy's
+    sampling rate is too low for speech.
 
     Args:
-        recorded: the copy, from some time before the sound is expected to some as long after it should end [samples].
-        rate_hz: of the copy.
+        recorded: the copy, from some time before the expected start of the sound to the same time after its end [samples].
+        rate_hz: the sampling rate of the copy.
         wave: the sound [samples].
-        wave_rate_hz: of the sound.
+        wave_rate_hz: the sampling rate of the sound.
 
     Returns:
-        Seconds, below 0 if it was heard earlier, and the correlation there; zeros if the copy is silent or too short.
+        The lag in seconds, negative if the sound was played earlier, and the correlation at that lag; zeros if the copy is
+        silent or too short.
     """
     from scipy.signal import correlate
 
@@ -35,9 +37,9 @@ def lag_s(recorded: Array, rate_hz: float, wave: Array, wave_rate_hz: float) -> 
     sums = np.cumsum(np.insert(copy, 0, 0.0)), np.cumsum(np.insert(copy**2, 0, 0.0))
     total, squares = (sum_[len(sound) :] - sum_[: -len(sound)] for sum_ in sums)
     spread = np.sqrt(np.maximum(squares - total**2 / len(sound), 1e-30))
-    alike = correlate(copy, sound, mode="valid") / spread
-    best = int(alike.argmax())
-    return (best - (places - 1) / 2) / rate_hz, float(alike[best])
+    correlation = correlate(copy, sound, mode="valid") / spread
+    best = int(correlation.argmax())
+    return (best - (places - 1) / 2) / rate_hz, float(correlation[best])
 
 
 def _smooth(loudness: Array, rate_hz: float) -> Array:

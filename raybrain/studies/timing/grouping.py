@@ -1,6 +1,6 @@
-"""Sentences: which sentence each word of a sound belongs to, by its text or by pauses. Not a study itself.
+"""Sentences: which sentence each word of a sound belongs to, from its text or from pauses. Not a study itself.
 
-Both depend on the stimulus alone, so all who heard it have the same sentences.
+Both depend only on the stimulus, so everybody who heard it has the same sentences.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from raybrain.config import InputError
 from raybrain.studies.readers.textgrids import Interval
 
-PAUSE_S = 0.5  # audiobook readers pause longer than this at most full stops, and hardly at commas
+PAUSE_S = 0.5  # readers of audiobooks pause longer than this at most full stops, and rarely at commas
 LEAST_SHARE = 0.5
 END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|\n\s*\n")
 NO_END = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc)\.$")
@@ -18,14 +18,14 @@ NO_END = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|etc)\.$")
 
 @dataclass(frozen=True)
 class WordPlace:
-    """Where a word stands: its 0-based place in its sentence, and the sentence's text."""
+    """A word's position in its sentence, counted from 0, and the sentence's text."""
 
     word_index: int
     sentence: str
 
 
 def split_text(text: str) -> list[str]:
-    """The sentences of a text: up to a full stop, question or exclamation mark, or an empty line.
+    """The sentences of a text. A sentence ends at a full stop, question or exclamation mark, or an empty line.
 
     >>> split_text('He was old. "Who?" asked Mr. Smith.')
     ['He was old.', '"Who?"', 'asked Mr. Smith.']
@@ -44,12 +44,12 @@ def split_text(text: str) -> list[str]:
 
 
 def places_by_text(words: Sequence[str], text: str) -> list[WordPlace]:
-    """The place of each word, by matching all of them with the text (Levenshtein's edits on whole words).
+    """The place of each word, by aligning all words with the text (Levenshtein edits over whole words).
 
     A word that is not in the text belongs to the sentence of the word before it.
 
     Raises:
-        InputError: less than half of the words match: it is another text.
+        InputError: if fewer than half of the words match, so that it must be another text.
     """
     from rapidfuzz.distance import Levenshtein
 
@@ -58,14 +58,14 @@ def places_by_text(words: Sequence[str], text: str) -> list[WordPlace]:
     blocks = Levenshtein.opcodes([_plain(word) for word in words], [word for word, _ in spelled]).as_matching_blocks()
     of_word = {block.a + step: spelled[block.b + step][1] for block in blocks for step in range(block.size)}
     if len(of_word) < LEAST_SHARE * len(words) or not of_word:
-        raise InputError(f"only {len(of_word)} of {len(words)} words are those of the text")
+        raise InputError(f"only {len(of_word)} of {len(words)} words match the text")
     number = of_word[min(of_word)]
     numbers = [number := of_word.get(place, number) for place in range(len(words))]
     return _places(numbers, sentences)
 
 
 def places_by_pauses(words: Sequence[Interval], pause_s: float = PAUSE_S) -> list[WordPlace]:
-    """The place of each word, where no text is known: a sentence ends where nothing is said for ``pause_s`` or longer."""
+    """The place of each word where no text is known: a sentence ends at a pause of ``pause_s`` or longer."""
     numbers = [0] * len(words)
     for place in range(1, len(words)):
         numbers[place] = numbers[place - 1] + (words[place].start - words[place - 1].stop >= pause_s)

@@ -1,4 +1,4 @@
-"""When a moment of a sound file was heard: the affine map fitted to moments that were marked. Not a study itself."""
+"""When each second of a sound file was played: an affine map fitted to marked moments. Not a study itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,25 @@ from raybrain.config import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-OFF_S = 0.020  # a mark further from the line is no mark of this sound
-GOOD_SHARE = 0.8  # of the marks that must lie on the line
-MIN_MARKS, MIN_SPAN_S = 3, 10.0  # with less, the offset is fitted and the drift is not
+OFF_S = 0.020  # a mark further from the line does not belong to this sound
+GOOD_SHARE = 0.8  # the share of marks that must lie on the line
+MIN_MARKS, MIN_SPAN_S = 3, 10.0  # with fewer marks or a shorter span, only the offset is fitted, not the drift
 MAX_DRIFT = 0.01
-NO_DRIFT_S = 0.001  # over all marks: less is a matter of rounding
-PAIRED = 300  # marks of which all pairs are compared
+NO_DRIFT_S = 0.001  # over all marks: a smaller drift is rounding error
+PAIRED = 300  # the number of marks of which all pairs are compared
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Second s of the file is heard at ``start + s / speed``. ``off`` marks of ``marks`` were left out; s.d. of the others."""
+    """Maps second s of a file to ``start + s / speed`` of the recording.
+
+    Attributes:
+        start: when the file starts, in seconds of the recording.
+        speed: seconds of the file per second of the recording.
+        marks: the number of marked moments.
+        off: how many of them were left out.
+        residual_s: the standard deviation of the others around the line.
+    """
 
     start: float
     speed: float = 1.0
@@ -35,11 +43,11 @@ class Clock:
 def fit_clock(file_s: Sequence[float], heard_s: Sequence[float]) -> Clock:
     """The clock of a sound from marks: seconds of the file, and the seconds of the recording at which they were heard.
 
-    The line is the one of Theil and Sen (the median slope of all pairs of marks, JASA 1968), which a quarter of false marks
-    does not move; the marks within OFF_S of it then give the least-squares line.
+    The line is first estimated as by Theil and Sen (the median slope of all pairs of marks, JASA 1968), which is robust to a
+    quarter of false marks; then it is fitted by least squares to the marks within OFF_S of that line.
 
     Raises:
-        InputError: there are no marks, too few of them lie on a line, or its slope is that of no clock.
+        InputError: if there are no marks, too few of them lie on a line, or its slope is implausible for a clock.
     """
     import numpy as np
 
@@ -56,7 +64,9 @@ def fit_clock(file_s: Sequence[float], heard_s: Sequence[float]) -> Clock:
             "are these the seconds of the sound at which they were heard?"
         )
     if abs(slope - 1) > MAX_DRIFT:
-        raise InputError(f"{len(file)} marks say that a second of the sound lasts {slope:.4f} s; a clock is off by less")
+        raise InputError(
+            f"by its {len(file)} marks a second of the sound lasts {slope:.4f} s; clocks differ by {MAX_DRIFT:.0%} at most"
+        )
     centre = file[good].mean()
     if drifts:
         slope = np.polyfit(file[good] - centre, heard[good], 1)[0]
@@ -77,10 +87,10 @@ def _median_slope(file: "np.ndarray", heard: "np.ndarray") -> float:
 
 
 def tick_times(start: float, ticks: Sequence[float], tick_s: float) -> list[tuple[float, float]]:
-    """The marks that ticks make: seconds of the sound, and when they were heard.
+    """The marks that regular ticks make: seconds of the sound, and when they were heard.
 
-    A tick comes a whole number of ``tick_s`` after the one before it, or after the ``start`` of the sound; missing ones do
-    no harm, and one that comes off the beat by more than a tenth is left out.
+    A tick is expected a whole number of ``tick_s`` after the previous one, or after the ``start`` of the sound. Missing ticks
+    do no harm; a tick that is off the beat by more than a tenth of ``tick_s`` is left out.
     """
     marks, count, last = [], 0, start
     for heard in ticks:
