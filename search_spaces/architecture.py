@@ -26,4 +26,4 @@ def architecture(trial: Any) -> dict[str, Any]:
     }
 
 
-SPACE = SearchSpace(recipe="quickstart", parameters=architecture, metric="valid_top1", trials=24, scheduler="asha", grace=2)
+SPACE = SearchSpace(recipe="quickstart", parameters=architecture, metric="valid_top1", trials=24, scheduler="asha:2")

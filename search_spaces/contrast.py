@@ -14,6 +14,5 @@ SPACE = SearchSpace(
     },
     metric="valid_top1",
     trials=16,
-    scheduler="asha",
-    grace=3,
+    scheduler="asha:3",
 )

@@ -16,6 +16,5 @@ SPACE = SearchSpace(
     },
     metric="valid_top1",
     trials=6,
-    scheduler="asha",
-    grace=3,
+    scheduler="asha:3",
 )

@@ -17,6 +17,5 @@ SPACE = SearchSpace(
     metric="valid_top1",
     trials=8,
     sampler="random",
-    scheduler="pbt",
-    grace=2,
+    scheduler="pbt:2",
 )

@@ -23,6 +23,5 @@ SPACE = SearchSpace(
     over=("study",),
     metric="valid_top1",
     trials=12,
-    scheduler="asha",
-    grace=3,
+    scheduler="asha:3",
 )

@@ -21,6 +21,8 @@ from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.base import Step
 from raybrain.studies.base import Study
+from raybrain.tune.samplers.base import Sampler
+from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space, space_files
 from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts, start
@@ -185,20 +187,22 @@ def test_recipes_load() -> None:
 def test_search_spaces_load(name: str) -> None:
     space = load_space(name)
     check(space)
-    assert space.sampler == "grid" or start(space) is not None, "the recipe lies outside of its own space"
+    assert space.sampler.planned or start(space) is not None, "the recipe lies outside of its own space"
     assert data_parts(space)
     assert space.question.splitlines()[0].endswith("?"), "the docstring is to ask a question"
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for family in (Encoder, SpeechEncoder, Feature, Loss, Step, Study):  # so that the kinds of doctests do not stay
+    families = (Encoder, SpeechEncoder, Feature, Loss, Step, Study, Sampler, Scheduler)
+    for family in families:  # so that the kinds of doctests do not stay
         monkeypatch.setattr(family, "_kinds", dict(family.kinds()))
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_doctests_are_found() -> None:
-    for name in ("config", "studies.base", "signal.base", "features.base", "encoders.base"):
+    families = ("studies", "signal", "features", "encoders", "tune.samplers", "tune.schedulers")
+    for name in ("config", *(f"{family}.base" for family in families)):
         assert any(test.examples for test in doctest.DocTestFinder().find(importlib.import_module(f"raybrain.{name}")))
 
 

@@ -36,7 +36,7 @@ class KeptSweep:
     @property
     def grid(self) -> bool:
         """Whether nothing is selected, so that every cell meets the test split."""
-        return self.space is not None and self.space.sampler == "grid"
+        return self.space is not None and self.space.sampler.planned
 
     @property
     def tracking(self) -> Run | None:

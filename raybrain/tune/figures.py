@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from raybrain.tune.ledger import Ledger
-from raybrain.tune.population import line_of, turning
+from raybrain.tune.population import line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def _population(ledger: Ledger) -> Any:
     from matplotlib import pyplot
 
     begun, space = ledger.begun(), ledger.space
-    names = list(dict.fromkeys(name for frozen, _ in begun for name in turning(space, frozen.params)))
+    names = list(dict.fromkeys(name for frozen, _ in begun for name in space.scheduler.turning(space, frozen.params)))
     _, grid = pyplot.subplots(1 + len(names), sharex=True, squeeze=False, layout="constrained")
     panels = dict(zip([space.metric, *names], grid[:, 0], strict=True))
     for frozen, jobs in begun:

@@ -11,10 +11,9 @@ from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Store, feature_name
 from raybrain.train.order import contrast
 from raybrain.train.record import run_records
-from raybrain.tune.population import most_copies
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.sweep import Sweep
-from raybrain.tune.walk import grid, settings_line, start
+from raybrain.tune.walk import settings_line, start
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,9 @@ class Forecast:
 def make_forecast(sweep: Sweep, cluster: Cluster) -> Forecast:
     """What a sweep would do on what is prepared and measured in ``cluster.home``."""
     space = sweep.space
-    if space.sampler == "grid":
-        points = [point.params for point in grid(space)][: sweep.trials]
+    planned = space.points
+    if planned is not None:
+        points = [point.params for point in planned][: sweep.trials]
     else:
         points = [point.params] if (point := start(space)) else []
     data = {experiment.data: _train_segments(experiment.data, cluster) for experiment in sweep.data_parts}
@@ -97,17 +97,21 @@ def make_forecast(sweep: Sweep, cluster: Cluster) -> Forecast:
         round(share * sum(steps for steps, _ in known)) if whole else None,
         round(share * sum(steps * batch for steps, batch in known)) if whole else None,
         _speed(cluster.home),
-        most_copies(space, sweep.trials) if space.scheduler == "pbt" else 0,
+        space.scheduler.most_copies(space, sweep.trials),
     )
 
 
 def trainings(sweep: Sweep) -> list[Experiment]:
     """All trainings of a grid; of a search those that stand for all: the first of each data part."""
     space = sweep.space
-    points = [point.settings for point in grid(space)][: sweep.trials] if space.sampler == "grid" else None
+    points = space.points
     if points is None:
         return [experiment for experiment in sweep.data_parts for _ in space.repeats()]
-    return [space.experiment({**settings, **changes}) for settings in points for changes in space.repeats().values()]
+    return [
+        space.experiment({**point.settings, **changes})
+        for point in points[: sweep.trials]
+        for changes in space.repeats().values()
+    ]
 
 
 def _size(experiment: Experiment, cluster: Cluster, data: dict[DataConfig, int | None]) -> tuple[int, int] | None:

@@ -4,8 +4,9 @@ A trial is a point of the space; it is trained once for each repetition. Tune's 
 training a trial, leaves trials running for ever that end without a number, and cannot go on after a kill. Here a trial that
 was cut off is still running in the database, and goes on under its own number.
 
-The schedulers are Optuna's pruners, and a :mod:`population <raybrain.tune.population>` of trials that wait for one another.
-They judge by what the database knows, so a killed sweep judges as before.
+Which trials go on is for a :class:`scheduler <raybrain.tune.schedulers.base.Scheduler>` to say: by its pruner after every
+epoch, or by a :mod:`population <raybrain.tune.population>` of trials that wait for one another. Both judge by what the database
+knows, so a killed sweep judges as before.
 """
 
 import json
@@ -20,9 +21,9 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob, with_kept
-from raybrain.tune.population import DRAWS, Line, Population, Standing, line_of, line_settings
+from raybrain.tune.population import DRAWS, Line, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace
-from raybrain.tune.walk import grid, settings_line, start
+from raybrain.tune.walk import settings_line, start
 
 Repeat = tuple[str, ...]
 Jobs = dict[Repeat, TrainJob]
@@ -117,7 +118,7 @@ class Ledger:
         self.cut_off: deque[Any] = deque()
         self.waiting: list[Member] = []  # for the end of a generation
         self.behind: deque[tuple[Member, str]] = deque()  # ended by that, with the reason, and told to nobody yet
-        self.population = Population(space, study, trials, self._first_of) if space.scheduler == "pbt" else None
+        self.population = space.scheduler.population(space, study, trials, self._first_of)
         if self.population:
             self.trials = self.population.trials
         self.recipe = self._recipe()
@@ -213,9 +214,10 @@ class Ledger:
                 told = frozen.user_attrs
                 kept = {name: told[name] for name in ("line", "replaces", "of") if name in told}
                 self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
-        if self.space.sampler == "grid":
-            for point in grid(self.space):
-                jobs_of(self.space, point.settings, self.make)  # of a grid nothing is passed over
+        points = self.space.points
+        if points is not None:
+            for point in points:
+                jobs_of(self.space, point.settings, self.make)  # of what is planned nothing is passed over
                 self.study.enqueue_trial(point.params, skip_if_exists=True)
         elif not found and (first := start(self.space)):
             self.study.enqueue_trial(first.params)
@@ -238,7 +240,7 @@ class Ledger:
                 self._refuse(trial, str(error))
                 continue
             signature = next(iter(jobs.values())).experiment.signature
-            key = json.dumps(trial.params, sort_keys=True) if self.space.sampler == "grid" else signature
+            key = json.dumps(trial.params, sort_keys=True) if self.space.sampler.planned else signature
             if key in self.seen:
                 self._refuse(trial, "the same as another trial")
                 continue
@@ -249,7 +251,7 @@ class Ledger:
             trial.set_user_attr("signatures", [job.experiment.signature for job in jobs.values()])
             entry = Entry(trial, jobs, reported)
             members = [Member(entry, names) for names in jobs]
-            self.ready.extend(members if self.space.scheduler == "none" else members[:1])
+            self.ready.extend(members[:1] if self.space.scheduler.judges else members)
             return True
         self.trials = len(self.seen)  # there is nothing new to be found
         return False
@@ -317,7 +319,7 @@ class Ledger:
         if len(entry.histories) == len(entry.jobs):
             scores = {" ".join(names): best_epoch(found)[self.space.metric] for names, found in entry.histories.items()}
             self._close(entry, "COMPLETE", values=[fmean(scores.values()), *self._objectives(entry)], scores=scores)
-        elif self.space.scheduler != "none" and member.first:
+        elif self.space.scheduler.judges and member.first:
             self.ready.extend(Member(entry, names) for names in list(entry.jobs)[1:])
 
     def _objectives(self, entry: Entry) -> list[float]:

@@ -16,22 +16,57 @@
     )
 """
 
-import hashlib
 import itertools
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from raybrain.config import InputError, hint, override
+from pydantic import Field, ValidationError
+
+from raybrain.config import Choice, Config, InputError, hint, override
 from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import TOP
+from raybrain.tune.samplers.base import Sampler
+from raybrain.tune.schedulers.base import Scheduler
 
-Sampler = Literal["tpe", "cmaes", "random", "grid", "qmc"]
-Scheduler = Literal["asha", "hyperband", "median", "pbt", "none"]
+if TYPE_CHECKING:
+    from raybrain.tune.walk import Point
+
+ChoiceT = TypeVar("ChoiceT", bound=Choice)
 METRICS = ("valid_loss", *(f"valid_top{k}" for k in TOP))
 OBJECTIVES = ("parameters", "seconds")
+
+
+class Chosen(Generic[ChoiceT]):
+    """A field that holds a kind of a family, and takes one as typed, too."""
+
+    def __init__(self, family: type[ChoiceT], usual: str) -> None:
+        self.family, self.usual = family, usual
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> str: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> ChoiceT: ...
+    def __get__(self, instance: object | None, owner: type) -> ChoiceT | str:
+        return self.usual if instance is None else instance.__dict__[self.name]
+
+    def __set__(self, instance: object, value: ChoiceT | str) -> None:
+        kind = self.family.parse(value) if isinstance(value, str) else value
+        if not isinstance(kind, self.family):
+            raise InputError(f"{self.name}={value!r} is no {self.name}; type one like {self.name}={self.usual!r}")
+        instance.__dict__[self.name] = kind
+
+
+class _Search(Config):
+    """How a space is searched, as settings."""
+
+    sampler: Sampler = Field(default_factory=lambda: Sampler.kind("tpe")())
+    scheduler: Scheduler = Field(default_factory=lambda: Scheduler.kind("asha")())
 
 
 @dataclass(frozen=True)
@@ -40,7 +75,7 @@ class SearchSpace:
 
     Attributes:
         recipe: the experiment to start from; where it lies inside the space it is the first trial, which "asha", "hyperband"
-            and "median" do not stop: what a search gains is told by it.
+            and "median" do not stop: what a search gains is measured by it.
         parameters: dotted settings and their Optuna distributions; or a function that draws them from an Optuna trial and
             returns dotted settings, for spaces in which a choice brings further questions (an encoder kind its own settings).
         variants: what is not one setting but several that belong together: names of dimensions, of the variants of each, and
@@ -55,17 +90,13 @@ class SearchSpace:
             have a ``valid_top10`` of 1. The loss is the finest, but compares only what has the same features and contrast.
         objectives: what else to make small: "parameters" (trained numbers of the model), "seconds" (of training).
         trials: how many points to try; None for all of a grid. With "pbt" as many train at a time, copies come on top.
-        sampler: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order).
-        scheduler: "asha", "hyperband" (with "tpe": like BOHB) and "median" stop trials that fall behind, "none" trains all to
-            the end. "pbt" goes on with copies of good trials in their place, and changes settings of the optimiser as it goes
-            (:mod:`raybrain.tune.population`). Of a point with repetitions the first runs under the scheduler; if it is not
-            stopped, the others follow.
-        grace: epochs that no trial is stopped before; with "pbt" those of a generation. "asha" judges there, at ``reduction``
-            times as many and so on, so by then an encoder should be well above chance.
-        reduction: of so many trials about one goes on wherever "asha" or "hyperband" judges.
-        sampler_seed: of the sampler.
+        sampler: which points are tried: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order); a
+            :class:`~raybrain.tune.samplers.base.Sampler`, or one as typed, like "tpe:7".
+        scheduler: which trials go on: "asha", "hyperband" (with "tpe": like BOHB) and "median" stop trials that fall behind,
+            "none" trains all to the end, "pbt" goes on with copies of good trials in their place, and changes settings of the
+            optimiser as it goes; a :class:`~raybrain.tune.schedulers.base.Scheduler`, or one as typed, like "asha:2".
         published: what others found, mean and standard deviation in percent, by the names of variants.
-        question, name, source: the docstring, the name and the checksum of the file.
+        question, name: the docstring and the name of the file.
         asked: dotted settings from the command line; of a searched setting, where the search starts.
     """
 
@@ -79,15 +110,11 @@ class SearchSpace:
     metric: str = "valid_top10"
     objectives: tuple[str, ...] = ()
     trials: int | None = None
-    sampler: Sampler = "tpe"
-    scheduler: Scheduler = "asha"
-    grace: int = 3
-    reduction: int = 3
-    sampler_seed: int = 0
+    sampler: Chosen[Sampler] = Chosen(Sampler, "tpe")
+    scheduler: Chosen[Scheduler] = Chosen(Scheduler, "asha")
     published: Mapping[tuple[str, ...], tuple[float, float]] = field(default_factory=dict)
     question: str = ""
     name: str = ""
-    source: str = ""
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -101,11 +128,16 @@ class SearchSpace:
         return {dimension: list(named) for dimension, named in self.variants.items() if dimension not in self.over}
 
     def ask(self, changes: Mapping[str, Any]) -> "SearchSpace":
-        """The space with what the command line says: settings of all trials, or the variants of a dimension to keep.
+        """The space with what the command line says.
+
+        Args:
+            changes: dotted settings of all trials; variants of a dimension to keep; settings of ``sampler`` and ``scheduler``.
 
         Raises:
-            InputError: if there is no such variant.
+            InputError: if there is no such variant, sampler or scheduler.
         """
+        searching = {key: value for key, value in changes.items() if key.partition(".")[0] in _Search.model_fields}
+        search = override(_Search(sampler=self.sampler, scheduler=self.scheduler), searching)
         kept = dict(self.variants)
         for dimension in kept.keys() & changes.keys():
             names = [name.strip() for name in str(changes[dimension]).split(",")]
@@ -113,8 +145,17 @@ class SearchSpace:
                 if name not in kept[dimension]:
                     raise InputError(f"{dimension} has no variant {name!r}{hint(name, kept[dimension])}")
             kept[dimension] = {name: kept[dimension][name] for name in names}
-        asked = {key: value for key, value in changes.items() if key not in kept}
-        return replace(self, variants=kept, asked=asked)
+        asked = {key: value for key, value in changes.items() if key not in kept and key not in searching}
+        return replace(self, variants=kept, asked=asked, sampler=search.sampler, scheduler=search.scheduler)
+
+    @property
+    def points(self) -> "list[Point] | None":
+        """All points in order, if they are known beforehand.
+
+        Raises:
+            InputError: if there is no end of them, or one of them cannot be.
+        """
+        return self.sampler.points(self) if self.sampler.planned else None
 
     def experiment(self, settings: Mapping[str, Any] | None = None) -> Experiment:
         """The recipe with ``fixed``, what the command line says, and ``settings`` of a point and a repetition, in this order.
@@ -178,6 +219,9 @@ def _call(function: Callable[[Any], Any], of: Any) -> Any:
 
 def _line(error: BaseException) -> str:
     """What went wrong in a person's file."""
+    if isinstance(error, ValidationError):  # settings of a kind, as in Asha(grace=0)
+        problem = error.errors()[0]
+        return f"{error.title}: {'.'.join(map(str, problem['loc']))}={problem['input']!r}: {problem['msg']}"
     return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
@@ -217,6 +261,5 @@ def load_space(name: str) -> SearchSpace:
     space = content.get("SPACE")
     if not isinstance(space, SearchSpace):
         raise InputError(f"{path} defines no SPACE; write SPACE = SearchSpace(...)")
-    source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     question = (content.get("__doc__") or path.stem).strip()
-    return replace(space, question=question, name=path.stem, source=source)
+    return replace(space, question=question, name=path.stem)

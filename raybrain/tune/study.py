@@ -9,7 +9,6 @@ from typing import Any
 from raybrain.config import InputError
 from raybrain.tune.space import SearchSpace
 
-MEDIAN_OF = 3  # trials at least
 STORAGE = "RAYBRAIN_OPTUNA_STORAGE"
 
 
@@ -27,9 +26,10 @@ def open_study(space: SearchSpace, folder: Path) -> Any:
         study_name=folder.name,
         directions=directions,
         load_if_exists=True,
-        pruner=_pruner(space),
+        pruner=space.scheduler.pruner(space.experiment().train.epochs),
     )
-    study.sampler = _sampler(space, len(study.get_trials(deepcopy=False)))
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    study.sampler = space.sampler.sampler(space, len(study.get_trials(deepcopy=False)))
     return study
 
 
@@ -67,33 +67,3 @@ def dashboard(folder: Path) -> str:
 
 def _file(folder: Path) -> str:
     return f"sqlite:///{folder / 'optuna.db'}"
-
-
-def _pruner(space: SearchSpace) -> Any:
-    """The scheduler; of a population, which judges its trials itself, one that stops none."""
-    from optuna import pruners
-
-    epochs = space.experiment().train.epochs
-    grace = min(space.grace, epochs)
-    if space.scheduler == "asha":
-        return pruners.SuccessiveHalvingPruner(min_resource=grace, reduction_factor=space.reduction)
-    if space.scheduler == "hyperband":
-        return pruners.HyperbandPruner(min_resource=grace, max_resource=epochs, reduction_factor=space.reduction)
-    if space.scheduler == "median":
-        return pruners.MedianPruner(n_startup_trials=MEDIAN_OF, n_warmup_steps=grace - 1)
-    return pruners.NopPruner()
-
-
-def _sampler(space: SearchSpace, trials: int) -> Any:
-    """The sampler. One that began again with the same seed would draw the same points again, so it starts from another."""
-    import optuna
-
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    samplers, seed = optuna.samplers, space.sampler_seed + trials
-    if space.sampler == "tpe":
-        return samplers.TPESampler(seed=seed, multivariate=True, group=callable(space.parameters))
-    if space.sampler == "cmaes":
-        return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-    if space.sampler == "qmc":  # goes on by its place in the sequence, so it needs the same one
-        return samplers.QMCSampler(scramble=True, seed=space.sampler_seed, warn_independent_sampling=False)
-    return samplers.RandomSampler(seed=seed)

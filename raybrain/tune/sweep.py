@@ -1,7 +1,5 @@
 """Run: a sweep with Ray Tune. What is tried and what came of it is kept by a :mod:`ledger <raybrain.tune.ledger>`."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,8 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from raybrain.cluster import Cluster, room_for, worker_resources
-from raybrain.config import InputError
+from raybrain.config import InputError, flat
 from raybrain.experiment import DataConfig, Experiment
+from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.fit import check as check_training
@@ -22,11 +21,12 @@ from raybrain.train.order import resolve
 from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import Swept, outcome, stop_run
+from raybrain.tune.question import question_of
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
 from raybrain.tune.sweep_record import SweepRecord
 from raybrain.tune.validate import check
-from raybrain.tune.walk import data_parts, grid
+from raybrain.tune.walk import data_parts
 
 console = Console(stderr=True)
 
@@ -41,12 +41,10 @@ class Sweep:
 
     def folder(self, prepared: Sequence[Prepared], cluster: Cluster) -> Path:
         """Where it is kept. The same question about the same data has the same folder; more trials continue it."""
-        kept = {dimension: list(named) for dimension, named in self.space.variants.items()}
-        experiment = self.space.experiment()
-        batch = resolve(experiment.train, cluster.workers).batch_size  # if said a worker, their number is part of the question
-        asked = [self.space.source, experiment.signature, batch, kept, [part.digest for part in prepared]]
-        digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
-        return cluster.home / "sweeps" / f"{self.space.name}-{digest}"
+        # where the batch is given per worker, their number is part of the question
+        batch = resolve(self.space.experiment().train, cluster.workers).batch_size
+        digest = content_digest([question_of(self.space), batch, [part.digest for part in prepared]])
+        return cluster.home / "sweeps" / f"{self.space.name}-{digest[:8]}"
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,9 @@ def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | Non
     """
     space = replace(space.ask(changes), trials=trials or space.trials)
     check(space)
-    points = len(grid(space)) if space.sampler == "grid" else None
-    wanted = space.trials or points or 0
-    return Sweep(space, min(wanted, points or wanted), tuple(data_parts(space).values()))
+    points = space.points
+    most = space.trials or len(points or [])
+    return Sweep(space, most if points is None else min(most, len(points)), tuple(data_parts(space).values()))
 
 
 def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Limits = Limits()) -> Swept:
@@ -245,8 +243,8 @@ def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
         tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
         asked = space.parameters if isinstance(space.parameters, Mapping) else {"function": space.parameters.__name__}
         searched = {f"searched.{key}": value for key, value in {**asked, **space.searched}.items()}
-        told = ("recipe", "metric", "sampler", "scheduler", "grace", "reduction", "seeds", "over")
-        settings = {key: getattr(space, key) for key in told}
+        settings = {key: getattr(space, key) for key in ("recipe", "metric", "seeds", "over")}
+        settings |= flat(space.sampler, "sampler.") | flat(space.scheduler, "scheduler.")
         run = tracker.start(folder.name, params=searched | settings, tags=tags)
         record.keep_tracking(run)
     return run

@@ -1,12 +1,11 @@
 """Check: what a search space says is possible, before anything is prepared or trained."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from raybrain.config import InputError, hint, override
-from raybrain.tune.population import check_population
-from raybrain.tune.space import METRICS, OBJECTIVES, Sampler, Scheduler, SearchSpace
-from raybrain.tune.walk import ends, extremes, grid, settings_line
+from raybrain.tune.space import METRICS, OBJECTIVES, SearchSpace
+from raybrain.tune.walk import ends, extremes, settings_line
 
 
 def check(space: SearchSpace) -> None:
@@ -34,14 +33,10 @@ def check(space: SearchSpace) -> None:
                 override(experiment, {key: value})
     for changes in space.repeats().values():
         space.experiment(changes)
-    if space.sampler == "grid":
-        points = grid(space)
-        for point in points:
-            with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
-        if not points:
-            raise InputError("the grid has no point that is allowed")
-    if space.scheduler == "pbt":
-        check_population(space)
+    for point in space.points or []:
+        with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
+    space.sampler.check(space)
+    space.scheduler.check(space)
 
 
 def _check_lists(space: SearchSpace) -> None:
@@ -57,27 +52,18 @@ def _check_lists(space: SearchSpace) -> None:
 def _check_names(space: SearchSpace) -> None:
     for what, value, known in (
         ("metric", space.metric, METRICS),
-        ("scheduler", space.scheduler, get_args(Scheduler)),
-        ("sampler", space.sampler, get_args(Sampler)),
         *(("objective", objective, OBJECTIVES) for objective in space.objectives),
         *(("dimension to repeat over", dimension, tuple(space.variants)) for dimension in space.over),
     ):
         if value not in known:
             why = " of the valid split, by which alone trials are chosen" if what == "metric" else ""
             raise InputError(f"no {what} {value!r}{why}{hint(str(value), known)}")
-    for name, count, least in (("trials", space.trials, 1), ("grace", space.grace, 1), ("reduction", space.reduction, 2)):
-        if count is not None and count < least:
-            raise InputError(f"{name}={count}: at least {least}")
-    if space.trials is None and space.sampler != "grid":
-        raise InputError('say how many trials, as in trials=12; only sampler="grid" has an end of its own')
+    if space.trials is not None and space.trials < 1:
+        raise InputError(f"trials={space.trials}: at least 1")
     if not space.parameters and not space.variants:
         raise InputError('name settings to search, as in parameters={"encoder.depth": CategoricalDistribution([2, 4])}')
     if not callable(space.parameters) and not isinstance(space.parameters, Mapping):
         raise InputError("parameters must be a dict of settings and distributions, or a function of an Optuna trial")
-    if space.objectives and space.scheduler != "none":
-        raise InputError('several objectives are known at the end of a training only; type scheduler="none"')
-    if space.objectives and space.sampler == "cmaes":
-        raise InputError('the sampler "cmaes" knows one objective only; type sampler="tpe"')
 
 
 def _check_distribution(key: str, found: Any) -> None:

@@ -129,8 +129,8 @@ def data_parts(space: SearchSpace) -> dict[DataConfig, Experiment]:
     Raises:
         InputError: if a range changes the data, which are prepared before a sweep.
     """
-    if space.sampler == "grid":
-        points = grid(space)
+    if space.sampler.planned:
+        points = space.sampler.points(space)
     else:
         tell = {name for forced, here, before in _flips(space) if _data(space, here) != _data(space, before) for name in forced}
 
@@ -150,7 +150,7 @@ def data_parts(space: SearchSpace) -> dict[DataConfig, Experiment]:
             try:
                 experiment = space.experiment(here.settings | changes)
             except InputError:
-                if space.sampler == "grid":
+                if space.sampler.planned:
                     raise
                 continue  # a search passes over what cannot be
             found.setdefault(experiment.data, experiment)

@@ -62,7 +62,7 @@ def test_a_grid_has_the_papers_runs_and_settings(name: str) -> None:
     changed = {key for _, _, found_ in found for key in found_} - {"train.seed", "data.splits.mode"}
     assert {key for key in changed if not key.startswith("data.studies.")} <= settings
     space = found[0][0]
-    assert (space.sampler, space.scheduler, space.recipe) == ("grid", "none", "defossez2023")
+    assert (space.sampler.name, space.scheduler.name, space.recipe) == ("grid", "none", "defossez2023")
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -14,10 +14,10 @@ from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
 from raybrain.train.record import RunRecord
 from raybrain.train.worker import with_kept
-from raybrain.tune import population
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Member
-from raybrain.tune.population import line_of, line_settings, moved, turning
+from raybrain.tune.population import line_of, line_settings
+from raybrain.tune.schedulers.pbt import Pbt
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.validate import check
 from tests.conftest import TINY, Ended
@@ -30,9 +30,9 @@ EPOCHS = 8
 
 
 def space(**changed: Any) -> SearchSpace:
-    asked = {"recipe": "quickstart", "parameters": {"optim.lr": LR}, "trials": 8, "sampler": "qmc", "grace": 2}
+    asked = {"recipe": "quickstart", "parameters": {"optim.lr": LR}, "trials": 8, "sampler": "qmc"}
     fixed = {"train.epochs": EPOCHS, "train.patience": EPOCHS}
-    return SearchSpace(**{**asked, "scheduler": "pbt", "fixed": fixed, **changed})
+    return SearchSpace(**{**asked, "scheduler": "pbt:2", "fixed": fixed, **changed})
 
 
 def losses_of(experiment: Experiment) -> list[float]:
@@ -255,7 +255,7 @@ def architecture(trial: Any) -> dict[str, Any]:
 def test_only_settings_of_the_optimiser_turn_and_a_copy_keeps_the_architecture(bench: Any) -> None:
     asked = space(parameters=architecture)
     conv = {"rate": 1e-3, "both": 0.1, "encoder": "conv_rnn", "layers": 2}
-    assert list(turning(asked, conv)) == ["rate"]
+    assert list(asked.scheduler.turning(asked, conv)) == ["rate"]
     sweep = bench(asked, kind=Population).go()
     for trial, jobs in sweep.ledger.begun():
         if "of" in trial.user_attrs:
@@ -272,7 +272,7 @@ def test_a_parameter_that_brings_questions_does_not_turn(bench: Any) -> None:
         return settings
 
     asked = space(parameters=decay)
-    assert list(turning(asked, {"lr": 1e-3, "decay": True, "strength": 1e-2})) == ["lr", "strength"]
+    assert list(asked.scheduler.turning(asked, {"lr": 1e-3, "decay": True, "strength": 1e-2})) == ["lr", "strength"]
     sweep = bench(asked, kind=Population).go()
     assert sweep.states.count("COMPLETE") == 8
     drawn = figures(sweep.ledger)
@@ -309,18 +309,15 @@ def test_copies_are_allowed_experiments_that_nobody_has(bench: Any) -> None:
         (CategoricalDistribution([0.0, 1e-4, 1e-3]), 1e-3, {1e-4, 1e-3}),
     ],
 )
-def test_settings_move_a_little_or_are_drawn_anew(
-    found: Any, value: float, near: set[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_move_a_little_or_are_drawn_anew(found: Any, value: float, near: set[float]) -> None:
     asked = space(parameters={"optim.weight_decay": found})
 
-    def drawn() -> set[float]:
-        return {moved(asked, {"optim.weight_decay": value}, Random(seed))["optim.weight_decay"] for seed in range(60)}
+    def drawn(rule: Pbt) -> set[float]:
+        return {rule.moved(asked, {"optim.weight_decay": value}, Random(seed))["optim.weight_decay"] for seed in range(60)}
 
-    anywhere = drawn()
-    monkeypatch.setattr(population, "ANEW", 0.0)
-    assert {round(number, 9) for number in drawn()} <= near
-    assert len(anywhere - drawn()) > 0 or hasattr(found, "choices")
+    anywhere, around = drawn(Pbt()), drawn(Pbt(anew=0.0))
+    assert {round(number, 9) for number in around} <= near
+    assert len(anywhere - around) > 0 or hasattr(found, "choices")
     assert all(found._contains(found.to_internal_repr(number)) for number in anywhere)
 
 
@@ -329,7 +326,7 @@ def test_settings_move_a_little_or_are_drawn_anew(
     [
         ({"sampler": "grid", "parameters": {"optim.lr": CategoricalDistribution([1e-3, 1e-2])}}, r"there is no grid of them"),
         ({"trials": 3}, r"needs a population, found 3 trials; type at least 4"),
-        ({"grace": 8}, r"found grace=8 and train.epochs=8; type less or more"),
+        ({"scheduler": "pbt:8"}, r"found scheduler.generation=8 and train.epochs=8"),
         ({"parameters": {"encoder.depth": CategoricalDistribution([2, 4])}}, r"one of optim.lr, .* must be searched"),
         ({"fixed": {"optim.schedule": "3:lr=0.1"}}, r"leave out optim.schedule"),
         ({"variants": {"rate": {"a": {}, "b": {"optim.schedule": "3:lr=0.1"}}}}, r"leave out optim.schedule"),
@@ -384,7 +381,7 @@ def test_a_population_end_to_end(ray_cluster: None, raybrain: Callable[..., Ende
     file.write_text(
         "'How fast?'\nfrom optuna.distributions import FloatDistribution\nfrom raybrain.tune.space import SearchSpace\n"
         "SPACE = SearchSpace(recipe='quickstart', parameters={'optim.lr': FloatDistribution(1e-6, 1e-2, log=True)}, trials=4,\n"
-        "    metric='valid_loss', sampler='random', scheduler='pbt', grace=1)\n"
+        "    metric='valid_loss', sampler='random', scheduler='pbt:1')\n"
     )
     where, tiny = ["--home", str(home), "--json"], [*TINY, "train.seed=11"]  # a seed that no other test has trained
     planned = raybrain("tune", str(file), *tiny, "--dry-run", *where)

@@ -25,6 +25,8 @@ from raybrain.tracking import Run
 from raybrain.train.order import contrast
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.outcome import Swept, command
+from raybrain.tune.schedulers.asha import Asha
+from raybrain.tune.schedulers.hyperband import Hyperband
 from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import STORAGE
@@ -71,10 +73,13 @@ def architecture(trial: Any) -> dict[str, Any]:
         ({"objectives": ("size",), "scheduler": "none"}, r"no objective 'size'"),
         ({"objectives": ("parameters",)}, r'type scheduler="none"'),
         ({"objectives": ("seconds",), "scheduler": "none", "sampler": "cmaes"}, r'type sampler="tpe"'),
-        ({"scheduler": "ahsa"}, r"no scheduler 'ahsa', did you mean 'asha'\?"),
+        ({"scheduler": "ahsa"}, r"no scheduler called 'ahsa', did you mean 'asha'\?"),
+        ({"sampler": "tqe"}, r"no sampler called 'tqe', did you mean 'tpe'\?"),
+        ({"scheduler": 3}, r"scheduler=3 is no scheduler; type one like scheduler='asha'"),
         ({"trials": None}, r"say how many trials"),
-        ({"grace": 0}, r"grace=0: at least 1"),
-        ({"reduction": 1}, r"reduction=1: at least 2"),
+        ({"trials": 0}, r"trials=0: at least 1"),
+        ({"scheduler": "asha:0"}, r"grace=0: input should be greater than 0"),
+        ({"scheduler": "none:2"}, r"'none' takes no value after a colon"),
         ({"sampler": "grid", "parameters": {"optim.lr": LR}}, r"optim.lr is a range without steps"),
         ({"sampler": "grid", "allowed": lambda experiment: False}, r"no point that is allowed"),
         ({"fixed": {"train.epocs": 3}}, r"no setting 'train.epocs'"),
@@ -176,7 +181,7 @@ def test_the_best_is_told_as_a_command_that_makes_it() -> None:
 
 
 def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(bench: Any) -> None:
-    asked = space(seeds=(1, 2, 3), scheduler="asha", grace=1, fixed={"train.epochs": 4})
+    asked = space(seeds=(1, 2, 3), scheduler="asha:1", fixed={"train.epochs": 4})
     sweep = bench(asked, trials=2)
     trained = sweep.run(lambda experiment: 0.1 * experiment.train.seed * (1 if experiment.encoder.depth == 4 else 5))
     assert [(e.encoder.depth, e.train.seed, epochs) for e, epochs in trained] == [
@@ -192,7 +197,7 @@ def test_the_score_is_the_mean_over_repetitions_and_survivors_train_the_others(b
 
 
 def test_the_recipe_is_trained_to_the_end_though_others_learn_faster(bench: Any) -> None:
-    asked = space(parameters={"optim.lr": LR}, scheduler="asha", grace=1, fixed={"train.epochs": 9})
+    asked = space(parameters={"optim.lr": LR}, scheduler="asha:1", fixed={"train.epochs": 9})
     sweep = bench(asked, trials=5)
     first, second = sweep.ledger.next(), sweep.ledger.next()
     assert first and second and first.job.experiment == asked.experiment()
@@ -207,7 +212,7 @@ def test_the_recipe_is_trained_to_the_end_though_others_learn_faster(bench: Any)
 
 @pytest.mark.parametrize("scheduler", ["hyperband", "median"])
 def test_no_other_scheduler_stops_the_recipe_either(bench: Any, scheduler: Any) -> None:
-    asked = space(parameters={"optim.lr": LR}, scheduler=scheduler, grace=1, fixed={"train.epochs": 9})
+    asked = space(parameters={"optim.lr": LR}, scheduler=f"{scheduler}:1", fixed={"train.epochs": 9})
     sweep = bench(asked, trials=9)
     recipe, others = sweep.ledger.next(), [sweep.ledger.next() for _ in range(4)]
     assert recipe.job.experiment == asked.experiment()
@@ -223,7 +228,7 @@ def test_no_other_scheduler_stops_the_recipe_either(bench: Any, scheduler: Any) 
 
 def test_the_recipe_is_known_in_a_grid_too_and_after_a_crash(bench: Any) -> None:
     rates = {"optim.lr": CategoricalDistribution([1e-3, 3e-4, 1e-4])}
-    asked = space(parameters=rates, sampler="grid", scheduler="asha", grace=1, trials=None, fixed={"train.epochs": 9})
+    asked = space(parameters=rates, sampler="grid", scheduler="asha:1", trials=None, fixed={"train.epochs": 9})
     sweep = bench(asked)
     members = {member.job.experiment: member for member in (sweep.ledger.next() for _ in range(3))}
     assert [experiment for experiment, member in members.items() if member.entry.is_recipe] == [asked.experiment()]
@@ -235,11 +240,11 @@ def test_the_recipe_is_known_in_a_grid_too_and_after_a_crash(bench: Any) -> None
 
 @pytest.mark.parametrize(
     ("sampler", "scheduler"),
-    [("tpe", "asha"), ("tpe", "hyperband"), ("cmaes", "median"), ("random", "none"), ("qmc", "asha")],
+    [("tpe", "asha:1"), ("tpe", "hyperband:1"), ("cmaes", "median:1"), ("random", "none"), ("qmc", "asha:1")],
 )
 def test_samplers_and_schedulers(bench: Any, sampler: Any, scheduler: Any) -> None:
     parameters = {"optim.lr": LR, "window.offset_s": FloatDistribution(0.0, 1.0)}
-    asked = space(sampler=sampler, scheduler=scheduler, parameters=parameters, grace=1, fixed={"train.epochs": 9})
+    asked = space(sampler=sampler, scheduler=scheduler, parameters=parameters, fixed={"train.epochs": 9})
     sweep = bench(asked, trials=12)
     trained = sweep.run(lambda experiment: abs(math.log10(experiment.optim.lr) + 3) / 3)
     assert len(trained) == 12 and trained[0][0] == asked.experiment()
@@ -247,14 +252,13 @@ def test_samplers_and_schedulers(bench: Any, sampler: Any, scheduler: Any) -> No
     assert len({experiment.signature for experiment, _ in trained}) == 12
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "hyperband"])
-def test_fewer_go_on_where_one_in_more_does(bench: Any, scheduler: Any) -> None:
+@pytest.mark.parametrize("scheduler", [Asha, Hyperband])
+def test_fewer_go_on_where_one_in_more_does(bench: Any, scheduler: type[Asha] | type[Hyperband]) -> None:
     epochs = {}
     for reduction in (2, 4):
         fixed = {"train.epochs": 9, "train.seed": reduction}  # else what one trained would serve the other
-        asked = space(
-            parameters={"optim.lr": LR}, sampler="qmc", scheduler=scheduler, grace=1, reduction=reduction, fixed=fixed
-        )
+        judged = scheduler(grace=1, reduction=reduction)
+        asked = space(parameters={"optim.lr": LR}, sampler="qmc", scheduler=judged, fixed=fixed)
         sweep = bench(asked, name=str(reduction), trials=16)
         epochs[reduction] = sum(number for _, number in sweep.run(lambda experiment: experiment.optim.lr))
     assert epochs[4] < epochs[2] < 16 * 9
@@ -292,7 +296,7 @@ def test_two_points_that_are_one_experiment_are_trained_once(bench: Any) -> None
 
 
 def test_what_was_cut_off_goes_on_under_its_own_number_and_the_sampler_remembers(bench: Any) -> None:
-    asked = space(parameters={"optim.lr": LR}, seeds=(1, 2), grace=1, fixed={"train.epochs": 3})
+    asked = space(parameters={"optim.lr": LR}, seeds=(1, 2), scheduler="asha:1", fixed={"train.epochs": 3})
     sweep = bench(asked)
     first, second = sweep.ledger.next(), None
     assert first
@@ -448,7 +452,7 @@ def architecture(trial):
     if trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"]) == "simple_conv":
         return {"encoder.depth": trial.suggest_categorical("depth", [1, 2])}
     return {"encoder": "conv_rnn", "encoder.depth": 1, "encoder.lstm.layers": trial.suggest_int("layers", 1, 2)}
-SPACE = SearchSpace(recipe="quickstart", metric="valid_loss", grace=1, **CHANGED)
+SPACE = SearchSpace(recipe="quickstart", metric="valid_loss", **CHANGED)
 """
 
 
@@ -538,7 +542,7 @@ def test_a_stopped_trial_of_two_workers_gives_its_machine_back(
     """The third trial has room only if nothing is left of the second, which is stopped."""
     import ray
 
-    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e-5, 1e-6])}, trials=3'
+    rates = 'parameters={"optim.lr": CategoricalDistribution([3e-3, 1e-5, 1e-6])}, trials=3, scheduler="asha:1"'
     file = write(tmp_path, "two_workers", rates)
     ended = raybrain("tune", file, *TINY, "train.seed=2", "--workers", "2", "--home", str(home), "--json")
     assert ended.code == 0, ended.err
@@ -560,7 +564,7 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
     """
     import ray
 
-    file = write(tmp_path, "architecture", "parameters=architecture, trials=5, seeds=(1,)")
+    file = write(tmp_path, "architecture", "parameters=architecture, trials=5, seeds=(1,), scheduler='asha:1'")
     settings = [s for s in TINY if "depth" not in s and "epochs" not in s] + ["train.epochs=3"]
     address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", file, *settings, "--json"]

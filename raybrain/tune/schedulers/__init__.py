@@ -1,0 +1,1 @@
+"""Schedulers: which trials of a sweep go on, one file each."""
