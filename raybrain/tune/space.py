@@ -63,7 +63,12 @@ class Chosen(Generic[ChoiceT]):
 
 
 class _Search(Config):
-    """How a space is searched, as settings."""
+    """How a space is searched, as settings.
+
+    Attributes:
+        sampler: which points are tried.
+        scheduler: which trials go on.
+    """
 
     sampler: Sampler = Field(default_factory=lambda: Sampler.kind("tpe")())
     scheduler: Scheduler = Field(default_factory=lambda: Scheduler.kind("asha")())
