@@ -73,6 +73,8 @@ NEVER = [
     ("download/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "events", "recording"]),
     ("doctor/*", ["prepare", "evaluate", "tune", "report", "cli"]),
     ("recording.py", ["*"]),
+    ("claims.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "tracking", "cluster"]),
+    ("housekeeping.py", ["studies", "prepare", "evaluate", "report", "cli"]),
     ("tracking.py", ["studies", "features", "encoders", "prepare", "train", "experiment"]),
     ("experiment.py", ["prepare", "train", "evaluate", "tune", "report", "cluster", "cli"]),
 ]

@@ -6,7 +6,7 @@ import traceback
 
 import typer
 
-from raybrain.cli import experiments, reports, studies, sweeps, upkeep  # noqa: F401
+from raybrain.cli import experiments, home, reports, studies, sweeps, upkeep  # noqa: F401
 from raybrain.cli.common import app
 
 INTERRUPTED = 130

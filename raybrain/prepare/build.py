@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from raybrain import __version__
+from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, tree
 from raybrain.events import Event, Sound, sentence_blocks
@@ -18,7 +19,7 @@ from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, stamp
 from raybrain.storage import content_digest, file_digest, write_json, write_table
-from raybrain.store import Part, Prepared, Store, feature_digest, feature_name
+from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
@@ -33,6 +34,7 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     for feature in data.features:
         feature.check()
     store = Store(cluster.home / "stores" / data.brain_signature)
+    claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
     sources = [
         Source(study, root, recording)
         for study in data.studies
@@ -131,13 +133,9 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
                 f"inside one block, and there are {manifest['blocks']} blocks, the longest of "
                 f"{manifest['longest_block_s']:.1f} s; change data.splits.min_block_s, data.splits.seed or data.segments"
             )
-    content: list[Any] = []
-    for uid in recordings:
-        part = store.part(uid)
-        assert part is not None, "a part vanished while it was used"
-        sensors = [part.channels, part.positions, part.places, part.valid, part.centre, part.scale]
-        content.append([uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
-    brain = content_digest(content)
+    parts = [part for uid in recordings if (part := store.part(uid))]
+    assert len(parts) == len(recordings), "a part vanished while it was used"
+    brain = brain_digest(parts)
     names = [feature_name(feature) for feature in data.features]
     digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
     return Prepared(store, recordings, manifest["failed"], content_digest([brain, *digests.items()]), brain, digests)

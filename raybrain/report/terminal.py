@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from raybrain.doctor.findings import Finding
+from raybrain.download.unpack import amount
 from raybrain.evaluate.controls import SEGMENTS, WHAT
+from raybrain.housekeeping import Item
 from raybrain.metrics import TOP
 from raybrain.report import explain
 from raybrain.report.results import Cell
@@ -172,6 +174,36 @@ def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> T
         changed = any(key == name or key.startswith(f"{name}.") for name in differences)
         table.add_row(key, str(value), style="bold green" if changed else "")
     return table
+
+
+MOST = 10  # rows of a kind that are shown of what a home keeps
+MANY = {"run": "runs", "sweep": "sweeps", "store": "stores", "map": "memory maps", "study": "studies"}
+
+
+def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
+    """What a home keeps, kind by kind, the largest first; with a total for each kind."""
+    table = Table()
+    table.add_column("kept", overflow="fold")
+    table.add_column("size", justify="right")
+    for name in ("what", "used by"):
+        table.add_column(name, overflow="fold")
+    kinds = dict.fromkeys(item.kind for item in items)
+    for kind in kinds:
+        some = sorted((item for item in items if item.kind == kind), key=lambda item: -item.bytes)
+        table.add_row(f"{MANY.get(kind, kind)}: {len(some)}", amount(sum(item.bytes for item in some)), style="bold")
+        for item in some[:most]:
+            users = ", ".join(item.used_by[:3]) + (f" and {len(item.used_by) - 3} more" if len(item.used_by) > 3 else "")
+            names = [escape(f"  {_home_name(item)}"), amount(item.bytes), escape(item.what)]
+            table.add_row(*names, f"[yellow]{escape(item.needless)}[/]" if item.needless else escape(users))
+        if most is not None and len(some) > most:
+            table.add_row(f"  and {len(some) - most} more", amount(sum(item.bytes for item in some[most:])))
+        table.add_section()
+    return table
+
+
+def _home_name(item: Item) -> str:
+    """Where something lies, as short as it is clear."""
+    return item.path.name if item.kind in ("run", "sweep", "store", "features", "map", "study", "tracking") else str(item.path)
 
 
 def explained(groups: Iterable[explain.Group]) -> Group:

@@ -21,7 +21,7 @@ A file is written aside and renamed, and a part counts only once its JSON is the
 """
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
-from raybrain.store.parts import Part, Prepared, Store, leaks
+from raybrain.store.parts import Part, Prepared, Store, brain_digest, leaks
 from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_table, frames_table
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Part",
     "Prepared",
     "Store",
+    "brain_digest",
     "chunk_table",
     "feature_digest",
     "feature_name",

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raybrain.config import InputError
-from raybrain.storage import damage_told, file_digest, stamp_of, whole, write_json, write_table
+from raybrain.storage import content_digest, damage_told, file_digest, stamp_of, whole, write_json, write_table
 from raybrain.store.frames import Frames
 from raybrain.store.schema import SEGMENTS
 
@@ -70,15 +70,21 @@ class Store:
 
     def part(self, uid: str) -> Part | None:
         """The part of a recording, if it is whole. A damaged one is set aside and counts as missing."""
-        try:
-            part = Part(**json.loads((self.root / "parts" / f"{uid}.json").read_text()))
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        part = self.written(uid)
+        if part is None:
             return None
         for table, written in part.files.items():
             if not whole(self.table_path(table, uid), written):
                 self._set_aside(uid)
                 return None
         return part
+
+    def written(self, uid: str) -> Part | None:
+        """The part of a recording as it was written, whether or not its tables are still whole."""
+        try:
+            return Part(**json.loads((self.root / "parts" / f"{uid}.json").read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
 
     def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:
         """Write the tables of a recording, then the JSON that says they are whole."""
@@ -120,6 +126,15 @@ class Store:
     def frames(self, feature: str) -> Frames:
         """The frames of a feature the manifest tells of."""
         return Frames((self.root / self.manifest["features"][feature]["folder"]).resolve())
+
+
+def brain_digest(parts: Sequence[Part]) -> str:
+    """Names the content of some recordings' signals and segments, and their sensors."""
+    content: list[Any] = []
+    for part in parts:
+        sensors = [part.channels, part.positions, part.places, part.valid, part.centre, part.scale]
+        content.append([part.uid, part.files["brain"]["sha256"], part.files["segments"]["sha256"], *sensors])
+    return content_digest(content)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,70 @@
+"""Commands for what is kept: home, home clean."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from raybrain.cli.common import Home, Json, Where, app, console, make_cluster, print_json
+
+homes = typer.Typer(name="home", help="Show what is kept, and remove what nothing needs.", rich_markup_mode=None)
+app.add_typer(homes)
+
+
+@homes.callback(invoke_without_command=True)
+def show(
+    context: typer.Context,
+    every: Annotated[bool, typer.Option("--all", help="every item, not only the largest of each kind")] = False,
+    home: Home = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is kept: runs, sweeps, prepared data, features, memory maps; how large it is, and what uses it."""
+    if context.invoked_subcommand:
+        return
+    from raybrain.download.unpack import amount
+    from raybrain.housekeeping import look
+    from raybrain.report.terminal import MOST, home_table
+
+    cluster = make_cluster(home, where)
+    items = look(cluster)
+    console().print(home_table(items, None if every else MOST))
+    total, needless = sum(item.bytes for item in items), sum(item.bytes for item in items if item.needless)
+    typer.echo(f"{cluster.home}: {amount(total)}")
+    if needless:
+        typer.echo(f"nothing needs {amount(needless)} of it; `raybrain home clean` removes that")
+    print_json(as_json, {"home": str(cluster.home), "bytes": total, "items": [item.result() for item in items]})
+
+
+@homes.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    home: Home = None,
+    where: Where = None,
+    as_json: Json = False,
+) -> None:
+    """Remove what nothing needs and can be made again, after showing it; never a result."""
+    from raybrain.download.unpack import amount
+    from raybrain.housekeeping import clean as remove
+    from raybrain.housekeeping import look
+    from raybrain.report.terminal import home_table
+
+    cluster = make_cluster(home, where)
+    needless = [item for item in look(cluster) if item.needless]
+    if needless:
+        console().print(home_table(needless, None))
+    else:
+        typer.echo(f"everything in {cluster.home} is needed")
+    removed = remove(cluster, needless) if needless and (yes or _agreed()) else []
+    if removed:
+        typer.echo(f"removed {len(removed)} of {len(needless)}: {amount(sum(item.bytes for item in removed))}")
+    results = {"needless": [item.result() for item in needless], "removed": [str(item.path) for item in removed]}
+    print_json(as_json, results)
+
+
+def _agreed() -> bool:
+    """Whether a person says yes; nobody is asked where there is nobody."""
+    if sys.stdin.isatty():
+        return typer.confirm("remove all of this?")
+    typer.echo("nothing is removed; add --yes to remove all of this")
+    return False

@@ -1,0 +1,202 @@
+"""A home shows what it keeps and what uses it; only what nothing needs is removed, and never a result."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import pytest
+
+from raybrain.cluster import Cluster
+from raybrain.config import override
+from raybrain.experiment import Experiment, recipe
+from raybrain.housekeeping import Item, clean, look, size
+from raybrain.prepare import build
+from raybrain.store import Prepared
+from raybrain.train.maps import brain_map, feature_map
+from raybrain.train.record import RunRecord, run_record
+from tests.conftest import TINY, Ended
+from tests.test_claims import claiming
+
+Parts = tuple[Path, dict[str, Prepared]]
+Kept = tuple[Cluster, RunRecord]
+HALF = ".manifest.json-" + "0" * 32
+
+
+def tiny(**changes: str) -> Experiment:
+    settings = dict(setting.split("=") for setting in TINY)
+    return override(recipe("quickstart"), settings | {name.replace("__", "."): value for name, value in changes.items()})
+
+
+USED, UNUSED = tiny(), tiny(data__segments__stride_s="0.7", data__features__mel__bands="10")
+
+
+@pytest.fixture(scope="module")
+def prepared(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """A home with two prepared data parts and their maps, without a run."""
+    home = tmp_path_factory.mktemp("kept")
+    cluster = Cluster(home=home)
+    parts = {name: build.run(experiment.data, cluster) for name, experiment in (("used", USED), ("unused", UNUSED))}
+    for part in parts.values():
+        brain_map(part.store, list(part.recordings), part.brain, cluster.maps)
+        for name, digest in part.features.items():
+            feature_map(part.store, name, digest, cluster.maps)
+    return home, parts
+
+
+@pytest.fixture
+def kept(prepared: Parts, tmp_path: Path) -> Kept:
+    """A copy of it in which one part has a run."""
+    source, parts = prepared
+    home = tmp_path / "home"
+    shutil.copytree(source, home)
+    run = run_record(home, USED, parts["used"].digest)
+    run.begin(USED)
+    return Cluster(home=home), run
+
+
+def needless(cluster: Cluster) -> dict[str, list[str]]:
+    """Names of what nothing needs, by kind."""
+    found: dict[str, list[str]] = {}
+    for item in look(cluster):
+        if item.needless:
+            found.setdefault(item.kind, []).append(item.path.name)
+    return found
+
+
+def names(cluster: Cluster, kind: str) -> dict[str, Item]:
+    return {item.path.name: item for item in look(cluster) if item.kind == kind}
+
+
+def test_what_is_kept_and_what_uses_it(kept: Kept, prepared: Parts) -> None:
+    cluster, run = kept
+    used, unused = (prepared[1][name].store.root.name for name in ("used", "unused"))
+    stores = names(cluster, "store")
+    assert set(stores) == {used, unused}
+    assert stores[used].used_by == (run.path.name,) and not stores[used].needless
+    assert stores[unused].used_by == () and stores[unused].needless
+    assert stores[used].what == "synthetic: 2 recordings"
+    assert stores[used].bytes == sum(path.stat().st_size for path in stores[used].path.rglob("*") if path.is_file())
+    features = names(cluster, "features")
+    assert sorted(item.used_by for item in features.values()) == [(), (run.path.name,)]
+    maps = names(cluster, "map")
+    assert sorted(item.used_by for item in maps.values()) == [(), (), (f"store {used}",), (f"store {used}",)]
+    assert names(cluster, "run")[run.path.name].what == "begun, 0 epochs"
+    assert len(names(cluster, "study")) == 1
+
+
+def test_only_what_nothing_needs_is_removed(kept: Kept, prepared: Parts) -> None:
+    cluster, run = kept
+    assert {kind: len(found) for kind, found in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
+    before = {item.path for item in look(cluster) if not item.needless}
+    removed = clean(cluster, look(cluster))
+    assert len(removed) == 4 and all(item.bytes and not item.path.exists() for item in removed)
+    assert {item.path for item in look(cluster)} == before
+    assert needless(cluster) == {}
+    again = build.run(USED.data, cluster)
+    assert again.digest == prepared[1]["used"].digest
+    assert run.experiment() == USED
+
+
+def test_what_is_removed_can_be_made_again(kept: Kept, prepared: Parts) -> None:
+    cluster, _ = kept
+    clean(cluster, look(cluster))
+    assert build.run(UNUSED.data, cluster).digest == prepared[1]["unused"].digest
+
+
+def test_what_a_living_process_prepared_stays(kept: Kept, prepared: Parts) -> None:
+    cluster, _ = kept
+    name = prepared[1]["unused"].store.root.name
+    process = claiming(cluster.home, name)
+    (user,) = names(cluster, "store")[name].used_by
+    assert str(process.pid) in user
+    assert "store" not in needless(cluster)
+    process.kill()
+    process.communicate(timeout=30)
+    assert needless(cluster)["store"] == [name]
+
+
+def test_what_came_into_use_while_a_person_thought_stays(kept: Kept, prepared: Parts) -> None:
+    cluster, _ = kept
+    shown = look(cluster)
+    run_record(cluster.home, UNUSED, prepared[1]["unused"].digest).begin(UNUSED)
+    assert clean(cluster, shown) == []
+
+
+def test_nothing_is_needless_while_a_run_does_not_say_what_it_is_made_from(kept: Kept) -> None:
+    cluster, run = kept
+    run.settings.write_text("{")
+    assert needless(cluster) == {}
+
+
+def test_a_run_whose_plugin_is_gone_keeps_its_data(kept: Kept) -> None:
+    """Its settings are those its store was made from, whoever can read them."""
+    cluster, run = kept
+    run.settings.write_text(run.settings.read_text().replace('"simple_conv"', '"an encoder of mine"'))
+    assert {kind: len(found) for kind, found in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
+    assert sum(run.path.name in item.used_by for item in look(cluster) if item.kind in ("store", "features")) == 2
+
+
+def test_rays_files_go_once_the_run_is_finished_and_nobody_holds_it(kept: Kept) -> None:
+    cluster, run = kept
+    run.ray.mkdir()
+    assert "Ray's files" not in needless(cluster)
+    run.finish(USED.signature, "digest", [{"epoch": 1, "valid_loss": 1.0}])
+    assert needless(cluster)["Ray's files"] == ["ray"]
+    with run.lock():
+        assert "Ray's files" not in needless(cluster)
+    clean(cluster, look(cluster))
+    assert run.path.exists() and run.state == "finished" and not run.ray.exists()
+
+
+def test_what_killed_processes_left_behind(kept: Kept) -> None:
+    cluster, run = kept
+    store = next(item.path for item in look(cluster) if item.kind == "store" and not item.needless)
+    old, fresh, strange, own = store / HALF, store / f"{HALF[:-1]}1", store / ".DS_Store", run.path / HALF
+    for path in (old, fresh, strange, own):
+        path.write_text("x")
+    long_ago = time.time() - 2 * 3600
+    for path in (old, strange, own):
+        os.utime(path, (long_ago, long_ago))
+    (store / "damaged").mkdir()
+    (cluster.maps / ".brain-0-abcdefgh").mkdir()
+    with filelock.FileLock(run.path / "lock"), filelock.FileLock(cluster.maps / "brain-0.lock"):
+        assert sorted(needless(cluster)["left behind"]) == [HALF, "damaged"]
+    clean(cluster, look(cluster))
+    assert not old.exists() and not own.exists() and fresh.exists() and strange.exists()
+    assert not list(cluster.maps.glob(".*"))
+
+
+def test_a_map_that_is_being_written_stays(kept: Kept) -> None:
+    cluster, _ = kept
+    one, other = needless(cluster)["map"]
+    with filelock.FileLock(cluster.maps / f"{one}.lock"):
+        assert needless(cluster)["map"] == [other]
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "big.fif").write_bytes(b"x" * 1000)
+    cluster = Cluster(home=tmp_path / "home")
+    cluster.cache.mkdir(parents=True)
+    (cluster.cache / "gwilliams2022").symlink_to(tmp_path / "own")
+    (item,) = look(cluster)
+    assert item.what == f"link to {tmp_path / 'own'}"
+    assert item.bytes < 1000 < size(tmp_path / "own") + 1
+
+
+def test_the_commands(kept: Kept, raybrain: Callable[..., Ended]) -> None:
+    cluster, run = kept
+    where = ("--home", str(cluster.home), "--json")
+    shown = raybrain("home", *where)
+    assert shown.code == 0, shown.err
+    assert "raybrain home clean" in shown.out and run.path.name in shown.out
+    assert {item["kind"] for item in shown.json["items"]} == {"run", "store", "features", "map", "study"}
+    asked = raybrain("home", "clean", *where)
+    assert (asked.code, len(asked.json["needless"]), asked.json["removed"]) == (0, 4, [])
+    assert "add --yes" in asked.out
+    done = raybrain("home", "clean", "--yes", *where)
+    assert (done.code, len(done.json["removed"])) == (0, 4)
+    assert "is needed" in raybrain("home", "clean", *where).out
