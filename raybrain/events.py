@@ -5,8 +5,10 @@ neighbours until it is long enough for training windows. See Défossez et al. 20
 splits: a block's split depends on what was said alone, so a sentence falls on one side for every subject.
 """
 
+import bisect
 import hashlib
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -18,6 +20,8 @@ from pydantic import Field, model_validator
 from raybrain.config import Config, InputError
 
 Split = Literal["train", "valid", "test", "removed"]
+BlockStart = Literal["sentence", "sound"]
+SplitMode = Literal["clean", "paper"]
 EDGE_S = 1e-6  # two times closer than this are the same time
 LONG_PAUSE_S = 5.0  # longer than from one sound to the next
 
@@ -70,12 +74,16 @@ class Sound(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Word(Event):
-    """A spoken word: its text, its 0-based place in its sentence, and the sentence."""
+    """A spoken word: its text, its 0-based place in its sentence, and the sentence.
+
+    ``pseudo``: it is no word of the language, but sounds like one. The published splits go by all words but these.
+    """
 
     word: str
     word_index: int = 0
     sequence: str = ""
     sequence_uid: str = ""
+    pseudo: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +96,8 @@ class Phoneme(Event):
 @dataclass(frozen=True)
 class Block:
     """A stretch of a recording that goes to one split as a whole. ``uid`` names what was said in it: its ``sentences``.
+
+    An infinite ``duration`` stands for "to the end of the recording".
 
     ``heard`` are the sentences its words belong to. An aligner may miss a sentence's first word: then no block starts there,
     and a neighbour's block, whose words name it, holds that sentence too.
@@ -114,7 +124,8 @@ class SplitConfig(Config):
 
     Attributes:
         mode: "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
-            recording and study, that share a sentence or a stretch of audio.
+            recording and study, that share a sentence or a stretch of audio. The published blocks differ a little, too (see
+            ``sentence_blocks`` and ``merge_blocks``), and a window may outlast its block by half a sample.
         seed: of the hash that sends each block to a split.
         test_ratio: share of the blocks that are tested on.
         valid_ratio: share of the blocks that tell when to stop training, and which trial of a sweep is best.
@@ -122,7 +133,7 @@ class SplitConfig(Config):
         min_block_s: sentences are joined into blocks of at least this length.
     """
 
-    mode: Literal["clean", "paper"] = "clean"
+    mode: SplitMode = "clean"
     seed: int = 12
     test_ratio: float = Field(default=0.2, gt=0, lt=1)
     valid_ratio: float = Field(default=0.1, gt=0, lt=1)
@@ -139,58 +150,90 @@ class SplitConfig(Config):
         return self
 
 
-def sentence_blocks(events: Sequence[Event], by: Literal["sentence", "sound"] = "sentence") -> list[Block]:
+def sentence_blocks(events: Sequence[Event], by: BlockStart = "sentence", mode: SplitMode = "clean") -> list[Block]:
     """Blocks that start at each first word of a sentence and end where the next one starts.
 
-    With ``by="sound"`` they start at each sound, or each first word of what is read; they end after a long pause too, since
-    what was heard between might be left out; and ``sequence_uid`` names what was said in them even where it is repeated.
+    With ``by="sound"`` they start at each sound, or each first word of what is read, and ``sequence_uid`` names what was said
+    in them even where it is repeated.
+
+    In the "paper" mode the last block goes on to the end of the recording, and names of blocks leave out pseudo-words. In the
+    "clean" mode the last block ends with the last event, and those by sound end after a long pause too, since what was heard
+    in between might have been left out.
 
     Raises:
-        InputError: if nothing starts a block.
+        InputError: if nothing starts a block, or two words of a sentence have the same place in it.
     """
     events = sorted(events, key=lambda event: event.start)
+    _check_places([event for event in events if isinstance(event, Word)])
     starts = [event for event in events if _starts_block(event, by)]
     if not starts:
         what = "sound" if by == "sound" else "word with word_index 0"
         kinds = Counter(type(event).__name__.lower() for event in events)
-        found = ", ".join(f"{count} {kind}s" for kind, count in kinds.items()) or "no events"
-        raise InputError(f"no {what} starts a block (found {found}); splits need the words of each sentence")
-    borders = [event.start for event in starts[1:]] + [max(event.stop for event in events)]
+        listed = ", ".join(f"{count} {kind}s" for kind, count in kinds.items()) or "no events"
+        raise InputError(f"no {what} starts a block (found {listed}); splits need the words of each sentence")
+    end = math.inf if mode == "paper" else max(event.stop for event in events)
     names = Counter(event.sequence_uid for event in starts if isinstance(event, Word))
     blocks = []
-    for first, stop in zip(starts, borders, strict=True):
+    for first, stop in zip(starts, [*(event.start for event in starts[1:]), end], strict=True):
         if stop - first.start <= EDGE_S:
             continue
-        inside = [event for event in events if first.start <= event.start < stop]
-        if by == "sound":
+        inside = _between(events, first.start, stop)
+        if by == "sound" and mode == "clean":
             stop = min(stop, max(event.stop for event in inside) + LONG_PAUSE_S)
-        named = next((event.sequence_uid for event in (first, *inside) if isinstance(event, Word)), "")
-        uid = named if named and (by == "sound" or names[named] == 1) else _spoken(inside, first.start, stop)
-        heard = dict.fromkeys(event.sequence for event in inside if isinstance(event, Word) and event.sequence)
+        words = [event for event in inside if isinstance(event, Word)]
+        named = first.sequence_uid if isinstance(first, Word) else next((word.sequence_uid for word in words), "")
+        spoken = words if mode == "clean" else [word for word in words if not word.pseudo]
+        uid = named if named and (by == "sound" or names[named] == 1) else _spoken(spoken, inside, first.start, stop)
+        heard = dict.fromkeys(word.sequence for word in words if word.sequence)
         blocks.append(Block(first.start, stop - first.start, (uid,), tuple(heard)))
     return blocks
 
 
-def _starts_block(event: Event, by: Literal["sentence", "sound"]) -> bool:
+def _between(events: Sequence[Event], start: float, stop: float) -> Sequence[Event]:
+    """The events, sorted by their start, that start from ``start`` on and before ``stop``."""
+    low, high = (bisect.bisect_left(events, time, key=lambda event: event.start) for time in (start, stop))
+    return events[low:high]
+
+
+def _check_places(words: Sequence[Word]) -> None:
+    """Refuse sentences in which a word has the place of the word before it: both would be one candidate in the ranking."""
+    for one, other in itertools.pairwise(words):
+        same = one.sequence and (one.sequence, one.word_index) == (other.sequence, other.word_index)
+        if same and one.word.casefold() != other.word.casefold():
+            raise InputError(
+                f"{one.word!r} at {one.start:.3f} s and {other.word!r} at {other.start:.3f} s both have word_index "
+                f"{one.word_index} in the sentence {one.sequence[:60]!r}; number the words of a sentence 0, 1, 2, ..."
+            )
+
+
+def _starts_block(event: Event, by: BlockStart) -> bool:
     if isinstance(event, Word):
         return event.word_index == 0 and (by == "sentence" or event.modality == "visual")
     return by == "sound" and isinstance(event, Sound)
 
 
-def _spoken(inside: Sequence[Event], start: float, stop: float) -> str:
-    words = [e.word for e in inside if isinstance(e, Word) and e.stop <= stop + EDGE_S]
-    if words:
-        return " ".join(words)
-    return ",".join(e.filepath for e in inside if isinstance(e, Sound)) + f"@{start}"
+def _spoken(words: Sequence[Word], inside: Sequence[Event], start: float, stop: float) -> str:
+    """The words that end in a block; the sounds ``inside`` it where there are none."""
+    texts = [word.word for word in words if word.stop <= stop + EDGE_S]
+    if texts:
+        return " ".join(texts)
+    return ",".join(event.filepath for event in inside if isinstance(event, Sound)) + f"@{start}"
 
 
-def merge_blocks(blocks: Sequence[Block], min_block_s: float) -> list[Block]:
-    """Join consecutive blocks until each lasts more than ``min_block_s``; the first one starts at 0."""
+def merge_blocks(blocks: Sequence[Block], min_block_s: float, mode: SplitMode = "clean") -> list[Block]:
+    """Join consecutive blocks until each lasts ``min_block_s``; the first one starts at 0.
+
+    The published splits count the first one's length from 0 too, and want each to last longer than that.
+    """
     merged: list[Block] = []
     group: list[Block] = []
     for block in sorted(blocks, key=lambda block: block.start):
         group.append(block)
-        if block.stop - group[0].start >= min_block_s:
+        if mode == "paper":
+            enough = block.stop - (group[0].start if merged else 0.0) > min_block_s + EDGE_S
+        else:
+            enough = block.stop - group[0].start >= min_block_s
+        if enough:
             merged.append(_joined(group))
             group = []
     if group:
@@ -280,7 +323,8 @@ def cut_sounds(events: Iterable[Event], blocks: Sequence[Block], margin_s: float
     for sound in events:
         if not isinstance(sound, Sound):
             continue
-        inside = [time for time in borders if sound.start + margin_s < time < sound.stop - margin_s]
+        low = bisect.bisect_right(borders, sound.start + margin_s)
+        inside = borders[low : bisect.bisect_left(borders, sound.stop - margin_s, lo=low)]
         edges = [sound.start, *(b for a, b in zip([-1.0, *inside], inside, strict=False) if b - a > EDGE_S), sound.stop]
         for start, stop in itertools.pairwise(edges):
             offset = sound.offset + (start - sound.start) * sound.speed

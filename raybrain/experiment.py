@@ -22,7 +22,7 @@ from raybrain.signal.base import SignalConfig
 from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study
 
-PREPARE_VERSION = 5  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 6  # raise it when the code that prepares data gives other numbers
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 
 

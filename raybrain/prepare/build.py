@@ -1,5 +1,6 @@
 """Run: recordings -> store; one task a recording, each feature once a stimulus."""
 
+import math
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from raybrain.config import InputError, tree
 from raybrain.events import Event, Sound, sentence_blocks
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
-from raybrain.prepare.plan import Heard, SplitPlan, make_plan
+from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, stamp
 from raybrain.storage import content_digest, file_digest, write_json, write_table
 from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
@@ -83,7 +84,7 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source], cluste
         for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
     }
     plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
-    longest = _block_sizes(plan)["longest_block_s"]
+    longest = max((planned.block.duration for blocks in plan.blocks.values() for planned in blocks), default=0.0)
     if longest < data.segments.length_s:
         raise InputError(
             f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
@@ -142,8 +143,15 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
 
 
 def _block_sizes(plan: SplitPlan) -> dict[str, Any]:
-    durations = [planned.block.duration for blocks in plan.blocks.values() for planned in blocks]
+    durations = [_heard_s(plan, planned) for blocks in plan.blocks.values() for planned in blocks]
     return {"blocks": len(durations), "longest_block_s": max(durations, default=0.0)}
+
+
+def _heard_s(plan: SplitPlan, planned: PlannedBlock) -> float:
+    """The seconds of a block; of one that goes on to the end of the recording, to the end of what is heard in it."""
+    if math.isfinite(planned.block.duration):
+        return planned.block.duration
+    return planned.origin_s + plan.stimuli[planned.stimulus].duration - planned.block.start
 
 
 def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:

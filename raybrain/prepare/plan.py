@@ -5,10 +5,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from raybrain.events import (
     Block,
+    BlockStart,
     Event,
     Phoneme,
     Sound,
@@ -26,6 +26,7 @@ from raybrain.prepare.audit import Stretch, audit_audio, same_audio
 from raybrain.recording import Recording
 
 SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
+PAPER_SLACK = 0.5  # samples by which a window may outlast its block in the published splits
 DIGITS = 6  # of a second, that name a stimulus and are all that features see of it
 
 
@@ -35,17 +36,21 @@ class Heard:
 
     recording: Recording
     events: tuple[Event, ...]
-    blocks_by: Literal["sentence", "sound"] = "sentence"
+    blocks_by: BlockStart = "sentence"
 
 
 @dataclass(frozen=True)
 class PlannedBlock:
-    """A merged block: its split, the stimulus heard in it, and the time in the recording at which that stimulus starts."""
+    """A merged block: its split, the stimulus heard in it, and the time in the recording at which that stimulus starts.
+
+    A window may outlast the block by less than ``slack`` samples.
+    """
 
     block: Block
     split: Split
     stimulus: str
     origin_s: float
+    slack: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
     planned: dict[str, tuple[PlannedBlock, ...]] = {}
     stimuli: dict[str, Stimulus] = {}
     known: dict[str, list[tuple[str, list[float]]]] = {}
+    slack = PAPER_SLACK if config.mode == "paper" else 0.0
     for recording in sorted(item.recording for item in heard):
         blocks = []
         for block, events in inside[recording.uid]:
@@ -82,15 +88,15 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
             stimulus = _stimulus(events, origin)
             key = _key(stimulus, digests, known)
             stimuli.setdefault(key, stimulus)
-            blocks.append(PlannedBlock(block, splits[block.uid], key, origin))
+            blocks.append(PlannedBlock(block, splits[block.uid], key, origin, slack))
         planned[recording.uid] = tuple(blocks)
     names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
     return SplitPlan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
 
 
 def _blocks(item: Heard, config: SplitConfig) -> list[Block]:
-    blocks = sentence_blocks(item.events, item.blocks_by)
-    return blocks if item.blocks_by == "sound" else merge_blocks(blocks, config.min_block_s)
+    blocks = sentence_blocks(item.events, item.blocks_by, config.mode)
+    return blocks if item.blocks_by == "sound" else merge_blocks(blocks, config.min_block_s, config.mode)
 
 
 def _stretches(stories: Iterable[list[tuple[Block, list[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
@@ -135,7 +141,7 @@ def _named(event: Event) -> Event:
     event = replace(event, start=round(event.start, DIGITS), duration=round(event.duration, DIGITS))
     if isinstance(event, Sound):
         return replace(event, offset=round(event.offset, DIGITS))
-    return replace(event, sequence_uid="") if isinstance(event, Word) else event
+    return replace(event, sequence_uid="", pseudo=False) if isinstance(event, Word) else event
 
 
 def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[tuple[str, list[float]]]]) -> str:

@@ -1,13 +1,14 @@
 """Segments: the windows of a recording that are trained on or tested, as rows that point into signal and stimuli."""
 
+import bisect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from raybrain.events import EDGE_S, Event, Phoneme, Sound, Word
-from raybrain.prepare.plan import PlannedBlock
+from raybrain.events import EDGE_S, Block, Event, Phoneme, Sound, Word
+from raybrain.prepare.plan import SAME_S, PlannedBlock
 from raybrain.store import EVENTS, SEGMENTS
 
 if TYPE_CHECKING:
@@ -25,35 +26,50 @@ def make_segments(
     Returns:
         A table with the schema SEGMENTS, in order of time.
     """
-    words = [event for event in events if isinstance(event, Word)]
-    grid = np.arange(0.0, samples / rate_hz, config.stride_s)
+    words = sorted((event for event in events if isinstance(event, Word)), key=lambda word: word.start)
+    onsets = [word.start for word in words]
+    grid = np.arange(0.0, samples / rate_hz, config.stride_s).tolist()
     rows: list[dict[str, Any]] = []
     for planned in blocks:
-        anchors: list[tuple[float, Word | None]] = []
-        if planned.split in ("train", "valid"):
-            anchors += [(float(time), None) for time in grid]
-        if planned.split in ("valid", "test"):
-            anchors += [(word.start, word) for word in words]
+        slack_s = planned.slack / rate_hz - EDGE_S if planned.slack else EDGE_S
         first = planned.block.start - config.tmin_s - EDGE_S
-        last = planned.block.stop - config.tmax_s + EDGE_S
-        for anchor, word in anchors:
+        last = planned.block.stop - config.tmax_s + slack_s
+        anchors: list[tuple[float, Word | None, int]] = []
+        if planned.split in ("train", "valid"):
+            anchors += [(grid[number], None, -1) for number in _within(grid, first, last)]
+        if planned.split in ("valid", "test"):
+            earlier = bisect.bisect_left(onsets, planned.block.start - SAME_S / 2)
+            anchors += [(onsets[number], words[number], number - earlier) for number in _within(onsets, first, last)]
+        for anchor, word, place in anchors:
             start = round((anchor + config.tmin_s) * rate_hz)
-            if first <= anchor <= last and 0 <= start <= samples - config.samples(rate_hz):
-                rows.append(_segment(start, word, planned, rate_hz))
+            if 0 <= start <= samples - config.samples(rate_hz):
+                rows.append(_segment(start, planned, rate_hz) | _named(word, place, planned.block))
     return pa.Table.from_pylist(rows, schema=SEGMENTS)
 
 
-def _segment(start: int, word: Word | None, planned: PlannedBlock, rate_hz: float) -> dict[str, Any]:
+def _within(times: Sequence[float], first: float, last: float) -> range:
+    """The numbers of those sorted ``times`` that are neither before ``first`` nor after ``last``."""
+    return range(bisect.bisect_left(times, first), bisect.bisect_right(times, last))
+
+
+def _segment(start: int, planned: PlannedBlock, rate_hz: float) -> dict[str, Any]:
     return {
         "split": planned.split,
-        "anchor": "word" if word else "grid",
         "start_sample": start,
         "stimulus": planned.stimulus,
         "stimulus_s": start / rate_hz - planned.origin_s,
-        "sentence": word.sequence if word else "",
-        "word_index": word.word_index if word else -1,
-        "word": word.word if word else "",
     }
+
+
+def _named(word: Word | None, place: int, block: Block) -> dict[str, Any]:
+    """What names the candidate at a word: its sentence and its place there.
+
+    A word of which no sentence is known stands at its ``place`` among all words of its block: else all would be one.
+    """
+    if word is None:
+        return {"anchor": "grid", "sentence": "", "word_index": -1, "word": ""}
+    sentence, index = (word.sequence, word.word_index) if word.sequence else (block.uid, place)
+    return {"anchor": "word", "sentence": sentence, "word_index": index, "word": word.word}
 
 
 def events_table(events: Sequence[Event]) -> pa.Table:

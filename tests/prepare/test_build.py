@@ -12,15 +12,13 @@ import pytest
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
-from raybrain.events import Block, Event, Sound, SplitConfig, Word
+from raybrain.events import Event, Sound, SplitConfig, Word
 from raybrain.experiment import DataConfig, Experiment, recipe
 from raybrain.features.mel import Mel
 from raybrain.prepare import build as preparing
-from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
-from raybrain.prepare.segments import make_segments
+from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
-from raybrain.signal.window import SegmentConfig
 from raybrain.store import Store, frames_folder
 from tests.conftest import TINY, Ended
 
@@ -97,49 +95,6 @@ def test_a_sound_that_starts_before_its_first_word_is_in_that_block() -> None:
         assert [sound.start for sound in stimulus.sounds] == pytest.approx([0.0, 4.0])
         assert stimulus.words[0].start == pytest.approx(0.05)
         assert [word.word for word in stimulus.words] == [*SENTENCES[2 * number], *SENTENCES[2 * number + 1]]
-
-
-# segments
-
-
-def test_windows_by_hand() -> None:
-    """Blocks of 10, 6 and 6 s of a recording of 22 s at 120 Hz."""
-    blocks = [
-        PlannedBlock(Block(0.0, 10.0, "a"), "train", "A", 1.0),
-        PlannedBlock(Block(10.0, 6.0, "b"), "valid", "B", 10.0),
-        PlannedBlock(Block(16.0, 6.0, "c"), "test", "C", 15.95),
-    ]
-    onsets = [1.0, 10.2, 12.0, 13.5, 13.51, 16.4, 16.5, 18.004, 19.49, 19.5]
-    words = [Word(start=t, duration=0.1, word=f"w{t}", word_index=i, sequence="s") for i, t in enumerate(onsets)]
-    config = SegmentConfig()
-    assert config.samples(120.0) == 361
-    rows = make_segments(words, blocks, config, 120.0, samples=22 * 120).to_pylist()
-
-    def starts(split: str, anchor: str) -> list[int]:
-        return [row["start_sample"] for row in rows if (row["split"], row["anchor"]) == (split, anchor)]
-
-    assert starts("train", "grid") == [60 * n for n in range(15)]  # anchors 0.5, 1.0, ... 7.5 s
-    assert starts("valid", "grid") == [1200 + 60 * n for n in range(7)]  # anchors 10.5 ... 13.5 s
-    assert starts("valid", "word") == [1380, 1560]  # not 10.2, not 13.51: their windows leave the block
-    assert starts("test", "word") == [1920, 2100, 2279]  # not 19.5: its last sample would be the 2641st
-    assert len(rows) == 15 + 7 + 2 + 3
-    window = next(row for row in rows if row["word"] == "w16.5")
-    assert window == {
-        **{"split": "test", "anchor": "word", "start_sample": 1920, "stimulus": "C"},
-        **{"sentence": "s", "word_index": 6, "word": "w16.5", "stimulus_s": pytest.approx(0.05)},
-    }
-    for row in rows:
-        block = {"train": blocks[0], "valid": blocks[1], "test": blocks[2]}[row["split"]].block
-        assert block.start * 120 <= row["start_sample"]
-        assert row["start_sample"] + 360 <= block.stop * 120
-
-
-def test_removed_blocks_and_other_strides() -> None:
-    block = PlannedBlock(Block(0.0, 10.0, "a"), "removed", "A", 0.0)
-    assert make_segments([], [block], SegmentConfig(), 120.0, 1200).num_rows == 0
-    config = SegmentConfig(tmin_s=0.0, tmax_s=1.0, stride_s=3.0)
-    rows = make_segments([], [replace(block, split="train")], config, 100.0, 1000).to_pylist()
-    assert [row["start_sample"] for row in rows] == [0, 300, 600]
 
 
 # one recording's part

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,22 @@ import numpy as np
 import pytest
 
 from raybrain.config import InputError
-from raybrain.events import Block, Event, Phoneme, Sound, SplitConfig, Word, assign_splits
+from raybrain.events import (
+    Block,
+    Event,
+    Phoneme,
+    Sound,
+    Split,
+    SplitConfig,
+    SplitMode,
+    Word,
+    assign_splits,
+    sentence_blocks,
+)
+from raybrain.prepare.plan import Heard, PlannedBlock, make_plan
+from raybrain.prepare.segments import make_segments
 from raybrain.recording import Recording
+from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 from raybrain.studies.bids.bids_table import bad_channels
 from raybrain.studies.broderick2019 import Broderick2019
@@ -258,6 +273,51 @@ def test_sources(bids: Path, matlab: Path) -> None:
     }
     names = {path.name for path in study.sources(matlab, FIRST)}
     assert names == {"Subject1_Run1.mat", "oldman_run1.json", "oldman_run1.txt"}
+
+
+# published splits
+
+
+@pytest.mark.parametrize("form", ["bids", "matlab"])
+def test_published_blocks(form: str, request: pytest.FixtureRequest) -> None:
+    """The first one is counted from 0, each is longer than the least length, and the last ends with the recording.
+
+    A sentence's first word is at 0.5 s and then every 4.65 s.
+    """
+    events = Broderick2019().events(request.getfixturevalue(form), FIRST)
+    starts = [event.start for event in events if isinstance(event, Word) and event.word_index == 0]
+    assert len(starts) == SENTENCES
+    digests = {event.filepath: event.filepath for event in events if isinstance(event, Sound)}
+
+    def borders(mode: SplitMode, min_block_s: float) -> list[float]:
+        config = SplitConfig(mode=mode, min_block_s=min_block_s)
+        plan = make_plan([Heard(FIRST, tuple(events))], digests, config)
+        blocks = [planned.block for planned in plan.blocks[FIRST.uid]]
+        assert [block.stop for block in blocks[:-1]] == [block.start for block in blocks[1:]]
+        return [block.start for block in blocks] + [blocks[-1].stop]
+
+    end = max(event.stop for event in events)
+    assert borders("clean", 6.0) == [0.0, *starts[2::2], end]
+    assert borders("paper", 6.0) == [0.0, *starts[2::2], math.inf]
+    assert borders("clean", 5.0) == [0.0, *starts[2::2], end]
+    assert borders("paper", 5.0) == [0.0, *starts[1::2], math.inf], "the first sentence ends 5.15 s after the start"
+    assert borders("paper", 9.3) == [0.0, starts[2], starts[5], math.inf], "two sentences last 9.3 s, which is not enough"
+
+
+def test_published_windows(bids: Path) -> None:
+    """The EEG outlasts the sound: windows at the last words, and of the grid after them, count in the published splits."""
+    events = Broderick2019().events(bids, FIRST)
+    said_until = max(event.stop for event in events if isinstance(event, Word))
+    samples = round((SOUND_S + 60.0) * 120)
+
+    def last_anchor(split: Split, mode: SplitMode) -> float:
+        block = sentence_blocks(events, mode=mode)[-1]
+        rows = make_segments(events, [PlannedBlock(block, split, "x", block.start)], SegmentConfig(), 120.0, samples)
+        return float(rows["start_sample"][-1].as_py()) / 120 + 0.5
+
+    assert last_anchor("test", "clean") <= SOUND_S - 2.5 < last_anchor("test", "paper") < said_until
+    assert last_anchor("train", "clean") <= SOUND_S - 2.5
+    assert SOUND_S + 57.0 < last_anchor("train", "paper") <= SOUND_S + 57.5
 
 
 # sentences

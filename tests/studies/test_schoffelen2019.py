@@ -1,5 +1,6 @@
 """schoffelen2019 is read right from its form on disk, a log is put on the recording's clock, and each fault has one line."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from raybrain.config import InputError, override
-from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks, uid_split
+from raybrain.events import Event, Phoneme, Sound, SplitConfig, SplitMode, Word, sentence_blocks, uid_split
+from raybrain.prepare.plan import Heard, PlannedBlock, make_plan
+from raybrain.prepare.segments import make_segments
 from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
+from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
 from raybrain.studies.readers.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.schoffelen2019 import EXCLUDED, LISTENERS, READERS, Schoffelen2019
@@ -277,11 +281,49 @@ def test_blocks_are_split_by_the_numbers_of_sentences(made: Path) -> None:
         assert {uid_split(f"mous-{number:03d}", SplitConfig()) for number in numbers} == {name}
 
 
-def test_what_is_left_out_is_in_no_block() -> None:
-    """Sentences between two groups of word lists: the block before ends soon after what was heard in it."""
-    sounds = [Sound(start=start, duration=3.0, filepath=f"{start}.wav") for start in (0.0, 8.0, 60.0)]
-    blocks = sentence_blocks(sounds, "sound")
-    assert [(block.start, block.stop) for block in blocks] == [(0.0, 8.0), (8.0, 16.0), (60.0, 63.0)]
+def blocks_of(events: Sequence[Event], recording: Recording, mode: SplitMode) -> list[PlannedBlock]:
+    heard = Heard(recording, tuple(events), Schoffelen2019.blocks_by)
+    digests = {sound.filepath: sound.filepath for sound in of(events, Sound)}
+    return list(make_plan([heard], digests, SplitConfig(mode=mode)).blocks[recording.uid])
+
+
+@pytest.mark.parametrize("selection", ["audio", "audio_wordlists", "visual"])
+def test_published_blocks(selection: str, made: Path) -> None:
+    """By sound, or by sentence read; never merged, however short; each goes on to the next, however long the pause between.
+
+    They are named by the sentence's own id, and the last one ends with the recording.
+    """
+    study = override(Schoffelen2019(), {"selection": selection})
+    recording = V1001 if selection == "visual" else A2002
+    numbers = NUMBERS[4:] if selection == "audio_wordlists" else NUMBERS
+    on_time = study.events(made, recording)
+    third = [event.start for event in on_time if starts_trial(event)][2]
+    events = [replace(event, start=event.start + (60.0 if event.start >= third else 0.0)) for event in on_time]
+    starts = [event.start for event in events if starts_trial(event)]
+    paper, clean = ([planned.block for planned in blocks_of(events, recording, mode)] for mode in ("paper", "clean"))
+    assert [block.start for block in paper] == [block.start for block in clean] == starts
+    assert [block.uid for block in paper] == [f"mous-{number:03d}" for number in numbers]
+    assert [block.stop for block in paper] == [*starts[1:], math.inf]
+    assert clean[1].stop < starts[1] + TRIAL_S + 5.0, "what was heard between is left out: the block ends soon after"
+    assert [block.stop for block in clean[2:]] == [*starts[3:], max(event.stop for event in events)]
+
+
+def starts_trial(event: Event) -> bool:
+    return isinstance(event, Sound) or (isinstance(event, Word) and event.modality == "visual" and event.word_index == 0)
+
+
+def test_published_windows(made: Path) -> None:
+    """They may outlast a block by half a sample, and go on after the last sound to the end of the recording."""
+    events = Schoffelen2019().events(made, A2002)
+    samples = round((LASTS_S + 60) * 120)
+    clean, paper = (
+        make_segments(events, blocks_of(events, A2002, mode), SegmentConfig(), 120.0, samples).to_pylist()
+        for mode in ("clean", "paper")
+    )
+    assert all(row in paper for row in clean)
+    last = paper[-1]["start_sample"] + 361
+    assert (paper[-1]["split"], samples - 60 < last <= samples) == ("train", True)
+    assert clean[-1]["start_sample"] + 361 < samples - 60 * 120
 
 
 def test_bad_channels_and_layout(made: Path) -> None:

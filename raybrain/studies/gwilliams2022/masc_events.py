@@ -44,6 +44,7 @@ def read_events(root: Path, file: Path, language: str) -> list[Event]:
                 word=row.text("word"),
                 word_index=int(_needed(row, "word_index")),
                 sequence=text,
+                pseudo=row.text("condition") == "pseudo_words",
             )
             for row in sentence
         ]
