@@ -172,6 +172,11 @@ def _look_at_events(looked: Looked, events: Sequence[Event]) -> list[str]:
     over = sum(one.stop - other.start > SLACK_S for one, other in itertools.pairwise(sounds))
     if over:
         problems.append(f"{over} sounds start before the one before them ends")
+    if words[1:] and not any(word.sequence or word.word_index for word in words):
+        problems.append(
+            f"{len(words)} words without a sentence and a word_index: each is a sentence of its own, and all blocks that share "
+            "a word are in the same split"
+        )
     endless = next((word.sequence for word in words if word.word_index >= LONG_SENTENCE), "")
     if endless:
         problems.append(f"a sentence of more than {LONG_SENTENCE} words ({endless[:40]}...): are sentences marked?")

@@ -157,7 +157,7 @@ def test_what_the_audit_found_is_shown(raybrain: Callable[..., Ended], tmp_path:
     manifest: dict[str, Any] = {key: {} for key in MANIFEST} | {"sentences_in_two_splits": [], "audio_in_two_splits": []}
     command = ["show", "quickstart", "--home", str(tmp_path)]
     write_json(store / "manifest.json", manifest)
-    assert "splits share no sentence and no stretch of audio" in raybrain(*command).out
+    assert "no sentences or stretches of audio in two splits" in raybrain(*command).out
     write_json(store / "manifest.json", manifest | {"audio_in_two_splits": ["a.wav 1.0-2.0 s (test, train)"]})
     assert "1 stretches of audio in two splits (a.wav 1.0-2.0 s (test, train))" in raybrain(*command).out
 

@@ -1,5 +1,6 @@
 """Recordings become a store: planned, cut and scaled as written, whole or not at all, and mended where they are damaged."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -308,6 +309,24 @@ def test_too_short_for_all_splits(ray_cluster: None, tmp_path: Path) -> None:
     changes = {f"data.studies.synthetic.{key}": value for key, value in (SMALL | {"minutes": 0.2}).items()}
     with pytest.raises(InputError, match=r"^no \w+ segments in 1 recordings: .*data\.splits"):
         preparing.run(override(Experiment(), changes).data, Cluster(home=tmp_path))
+
+
+@pytest.mark.slow
+def test_published_splits_are_prepared(ray_cluster: None, tmp_path: Path) -> None:
+    """The last block has no end, but the manifest is JSON as the standard has it, and says how long speech lasts in a block."""
+    changes = {f"data.studies.synthetic.{key}": value for key, value in (SMALL | {"minutes": 2.0}).items()}
+    data = override(Experiment(), changes | {"data.splits.mode": "paper"}).data
+    prepared = preparing.run(data, Cluster(home=tmp_path))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    manifest = json.loads((prepared.store.root / "manifest.json").read_text(), parse_constant=refuse)
+    assert 6 < manifest["longest_block_s"] < 20
+    assert (
+        manifest["counts"]
+        != preparing.run(override(Experiment(), changes).data, Cluster(home=tmp_path)).store.manifest["counts"]
+    )
 
 
 @pytest.mark.slow

@@ -92,6 +92,10 @@ ODD: dict[str, tuple[Callable[[Sequence[Event]], list[Event]], str]] = {
         lambda es: [*es, Word(start=30.5, duration=0.1, word="x", word_index=200, sequence="on and on")],
         "a sentence of more than 200 words (on and on...): are sentences marked?",
     ),
+    "no sentences": (
+        lambda es: [replace(e, word_index=0) if isinstance(e, Word) else e for e in es],
+        "30 words without a sentence and a word_index: each is a sentence of its own",
+    ),
     "no file": (lambda es: [replace(es[0], filepath="/no.wav"), *es[1:]], "no sound file /no.wav"),  # type: ignore[call-arg]
     "damaged": (lambda es: es[10_000].start, "IndexError: list index out of range"),  # type: ignore[arg-type,return-value]
 }

@@ -11,6 +11,10 @@ and phonemes come from TextGrids made by MAUS, which the collection does not con
 
 The times of events are those of the triggers. Speech reached the ears about 60 ms later, and words the screen 36 ms later (the
 paper's notes); neither delay is corrected for, as in Défossez et al. 2023.
+
+A block is a sound, or a sentence that was read; blocks are never merged, and the number of the sentence in stimuli.txt decides
+their split. ``data.splits.mode=paper`` cuts blocks as Défossez et al. 2023 did. How they spelled the number that they hashed is
+not known, however, so a sentence may be in another split than theirs.
 """
 
 import re
