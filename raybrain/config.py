@@ -17,7 +17,7 @@ import os
 import pkgutil
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
@@ -40,7 +40,11 @@ class Config(BaseModel):
         """Other values of some fields, for the signature: of a field that is a place, what names its content."""
         return {}
 
-    def resolved(self, home: Path) -> Self:
+    def outdated(self, changed: Collection[str]) -> dict[str, Any]:
+        """Other values of some fields, where a person has changed others."""
+        return {}
+
+    def located(self, home: Path) -> Self:
         """The same settings with all places looked up, with what ``home`` knows of them.
 
         Raises:
@@ -213,7 +217,8 @@ def override(config: ConfigT, changes: Mapping[str, Any]) -> ConfigT:
     """A copy of ``config`` with dotted fields changed.
 
     Values are Python values or, from a shell, strings. Picking another kind of a Choice starts from that kind's defaults.
-    In a tuple of Choices a part is addressed by its name: ``data.features.mel.bands=40``.
+    In a tuple of Choices a part is addressed by its name: ``data.features.mel.bands=40``; where several have that name, by its
+    place as well: ``data.studies.bids#1.label=story``.
 
     Raises:
         InputError: an unknown field, a value of the wrong type or range.
@@ -229,8 +234,9 @@ def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any
         key = ".".join(next(iter(changes)))
         raise InputError(f"{prefix[:-1]!r} is one value and has no field {key!r}; type {prefix[:-1]}=VALUE")
     fields = type(config).model_fields
-    values = {name: getattr(config, name) for name in fields if hasattr(config, name)}
-    for first in dict.fromkeys(path[0] for path in changes):
+    changed = list(dict.fromkeys(path[0] for path in changes))
+    values = {name: getattr(config, name) for name in fields if hasattr(config, name)} | config.outdated(changed)
+    for first in changed:
         if first not in fields:
             raise InputError(f"no setting {prefix + first!r}{hint(first, fields)}")
         here = {path[1:]: value for path, value in changes.items() if path[0] == first}
@@ -241,13 +247,20 @@ def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any
     return _validated(type(config), values, changes, prefix)
 
 
-def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any], prefix: str) -> tuple[Any, ...]:
+def _part_names(parts: tuple[Any, ...]) -> list[str]:
+    """What each part of a tuple of Choices is called: its name, with its place in the tuple where several have that name."""
     names = [getattr(part, "name", "") for part in parts]
+    return [f"{name}#{number}" if names.count(name) > 1 else name for number, name in enumerate(names)]
+
+
+def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any], prefix: str) -> tuple[Any, ...]:
+    names = _part_names(parts)
     for path in changes:
+        same = [name for name in names if name.split("#")[0] == path[0]]
+        if path[0] not in names and same:
+            raise InputError(f"{prefix + path[0]!r} stands for {len(same)} parts; type one of {', '.join(same)} for it")
         if path[0] not in names:
             raise InputError(f"no setting {prefix + path[0]!r}{hint(path[0], names)}")
-        if names.count(path[0]) > 1:
-            raise InputError(f"{prefix + path[0]!r} stands for {names.count(path[0])} parts; spell the whole list instead")
         if len(path) == 1:
             raise InputError(f"{prefix + path[0]!r} is a part, not a value; type {prefix}{path[0]}.FIELD=VALUE")
     chosen = {name: {p[1:]: v for p, v in changes.items() if p[0] == name} for name in names}
@@ -331,8 +344,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
             field: getattr(value, field) for field in type(value).model_fields
         }
     elif isinstance(value, tuple) and value and isinstance(value[0], Choice):
-        names = [part.name for part in value]
-        value = {f"{n}#{i}" if names.count(n) > 1 else n: part for i, (n, part) in enumerate(zip(names, value, strict=True))}
+        value = dict(zip(_part_names(value), value, strict=True))
     if not isinstance(value, dict):
         return {prefix[:-1]: tree(value)}
     return {key: item for name, part in value.items() for key, item in flat(part, f"{prefix}{name}.").items()}

@@ -70,6 +70,10 @@ class DataConfig(Config):
         """Names all prepared data but the features, which lie beside it under names of their own."""
         return signature(self.model_copy(update={"features": ()}), version=PREPARE_VERSION)
 
+    def reading_signature(self, study: Study) -> str:
+        """Names what is done to a recording of ``study``, whichever others and whatever other studies are read with it."""
+        return signature(self.model_copy(update={"features": (), "studies": (study.reading,)}), version=PREPARE_VERSION)
+
 
 class OptimConfig(Config):
     """Adam.

@@ -42,13 +42,13 @@ def contents(config: ConfigT) -> ConfigT:
     return _mapped(config, lambda part: part.model_copy(update=part.named()))
 
 
-def resolve(config: ConfigT, home: Path) -> ConfigT:
+def locate(config: ConfigT, home: Path) -> ConfigT:
     """``config`` with all places looked up, so that no other process has to look; its signature stays the same.
 
     Raises:
         InputError: if something is not where it should be.
     """
-    return _mapped(config, lambda part: part.resolved(home))
+    return _mapped(config, lambda part: part.located(home))
 
 
 def _mapped(config: ConfigT, change: Callable[[Any], Any]) -> ConfigT:

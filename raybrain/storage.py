@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,21 +68,36 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def stamp_of(path: Path) -> dict[str, int]:
-    """Size and time of a file."""
+def file_record(path: Path) -> dict[str, Any]:
+    """What a file is known by: size, time and checksum."""
     stat = path.stat()
-    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_digest(path)}
 
 
-def whole(path: Path, written: dict[str, Any]) -> bool:
-    """Whether a file is the one written: trusted if its size and time are unchanged, else by checksum."""
+def renewed(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a file that has not changed, with its present time; None if it has, or is not there.
+
+    It is trusted if size and time are those of the record, else compared by checksum.
+    """
     try:
-        stamp = stamp_of(path)
+        stat = path.stat()
+        if stat.st_size != record["bytes"]:
+            return None
+        if stat.st_mtime_ns != record["mtime_ns"] and file_digest(path) != record["sha256"]:
+            return None
     except FileNotFoundError:
-        return False
-    if stamp == {key: written[key] for key in stamp}:
-        return True
-    return bool(stamp["bytes"] == written["bytes"]) and file_digest(path) == written["sha256"]
+        return None
+    return {**record, "mtime_ns": stat.st_mtime_ns}
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Who is inside may read a file, change it and write it again: one process at a time."""
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f"{path.name}.lock")):
+        yield
 
 
 @contextmanager

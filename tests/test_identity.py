@@ -11,7 +11,7 @@ import pytest
 from raybrain.config import Choice, Config, InputError
 from raybrain.encoders.base import Encoder
 from raybrain.experiment import Experiment
-from raybrain.identity import contents, plain, resolve, signature, version
+from raybrain.identity import contents, locate, plain, signature, version
 
 REPO = Path(__file__).parents[1]
 PLUGIN = '''
@@ -120,7 +120,7 @@ def test_a_place_is_named_by_its_content(tmp_path: Path) -> None:
         def named(self) -> dict[str, Any]:
             return {"path": "", "book": self.book or Path(self.path).name}
 
-        def resolved(self, home: Path) -> "Shelf":
+        def located(self, home: Path) -> "Shelf":
             return self.model_copy(update={"book": Path(self.path).name, "path": str(home / "shelf")})
 
     class Room(Config):
@@ -130,9 +130,9 @@ def test_a_place_is_named_by_its_content(tmp_path: Path) -> None:
     asked = Room(shelves=(Shelf(path="/here/maths"), Shelf(path="/there/physics")))
     moved = Room(shelves=(Shelf(path="/attic/maths"), Shelf(path="/physics")))
     assert contents(asked) == contents(moved) != contents(Room())
-    assert signature(asked) == signature(moved) == signature(resolve(asked, tmp_path)) != signature(Room())
-    assert [shelf.path for shelf in resolve(asked, tmp_path).shelves] == [str(tmp_path / "shelf")] * 2
-    assert resolve(Room(), tmp_path) == Room()
+    assert signature(asked) == signature(moved) == signature(locate(asked, tmp_path)) != signature(Room())
+    assert [shelf.path for shelf in locate(asked, tmp_path).shelves] == [str(tmp_path / "shelf")] * 2
+    assert locate(Room(), tmp_path) == Room()
 
 
 @pytest.mark.parametrize(

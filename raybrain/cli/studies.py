@@ -37,9 +37,11 @@ def fetch(
     """Download a study, or what is missing of it; the same command again goes on where it was."""
     from raybrain.cluster import Cluster, home_folder
     from raybrain.config import override
+    from raybrain.identity import locate
     from raybrain.studies.base import Study
 
-    chosen, cache = override(Study.parse(study), changes_of(settings)), Cluster(home=home_folder(home)).cache
+    cluster = Cluster(home=home_folder(home))
+    chosen, cache = locate(override(Study.parse(study), changes_of(settings)), cluster.home), cluster.cache
     if not chosen.hosts:
         root = chosen.fetch(cache)
         typer.echo(f"{chosen.name} is not downloaded; it lies in {root}")

@@ -10,6 +10,7 @@ from raybrain.config import InputError
 from raybrain.doctor.findings import Finding, refused
 from raybrain.download.unpack import amount
 from raybrain.experiment import DataConfig
+from raybrain.identity import locate
 from raybrain.recording import Recording
 from raybrain.studies.base import Study
 
@@ -63,6 +64,7 @@ def look_at(study: Study, cluster: Cluster) -> Seen:
     """How much there is of a study, or would be."""
     what = f"study {study.name}"
     try:
+        study = locate(study, cluster.home)
         root = _root(study, cluster.cache)
         if root is None:
             return _to_download(study, cluster, what)

@@ -15,11 +15,13 @@ A feature is computed once per stimulus, whoever heard it. The smallest complete
 array([0., 5., 5., 0., 0., 0.], dtype=float32)
 """
 
+import hashlib
 import importlib.util
 import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -28,6 +30,7 @@ from pydantic import Field
 
 from raybrain.config import Choice, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
+from raybrain.storage import file_digest
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,27 @@ def name_or_folder(text: str) -> str:
     """What names a model: a folder in full, so that it is the same from every folder and in every process; else ``text``."""
     folder = Path(text).expanduser()
     return os.path.abspath(folder) if folder.is_dir() or text.startswith(("/", ".", "~")) else text
+
+
+def folder_digest(folder: str) -> str:
+    """Names the content of a model's folder; looked at again only where sizes or times of its files have changed."""
+    return _digest(folder, folder_stamps(folder))
+
+
+Stamps = tuple[tuple[str, int, int], ...]
+
+
+def folder_stamps(folder: str) -> Stamps:
+    """Name, size and time of each file of a folder."""
+    return tuple((name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files(Path(folder)).items())
+
+
+@lru_cache(maxsize=8)
+def _digest(folder: str, stamps: Stamps) -> str:
+    digest = hashlib.sha256()
+    for name, _, _ in stamps:
+        digest.update(f"{name} {file_digest(Path(folder) / name)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def files(folder: Path) -> dict[str, Path]:

@@ -5,7 +5,6 @@ so that no process stands still over gigabytes, or over a network that is not th
 """
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError
-from raybrain.features.base import Feature, files, name_or_folder
+from raybrain.features.base import Feature, Stamps, folder_digest, folder_stamps, name_or_folder
 
 SEED = 2036  # of the weights of untrained models
 UNUSED = ("pooler", "masked_spec_embed", "decoder")  # weights that hidden states of an encoder do not depend on
@@ -38,6 +37,10 @@ class Pretrained(Feature):
     @classmethod
     def _from_anywhere(cls, checkpoint: str) -> str:
         return name_or_folder(checkpoint)
+
+    def named(self) -> dict[str, str]:
+        """A folder's content in place of its path."""
+        return {"checkpoint": folder_digest(self.checkpoint)} if _stamps(self.checkpoint) else {}
 
     def identity(self) -> dict[str, str]:
         """The commit of the hub, or a digest of the folder's files."""
@@ -79,9 +82,8 @@ def version(checkpoint: str, revision: str) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     settings(checkpoint, revision)
-    stamps = _stamps(checkpoint)
-    if stamps:
-        return _digest(checkpoint, stamps)
+    if _stamps(checkpoint):
+        return folder_digest(checkpoint)
     found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
     assert isinstance(found, str), "transformers has just read it"
     return Path(found).parent.name  # snapshots/COMMIT/config.json
@@ -99,24 +101,9 @@ def hidden_states(config: Any, layers: tuple[int, ...], checkpoint: str) -> None
         raise InputError(f"{checkpoint} has hidden states 0 to {count}, found layers={shown}; type layers={count // 2},{count}")
 
 
-Stamps = tuple[tuple[str, int, int], ...]
-
-
 def _stamps(checkpoint: str) -> Stamps:
-    """Name, size and time of each file of a model's folder; nothing for a model of the hub, or where there is none."""
-    folder = Path(checkpoint)
-    if not (folder / "config.json").is_file():
-        return ()
-    return tuple((name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files(folder).items())
-
-
-@lru_cache(maxsize=8)
-def _digest(checkpoint: str, stamps: Stamps) -> str:
-    digest = hashlib.sha256()
-    for name, _, _ in stamps:
-        with open(Path(checkpoint) / name, "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:16]
+    """Those of a model's folder; nothing for a model of the hub, or where there is none."""
+    return folder_stamps(checkpoint) if (Path(checkpoint) / "config.json").is_file() else ()
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,5 @@
 """What spaCy knows of a word: its vector, its part of speech."""
 
-import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,9 @@ from pydantic import Field, field_validator
 
 from raybrain.config import InputError
 from raybrain.events import Word
-from raybrain.features.base import Feature, Stimulus, files, name_or_folder
+from raybrain.features.base import Feature, Stimulus, folder_digest, name_or_folder
 from raybrain.features.sentences import sentences
+from raybrain.storage import content_digest
 
 WIDTHS = {"sm": 96, "md": 300, "lg": 300}
 TAGS = (  # Universal Dependencies; a new one goes to the end, so that numbers stay
@@ -38,6 +38,10 @@ class SpacyFeature(Feature):
     @classmethod
     def _from_anywhere(cls, pipeline: str) -> str:
         return pipeline if pipeline in WIDTHS else name_or_folder(pipeline)
+
+    def named(self) -> dict[str, str]:
+        """A folder's content in place of its path."""
+        return {"pipeline": folder_digest(self.pipeline)} if Path(self.pipeline).is_dir() else {}
 
     def identity(self) -> dict[str, str]:
         """The versions of the pipelines that are installed, or that of the folder, which its content tells apart."""
@@ -148,7 +152,5 @@ def pipeline_digest(pipeline: str) -> str:
         InputError: if it is not there.
     """
     found = load(pipeline, "")
-    digest = hashlib.sha256(f"{found.meta['lang']} {found.meta['name']} {found.meta['version']}".encode())
-    for name, path in files(Path(pipeline)).items():
-        digest.update(name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    content = folder_digest(pipeline) if Path(pipeline).is_dir() else ""
+    return content_digest([*(found.meta[key] for key in ("lang", "name", "version")), content])

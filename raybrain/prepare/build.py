@@ -3,7 +3,8 @@
 import math
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,18 @@ from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, tree
 from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.identity import locate
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
-from raybrain.prepare.tasks import Job, Source, guarded, make_part, stamp
-from raybrain.storage import content_digest, file_digest, write_json, write_table
+from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
+from raybrain.storage import content_digest, file_record, renewed, write_table
 from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
+
+Records = dict[str, dict[str, Any]]  # of files, by name
 
 
 def run(data: "DataConfig", cluster: Cluster) -> Prepared:
@@ -34,6 +38,7 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     """
     for feature in data.features:
         feature.check()
+    data = locate(data, cluster.home)
     store = Store(cluster.home / "stores" / data.brain_signature)
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
     sources = [
@@ -42,25 +47,53 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
         for root in [study.fetch(cluster.cache)]
         for recording in study.recordings(root)
     ]
-    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
-    if twice:
-        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once, and each folder its own name")
-    found = _finished(data, store, sources)
+    _refuse_doubles(sources)
+    current = _current_parts(store, sources)
+    found = _finished(data, store, sources, current)
     if found:
         return found
     with ray_session(cluster):
-        return _prepare(data, store, sources, cluster)
+        return _prepare(data, store, sources, current, cluster)
 
 
-def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Prepared | None:
+def _refuse_doubles(sources: Sequence[Source]) -> None:
+    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
+    if twice:
+        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once")
+    roots: dict[str, Path] = {}
+    for source in sources:
+        name, root = source.recording.study, source.root
+        if roots.setdefault(name, root) != root:
+            raise InputError(
+                f"{roots[name]} and {root} both hold a study called {name!r}; call one of them otherwise, "
+                "as with data.studies.bids#1.label=NAME"
+            )
+
+
+def _current_parts(store: Store, sources: Sequence[Source]) -> dict[str, Part]:
+    """The parts whose recordings are read from the same files as they were, wherever these lie now and whatever their times."""
+    files = {source.recording.uid: source.files() for source in sources}
+
+    def current(uid: str) -> Part | None:
+        part = store.part(uid)
+        return store.unchanged(part, files[uid]) if part else None
+
+    with console.status("comparing what is prepared with its files"), ThreadPoolExecutor() as pool:
+        return {uid: part for uid, part in zip(files, pool.map(current, files), strict=True) if part}
+
+
+def _finished(data: "DataConfig", store: Store, sources: Sequence[Source], current: Mapping[str, Part]) -> Prepared | None:
     """What an earlier run prepared, if all of it is there and nothing it was made from has changed."""
     try:
         manifest = store.manifest
     except InputError:
         return None
-    if manifest["failed"] or manifest["sources"] != {s.recording.uid: s.stamps() for s in sources}:
+    if manifest["failed"] or manifest["sources"] != {uid: part.origin for uid, part in current.items()}:
         return None
-    if any(stamp(Path(path)) != sound["stamp"] for path, sound in manifest["sounds"].items()):
+    if len(current) < len(sources):
+        return None
+    recorded = zip(_roots(sources), manifest["sounds"], strict=True)
+    if not all(renewed(root / name, record) for root, sounds in recorded for name, record in sounds.items()):
         return None
     names = [feature_name(feature) for feature in data.features]
     known = manifest["features"]
@@ -68,49 +101,61 @@ def _finished(data: "DataConfig", store: Store, sources: Sequence[Source]) -> Pr
         return None
     if not all(features.unchanged(known[name], store.frames(name)) for name in names):
         return None
-    parts = {uid: store.part(uid) for uid in manifest["sources"]}
-    if not all(parts.values()):
-        return None
     return _prepared(data, store, manifest)
 
 
-def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source], cluster: Cluster) -> Prepared:
+def _roots(sources: Sequence[Source]) -> list[Path]:
+    """The folders of all studies, in the order in which they are asked for."""
+    return list(dict.fromkeys(source.root for source in sources))
+
+
+def _sounds(heard: Sequence[Heard], sources: Sequence[Source], store: Store) -> tuple[list[Records], dict[str, str]]:
+    """Records of the sounds heard from the folder of each study, and the checksum of each sound by path."""
+    roots = {source.recording.uid: source.root for source in sources}
+    known: dict[Path, Records] = {}
+    with suppress(InputError):  # there is no manifest the first time
+        known = dict(zip(_roots(sources), store.manifest["sounds"], strict=True))
+    records: dict[Path, Records] = {root: {} for root in _roots(sources)}
+    digests: dict[str, str] = {}
+    for item in heard:
+        root = roots[item.recording.uid]
+        for path in sorted({event.filepath for event in item.events if isinstance(event, Sound)} - set(digests)):
+            name = relative(Path(path), root)
+            before = known.get(root, {}).get(name)
+            records[root][name] = (before and renewed(Path(path), before)) or file_record(Path(path))
+            digests[path] = records[root][name]["sha256"]
+    return list(records.values()), digests
+
+
+def _prepare(
+    data: "DataConfig", store: Store, sources: Sequence[Source], current: Mapping[str, Part], cluster: Cluster
+) -> Prepared:
     logs = store.root / "failed"
     failed: dict[str, str] = {}
     heard = list(_read_events(sources, logs, failed))
     _refuse_nothing(sources, failed)
-    sounds: dict[str, dict[str, Any]] = {
-        path: {"stamp": stamp(Path(path)), "sha256": file_digest(Path(path))}
-        for path in sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
-    }
-    plan = make_plan(heard, {path: sound["sha256"] for path, sound in sounds.items()}, data.splits)
+    sounds, digests = _sounds(heard, sources, store)
+    plan = make_plan(heard, digests, data.splits)
     longest = max((planned.block.duration for blocks in plan.blocks.values() for planned in blocks), default=0.0)
     if longest < data.segments.length_s:
         raise InputError(
             f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
             f"type data.splits.min_block_s={2 * data.segments.length_s:g} or shorter data.segments"
         )
-    stamps = {source.recording.uid: source.stamps() for source in sources}
     by_uid = {source.recording.uid: source for source in sources}
-    jobs = [
-        Job(by_uid[uid], store, data, item.events, plan.blocks[uid], stamps[uid])
-        for item in heard
-        for uid in [item.recording.uid]
-    ]
-    _make_parts(jobs, logs, failed)
+    jobs = [Job(by_uid[uid], store, data, item.events, plan.blocks[uid]) for item in heard for uid in [item.recording.uid]]
+    _make_parts(jobs, current, logs, failed)
     _refuse_nothing(sources, failed)
-    parts = {uid: part for uid in sorted(stamps) if uid not in failed and (part := store.part(uid))}
+    parts = {uid: part for uid in sorted(by_uid) if uid not in failed and (part := store.part(uid))}
     used = features.Corpus.of(plan, parts)
     key = content_digest(sorted(used.splits.items()))
-    told = {feature_name(f): features.make_feature(f, used, store, cluster) | {"plan": key} for f in data.features}
-    with suppress(InputError):  # there is no manifest the first time
-        told = store.manifest["features"] | told
+    made = {feature_name(f): features.make_feature(f, used, store, cluster) | {"plan": key} for f in data.features}
     write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
     write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
     manifest = {
         "raybrain": __version__,
         "data": {key: value for key, value in tree(data).items() if key != "features"},
-        "sources": stamps,
+        "sources": {uid: parts[uid].origin if uid in parts else "" for uid in by_uid},
         "sounds": sounds,
         "failed": failed,
         "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
@@ -119,10 +164,9 @@ def _prepare(data: "DataConfig", store: Store, sources: Sequence[Source], cluste
         **_block_sizes(plan),
         "sentences_in_two_splits": plan.sentences_in_two_splits,
         "audio_in_two_splits": plan.audio_in_two_splits,
-        "features": told,
+        "features": made,
     }
-    write_json(store.root / "manifest.json", manifest)
-    return _prepared(data, store, manifest)
+    return _prepared(data, store, store.write_manifest(manifest))
 
 
 def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Prepared:
@@ -183,8 +227,11 @@ def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) 
         yield Heard(source.recording, tuple(events), source.study.blocks_by)
 
 
-def _make_parts(jobs: Sequence[Job], logs: Path, failed: dict[str, str]) -> None:
-    missing = [job for job in jobs if (part := job.store.part(job.source.recording.uid)) is None or part.key != job.key]
+def _make_parts(jobs: Sequence[Job], current: Mapping[str, Part], logs: Path, failed: dict[str, str]) -> None:
+    others = [job for job in jobs if (part := current.get(job.source.recording.uid)) is None or part.key != job.key]
+    missing = [job for job in others if not job.adopt()]
+    if len(missing) < len(others):
+        console.print(f"prepare: {len(others) - len(missing)} signals are there already, in another store", highlight=False)
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["task"])

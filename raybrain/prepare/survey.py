@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks
+from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Source, guarded
@@ -67,6 +68,7 @@ def run(study: Study, cluster: Cluster) -> Survey:
     Raises:
         InputError: if the study is not there.
     """
+    study = locate(study, cluster.home)
     root = _root(study, cluster.cache)
     sources = [Source(study, root, recording) for recording in study.recordings(root)]
     looked: list[Looked] = []

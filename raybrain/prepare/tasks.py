@@ -1,9 +1,7 @@
 """Tasks: what a Ray Data worker does with one recording. Plain functions, no Ray."""
 
-import hashlib
-import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raybrain.config import InputError, tree
+from raybrain.config import InputError
 from raybrain.events import Event
 from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.segments import events_table, make_segments
@@ -19,6 +17,7 @@ from raybrain.recording import Recording
 from raybrain.signal.base import Context
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
+from raybrain.storage import content_digest, file_record
 from raybrain.store import Part, Store, chunk_table
 from raybrain.studies.base import Study
 
@@ -36,9 +35,10 @@ class Source:
     root: Path
     recording: Recording
 
-    def stamps(self) -> dict[str, list[int]]:
-        """Size and time of the files this recording is read from, by path."""
-        return {str(path): stamp(path) for path in self.study.sources(self.root, self.recording)}
+    def files(self) -> dict[str, Path]:
+        """The files this recording is read from, those inside of folders too, by path below the study's folder."""
+        found = {file for path in self.study.sources(self.root, self.recording) for file in _files(path)}
+        return {relative(file, self.root): file for file in sorted(found)}
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,34 @@ class Job:
     data: "DataConfig"
     events: tuple[Event, ...]
     blocks: tuple[PlannedBlock, ...]
-    stamps: dict[str, list[int]]
 
     @property
     def key(self) -> str:
-        """Stands for everything the part is made from."""
+        """Stands for everything the part is made from, but for the content of the files the recording is read from."""
         plan = [(b.block.start, b.block.duration, b.split, b.stimulus, b.origin_s) for b in self.blocks]
-        content = [tree(self.source.study), self.source.recording.uid, plan, self.stamps, self.data.brain_signature]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return content_digest([self.data.reading_signature(self.source.study), self.source.recording.uid, plan])
+
+    def adopt(self) -> bool:
+        """Take the part from another store of the same home, if one has it. Not where no files say what it was made from."""
+        files = self.source.files()
+        for parts in sorted(self.store.root.parent.glob("*/parts")) if files else ():
+            other = Store(parts.parent)
+            part = other.part(self.source.recording.uid) if other != self.store else None
+            if part and part.key == self.key and (part := other.unchanged(part, files)) and self.store.adopt(part, other):
+                return True
+        return False
 
 
-def stamp(path: Path) -> list[int]:
-    """Size and modification time of a file, or the sum and the latest of all that is in a folder; zeros if it is not there."""
-    try:
-        stats = [found.stat() for found in (path, *(path.rglob("*") if path.is_dir() else ()))]
-    except FileNotFoundError:
-        return [0, 0]
-    return [sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)]
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (file for file in path.rglob("*") if file.is_file())
+    elif path.is_file():
+        yield path
+
+
+def relative(path: Path, root: Path) -> str:
+    """``path`` below ``root``, with slashes; all of it if it lies elsewhere."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str, Any]:
@@ -102,6 +113,7 @@ def make_part(job: Job) -> dict[str, Any]:
         study=source.recording.study,
         subject=source.recording.subject,
         key=job.key,
+        sources={name: file_record(path) for name, path in source.files().items()},
         samples=len(signal.values),
         channels=signal.channels,
         positions=signal.positions.tolist(),

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raybrain.config import InputError
-from raybrain.storage import content_digest, damage_told, file_digest, stamp_of, whole, write_json, write_table
+from raybrain.storage import aside, content_digest, damage_told, file_record, locked, renewed, write_json, write_table
 from raybrain.store.frames import Frames
 from raybrain.store.schema import SEGMENTS
 
@@ -25,17 +26,16 @@ TABLES = ("brain", "events", "segments")
 class Part:
     """What is known of one prepared recording; the content of ``parts/UID.json``.
 
-    ``key`` stands for everything the part was made from. ``centre`` and ``scale`` are the robust scaler of each channel,
-    fitted after subtracting the baseline. ``positions`` are [x, y] on a flattened head, in [0, 1]; ``places`` are [x, y, z] in
-    metres in head coordinates, None where unknown; ``valid`` is False where a position is not known or the channel is marked
-    bad.
+    ``key`` stands for everything the part was made from but ``sources``, the records of the files the recording was read from,
+    by path below the study's folder. ``centre`` and ``scale`` are the robust scaler of each channel, fitted after subtracting
+    the baseline. ``positions`` are [x, y] on a flattened head, in [0, 1]; ``places`` are [x, y, z] in metres in head
+    coordinates, None where unknown; ``valid`` is False where a position is not known or the channel is marked bad.
     """
 
     uid: str
     study: str
     subject: str
     key: str
-    error: str = ""
     samples: int = 0
     channels: list[str] = field(default_factory=list)
     positions: list[list[float]] = field(default_factory=list)
@@ -45,6 +45,12 @@ class Part:
     scale: list[float] = field(default_factory=list)
     segments: dict[str, int] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Names what the part was made from, by content."""
+        return content_digest([self.key, [[name, record["sha256"]] for name, record in sorted(self.sources.items())]])
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,15 @@ class Store:
             raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
         return found
 
+    def write_manifest(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Write the manifest, with the features that the one before knows of besides; whoever else does so has to wait."""
+        path = self.root / "manifest.json"
+        with locked(path):
+            with suppress(InputError):  # there is none the first time
+                manifest = {**manifest, "features": self.manifest["features"] | manifest["features"]}
+            write_json(path, manifest)
+        return manifest
+
     def table_path(self, table: str, uid: str) -> Path:
         """The Parquet file of one recording."""
         return self.root / table / f"recording={uid}" / "data.parquet"
@@ -73,16 +88,32 @@ class Store:
         part = self.written(uid)
         if part is None:
             return None
-        for table, written in part.files.items():
-            if not whole(self.table_path(table, uid), written):
-                self._set_aside(uid)
-                return None
-        return part
+        files = {table: renewed(self.table_path(table, uid), record) for table, record in part.files.items()}
+        whole = {table: record for table, record in files.items() if record}
+        if len(whole) < len(files):
+            self._set_aside(uid)
+            return None
+        return self._renewed(part, replace(part, files=whole))
+
+    def unchanged(self, part: Part, sources: Mapping[str, Path]) -> Part | None:
+        """The part, if these are the very files it was made from; compared by checksum, once, where their times are others."""
+        if set(sources) != set(part.sources):
+            return None
+        records = {name: renewed(path, part.sources[name]) for name, path in sources.items()}
+        same = {name: record for name, record in records.items() if record}
+        return self._renewed(part, replace(part, sources=same)) if len(same) == len(records) else None
+
+    def _renewed(self, before: Part, now: Part) -> Part:
+        """The part with the present times of files, kept, so that the next look need not compare them again."""
+        if now != before:
+            with suppress(PermissionError):  # in another person's home; they are compared again then
+                write_json(self._json(now.uid), asdict(now))
+        return now
 
     def written(self, uid: str) -> Part | None:
         """The part of a recording as it was written, whether or not its tables are still whole."""
         try:
-            return Part(**json.loads((self.root / "parts" / f"{uid}.json").read_text()))
+            return Part(**json.loads(self._json(uid).read_text()))
         except (FileNotFoundError, json.JSONDecodeError, TypeError):
             return None
 
@@ -92,14 +123,31 @@ class Store:
             path = self.table_path(table, part.uid)
             options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 1} if table == "brain" else {}
             write_table(path, content, **options)
-            part.files[table] = {"sha256": file_digest(path), **stamp_of(path)}
-        write_json(self.root / "parts" / f"{part.uid}.json", asdict(part))
+            part.files[table] = file_record(path)
+        write_json(self._json(part.uid), asdict(part))
         return part
+
+    def adopt(self, part: Part, other: "Store") -> bool:
+        """Have a part of another store as well; its tables are linked where the disk can do that. False if it is gone."""
+        try:
+            for table in part.files:
+                with aside(self.table_path(table, part.uid)) as temporary:
+                    try:
+                        os.link(other.table_path(table, part.uid), temporary)
+                    except OSError:  # another disk, or one without links
+                        shutil.copy2(other.table_path(table, part.uid), temporary)
+        except FileNotFoundError:
+            return False
+        write_json(self._json(part.uid), asdict(part))
+        return self.part(part.uid) is not None
+
+    def _json(self, uid: str) -> Path:
+        return self.root / "parts" / f"{uid}.json"
 
     def _set_aside(self, uid: str) -> None:
         (self.root / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
-            os.replace(self.root / "parts" / f"{uid}.json", self.root / "damaged" / f"{uid}.json")
+            os.replace(self._json(uid), self.root / "damaged" / f"{uid}.json")
         for table in TABLES:
             with suppress(FileNotFoundError):
                 os.replace(self.table_path(table, uid), self.root / "damaged" / f"{uid}.{table}.parquet")

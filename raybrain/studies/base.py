@@ -20,16 +20,20 @@ The smallest complete study:
 [2]
 """
 
+import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from raybrain.config import Choice, differences
+from pydantic import model_validator
+
+from raybrain.config import Choice, InputError, differences, hint
 from raybrain.download.base import Host
 from raybrain.events import Event, Sound, Word  # noqa: F401  (the doctest above)
 from raybrain.recording import Recording
+from raybrain.studies import dataset as datasets
 
 if TYPE_CHECKING:
     import mne
@@ -70,6 +74,11 @@ class Study(Choice):
     facts: ClassVar[Facts]
     blocks_by: ClassVar[Literal["sentence", "sound"]] = "sentence"
     hosts: ClassVar[tuple[Host, ...]] = ()  # where the study can be downloaded from, the best place first
+
+    @property
+    def reading(self) -> "Study":
+        """How recordings are read: the study without what says in which folder, which a recording's own sources tell."""
+        return self
 
     @property
     def whole(self) -> bool:
@@ -127,6 +136,80 @@ class Study(Choice):
         Cheap, and never fails: what is missing or damaged is left out here and said by the others.
         """
         return []
+
+
+class FolderStudy(Study):
+    """A study in a folder of the user's, which may be moved, renamed or copied: it is known by its content.
+
+    A kind of it needs no ``fetch``. Its shorthand should be "path", so that ``KIND:PATH`` names the folder, and
+    ``KIND:DATASET`` a dataset whose folder was used before.
+
+    Attributes:
+        path: the folder.
+        dataset: what is in it, as :mod:`raybrain.studies.dataset` names it; found out where it is not said.
+    """
+
+    path: str = ""
+    dataset: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_or_dataset(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not value.get("path"):
+            return value
+        path = str(value["path"])
+        if datasets.is_name(path) and not os.path.isdir(path):
+            return {**value, "path": "", "dataset": path}
+        return {**value, "path": os.path.abspath(os.path.expanduser(path))}
+
+    def named(self) -> dict[str, Any]:
+        """The content of the folder in place of its path."""
+        dataset = self.dataset or (datasets.dataset_of(Path(self.path)) if os.path.isdir(self.path or "nowhere") else "")
+        return {"path": "", "dataset": datasets.checksum_of(dataset)} if dataset else {}
+
+    def outdated(self, changed: Collection[str]) -> dict[str, Any]:
+        """Another folder holds another dataset."""
+        return {"dataset": ""} if "path" in changed else {}
+
+    def located(self, home: Path) -> Self:
+        """The study with ``path`` and ``dataset`` both set. A dataset that was used before is found where it was last seen.
+
+        Raises:
+            InputError: if it is nowhere.
+        """
+        here = self.dataset and self.path and datasets.holds(Path(self.path), self.dataset)
+        folder = self._last_seen(home) if self.dataset and not here else self.fetch(home)
+        dataset = datasets.dataset_of(folder)
+        datasets.remember(home, dataset, folder)
+        return self.model_copy(update={"path": str(folder), "dataset": dataset})
+
+    def _last_seen(self, home: Path) -> Path:
+        folder = datasets.recall(home, self.dataset)
+        if folder is None:
+            known = datasets.known_datasets(home)
+            if self.dataset in known:
+                reason = f"dataset {self.dataset!r} is not in {known[self.dataset]} any more"
+            else:
+                reason = f"no dataset {self.dataset!r} was used in {home}{hint(self.dataset, known)}"
+            raise InputError(f"{reason}; type {self.name}:PATH with its folder")
+        return folder
+
+    def fetch(self, cache: Path) -> Path:
+        """The folder itself.
+
+        Raises:
+            InputError: if it is not there.
+        """
+        if not self.path:
+            raise InputError(f"the study {self.name!r} needs a folder; type {self.name}:PATH")
+        if not os.path.isdir(self.path):
+            raise InputError(f"no folder {self.path}; type {self.name}:PATH with the folder of the study")
+        return Path(self.path)
+
+    @property
+    def reading(self) -> "FolderStudy":
+        """The study in no folder."""
+        return self.model_copy(update={"path": "", "dataset": ""})
 
 
 def _word(value: Any) -> str:

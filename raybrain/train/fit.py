@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat
 from raybrain.experiment import Experiment, TrainConfig
+from raybrain.identity import locate
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.loop import describe
@@ -41,7 +42,7 @@ class Trained:
 
 def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> TrainJob:
     """What to train on what, in the folder named by both."""
-    experiment = experiment.model_copy(update={"train": resolve(experiment.train, cluster.workers)})
+    experiment = locate(experiment, cluster.home).model_copy(update={"train": resolve(experiment.train, cluster.workers)})
     return TrainJob(
         experiment=experiment,
         cluster=cluster,

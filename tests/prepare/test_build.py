@@ -21,6 +21,7 @@ from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
 from raybrain.store import Store, frames_folder
+from raybrain.studies.synthetic import Synthetic
 from tests.conftest import TINY, Ended
 
 Prepare = Callable[..., Ended]
@@ -118,7 +119,7 @@ def job_of(data: DataConfig, cache: Path, store: Store) -> Job:
     events = tuple(study.events(root, source.recording))
     digests = {event.filepath: event.filepath for event in events if isinstance(event, Sound)}
     plan = make_plan([Heard(source.recording, events)], digests, data.splits)
-    return Job(source, store, data, events, plan.blocks[source.recording.uid], source.stamps())
+    return Job(source, store, data, events, plan.blocks[source.recording.uid])
 
 
 def test_a_killed_preparation_leaves_no_half_part(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +154,10 @@ def test_two_who_make_the_same_part_end_with_a_whole_one(job: Job, tmp_path: Pat
 
 
 def test_key_stands_for_what_the_part_is_made_from(job: Job) -> None:
-    later = {path: [size, time + 1] for path, (size, time) in job.stamps.items()}
     others = [
         replace(job, data=override(job.data, {"segments.stride_s": 1})),
         replace(job, blocks=job.blocks[1:]),
-        replace(job, stamps=later),
+        replace(job, source=replace(job.source, study=Synthetic(seed=1))),
     ]
     assert len({job.key, *(other.key for other in others)}) == 4
     assert replace(job, data=override(job.data, {"features": "word_length"})).key == job.key
@@ -271,7 +271,7 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     data.write_bytes(whole[:100_000])
     command = ["prepare", "quickstart", f"data.studies=bids:{copy}", "--home", str(tmp_path / "home"), "--json"]
     ended = raybrain(*command)
-    uid = "bids-copy_sub-03_task-listening"
+    uid = "bids-real-eeg-background-and_sub-03_task-listening"
     assert ended.code == 1
     assert list(ended.json["failed_recordings"]) == [uid]
     assert "truncated" in ended.json["failed_recordings"][uid]
@@ -279,14 +279,14 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     assert f"failed {uid}" in ended.err
     assert "--accept-failed" in ended.err.splitlines()[-1]
 
-    store = Store(Path(ended.json["store"]))
-    before = mtimes(store.root, "brain/**/*")
+    before = mtimes(Path(ended.json["store"]), "brain/**/*")
     accepted = raybrain(*command, "--accept-failed")
     assert (accepted.code, accepted.json) == (0, ended.json)
     data.write_bytes(whole)
     mended = raybrain(*command)
     assert (mended.code, len(mended.json["recordings"]), mended.json["failed_recordings"]) == (0, 4, {})
-    after = mtimes(store.root, "brain/**/*")
+    assert mended.json["store"] != ended.json["store"], "it is another dataset now"
+    after = mtimes(Path(mended.json["store"]), "brain/**/*")
     assert {path: time for path, time in after.items() if path in before} == before, "three were prepared already"
     assert len(after) == 4
 
@@ -298,7 +298,7 @@ def test_nothing_to_prepare(ray_cluster: None, raybrain: Prepare, copy: Path, tm
     assert ended.code == 2
     assert ended.out == ""
     last = ended.err.splitlines()[-1]
-    assert last.startswith("raybrain: bids-copy_sub-0")
+    assert last.startswith("raybrain: bids-real-eeg-background-and_sub-0")
     assert "LJ001-0002.wav" in last
     assert "3 more recordings failed too" in last
     assert "Traceback" not in ended.err

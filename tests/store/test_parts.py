@@ -1,7 +1,12 @@
 """What is written to a store is read back, whole or not at all, and damage is noticed."""
 
 import json
+import os
+import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,17 +16,18 @@ import pytest
 from raybrain.config import InputError
 from raybrain.features.base import Feature
 from raybrain.features.mel import Mel
-from raybrain.storage import aside, write_json
+from raybrain.storage import aside, file_record, write_json
 from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_name, frames_folder
+from raybrain.store.parts import MANIFEST
 
 RNG = np.random.default_rng(0)
 
 
-def written(store: Store, uid: str = "some_sub-01", signal: np.ndarray | None = None) -> Part:
+def written(store: Store, uid: str = "some_sub-01", signal: np.ndarray | None = None, **more: Any) -> Part:
     """A part of 25 s of two channels at 120 Hz: three chunks."""
     if signal is None:
         signal = RNG.standard_normal((3000, 2)).astype(np.float32)
-    part = Part(uid, study="some", subject="01", key="key", samples=len(signal), channels=["a", "b"], centre=[0.5, 1e-12])
+    part = Part(uid, "some", "01", key="key", samples=len(signal), channels=["a", "b"], centre=[0.5, 1e-12], **more)
     segments = [{"split": "train", "anchor": "grid", "start_sample": 60, "stimulus": "S", "stimulus_s": 0.25}]
     tables = {
         "brain": chunk_table(signal, 120.0),
@@ -164,13 +170,90 @@ def test_a_damaged_part_is_set_aside(tmp_path: Path, table: str) -> None:
     assert store.part(again.uid) == again
 
 
-def test_a_touched_file_is_still_whole(tmp_path: Path) -> None:
-    """A copy of a store has other times; its checksums are the same."""
+def test_a_touched_file_is_still_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of a store has other times; its checksums are the same, and are compared once."""
     store = Store(tmp_path)
     part = written(store)
-    store.table_path("brain", part.uid).touch()
-    assert store.part(part.uid) == part
+    os.utime(store.table_path("brain", part.uid), (1, 1))
+    touched = store.part(part.uid)
+    assert touched
+    assert replace(touched, files=part.files) == part
+    assert touched.files["brain"] == {**part.files["brain"], "mtime_ns": 10**9}
     assert not (tmp_path / "damaged").exists()
+    monkeypatch.setattr("raybrain.storage.file_digest", lambda path: pytest.fail(f"{path} was read again"))
+    assert store.part(part.uid) == touched
+
+
+def test_sources_are_known_by_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, folder = Store(tmp_path / "store"), tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.eeg", "b.tsv"):
+        (folder / name).write_text(name)
+    sources = {name: folder / name for name in ("a.eeg", "b.tsv")}
+    part = written(store, sources={name: file_record(path) for name, path in sources.items()})
+    assert store.unchanged(part, sources) == part
+    assert store.unchanged(part, {"a.eeg": sources["a.eeg"]}) is None
+    copied = {name: tmp_path / f"copy of {name}" for name in sources}
+    for name, path in copied.items():
+        path.write_text(name)
+        os.utime(path, (1, 1))
+    moved = store.unchanged(part, copied)
+    assert moved
+    assert moved.origin == part.origin
+    assert store.part(part.uid) == moved, "the times of the copies are kept"
+    with monkeypatch.context() as patch:
+        patch.setattr("raybrain.storage.file_digest", lambda path: pytest.fail(f"{path} was read again"))
+        assert store.unchanged(moved, copied) == moved
+    copied["a.eeg"].write_text("A.EEG")  # of the same size
+    assert store.unchanged(moved, copied) is None
+    copied["a.eeg"].unlink()
+    assert store.unchanged(moved, copied) is None
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_part_of_another_store_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refuse(*paths: Path) -> None:
+        raise OSError("no links on this disk")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    first, second = Store(tmp_path / "first"), Store(tmp_path / "second")
+    part = written(first)
+    assert second.adopt(part, first)
+    assert second.part(part.uid) == part
+    assert second.table_path("brain", part.uid).samefile(first.table_path("brain", part.uid)) == links
+    shutil.rmtree(first.root)
+    assert second.part(part.uid) == part
+    other = written(first, uid="some_sub-02")
+    first.table_path("segments", other.uid).unlink()
+    assert not second.adopt(other, first)
+    assert second.part(other.uid) is None
+
+
+def test_two_who_write_the_manifest_lose_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second reads it while the first has read it, and not yet written."""
+    store, rest = Store(tmp_path), dict.fromkeys(MANIFEST, 0)
+    store.write_manifest({**rest, "features": {"zero": 0}})
+    reading, waiting = threading.Event(), threading.Event()
+
+    def write(path: Path, value: Any) -> None:
+        reading.set()
+        waiting.wait(1.0)  # as long as the second may need to read
+        write_json(path, value)
+
+    monkeypatch.setattr("raybrain.store.parts.write_json", write)
+
+    def second() -> None:
+        reading.wait()
+        store.write_manifest({**rest, "features": {"two": 2}})
+
+    first = {**rest, "features": {"one": 1}}
+    threads = [threading.Thread(target=second), threading.Thread(target=store.write_manifest, args=[first])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.manifest["features"] == {"zero": 0, "one": 1, "two": 2}
 
 
 def test_a_part_without_its_tables_is_none(tmp_path: Path) -> None:

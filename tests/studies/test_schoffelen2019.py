@@ -17,6 +17,7 @@ from raybrain.prepare.segments import make_segments
 from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
 from raybrain.signal.window import SegmentConfig
+from raybrain.storage import file_record
 from raybrain.studies.base import Study
 from raybrain.studies.readers.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.schoffelen2019 import EXCLUDED, LISTENERS, READERS, Schoffelen2019
@@ -576,8 +577,8 @@ def test_heard_and_read_are_prepared_and_trained(made: Path, ray_cluster: None, 
 def test_an_edited_textgrid_is_seen(copy: Path) -> None:
     """Its folder's own time does not change."""
     source = Source(Schoffelen2019(), copy, A2002)
-    before = source.stamps()
+    before = {name: file_record(path) for name, path in source.files().items()}
     file = min((copy / "derivatives" / "phonemes").glob("*.TextGrid"))
     file.write_text(file.read_text())
-    after = source.stamps()
-    assert [Path(path).name for path in before if before[path] != after[path]] == ["phonemes"]
+    after = {name: file_record(path) for name, path in source.files().items()}
+    assert [name for name in before if before[name] != after[name]] == [file.relative_to(copy).as_posix()]

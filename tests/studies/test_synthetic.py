@@ -301,7 +301,7 @@ def test_semireal(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRec
     study = Study.parse(f"bids:{root}")
     assert study.fetch(Path("unused")) == root
     recordings = study.recordings(root)
-    assert recordings == [Recording("bids-semireal-bids", f"0{number}", task="listening") for number in range(1, 5)]
+    assert recordings == [Recording("bids-real-eeg-background-and", f"0{number}", task="listening") for number in range(1, 5)]
     raw = study.raw(root, recordings[0])
     assert (len(raw.ch_names), raw.n_times, raw.info["sfreq"], raw.preload) == (32, 30060, 128.0, False)
     events = study.events(root, recordings[0])
@@ -330,7 +330,7 @@ def test_choosing(copy: Path) -> None:
     channels = copy / "sub-01" / "eeg" / "sub-01_task-listening_channels.tsv"
     channels.write_text(channels.read_text().replace("good", "bad", 1))
     study, recording, _ = opened(copy)
-    assert recording.uid == "bids-semi-real-copy_sub-01_task-listening"
+    assert recording.uid == "bids-real-eeg-background-and_sub-01_task-listening"
     assert study.raw(copy, recording).info["bads"] == ["Fp1"]
 
 

@@ -24,21 +24,21 @@ by that map. Such words may stand for sound rows where there are none.
 """
 
 import contextlib
-import os
 import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
-from raybrain.studies.base import Facts, Study
+from raybrain.studies.base import Facts, FolderStudy
 from raybrain.studies.bids.bids_events import Reading, SoundRows, WordRows, read_events, textgrids
 from raybrain.studies.choosing import choose
+from raybrain.studies.dataset import title
 
 if TYPE_CHECKING:
     import mne
@@ -49,11 +49,11 @@ SIDECARS = (*DATATYPES, "events", "channels", "electrodes", "coordsystem", "head
 NOT_SPEECH = ("crosstalk", "calibration")  # acq- entities of MEG files that hold no signal
 
 
-class Bids(Study, name="bids", shorthand="path"):
+class Bids(FolderStudy, name="bids", shorthand="path"):
     """The EEG and MEG recordings of a BIDS folder, of one task or of some subjects if asked.
 
     Attributes:
-        path: of the folder.
+        label: what the study is called in tables, after "bids-"; by default a few words of the dataset's Name.
         task: the one to take; None for all.
         subjects: some of them, as in sub-01 without the sub-; none named for all.
         onsets: from where the onsets of events.tsv count: the first sample, or the start of the acquisition (first_samp).
@@ -64,18 +64,13 @@ class Bids(Study, name="bids", shorthand="path"):
 
     facts: ClassVar[Facts] = Facts(licence="see the dataset", language="", device="MEG or EEG")
 
-    path: str = ""
+    label: str = Field("", pattern="^[a-z0-9-]*$")
     task: str | None = None
     subjects: tuple[str, ...] = ()
     onsets: Literal["first_sample", "acquisition"] = "first_sample"
     start_s: float = 0.0
     sounds: SoundRows = SoundRows()
     words: WordRows = WordRows()
-
-    @field_validator("path")
-    @classmethod
-    def _absolute(cls, path: str) -> str:
-        return os.path.abspath(os.path.expanduser(path)) if path else path
 
     @field_validator("subjects")
     @classmethod
@@ -84,11 +79,7 @@ class Bids(Study, name="bids", shorthand="path"):
 
     def fetch(self, cache: Path) -> Path:
         """The folder itself, if it is a BIDS dataset."""
-        if not self.path:
-            raise InputError("the study 'bids' needs the folder of a BIDS dataset; type bids:PATH")
-        root = Path(self.path)
-        if not root.is_dir():
-            raise InputError(f"no folder {root}; type bids:PATH with the folder of a BIDS dataset")
+        root = super().fetch(cache)
         if not (root / "dataset_description.json").is_file():
             raise InputError(
                 f"{root} is not a BIDS dataset: it has no dataset_description.json; type bids:PATH with its folder"
@@ -97,7 +88,7 @@ class Bids(Study, name="bids", shorthand="path"):
 
     def recordings(self, root: Path) -> list[Recording]:
         """All EEG and MEG recordings but empty-room ones, sorted."""
-        found = _recordings(root)
+        found = self._recordings(root)
         if not found:
             raise InputError(
                 f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(EXTENSIONS)}"
@@ -119,7 +110,7 @@ class Bids(Study, name="bids", shorthand="path"):
         """
         from raybrain.studies.readers.signal_files import check_covers_events, check_length
 
-        path = _path(root, recording)
+        path = self._path(root, recording)
         raw, file = _opened(path), Path(path.fpath)
         sidecars = _applicable(root, path)
         check_length(raw, file, [sidecar for sidecar in sidecars if sidecar.name.endswith(f"_{file.parent.name}.json")])
@@ -135,7 +126,7 @@ class Bids(Study, name="bids", shorthand="path"):
         return self._heard(root, recording).remarks
 
     def _heard(self, root: Path, recording: Recording) -> Reading:
-        path = _path(root, recording)
+        path = self._path(root, recording)
         file = _events_file(root, path)
         if file is None:
             wanted = path.copy().update(suffix="events", extension=".tsv", split=None).fpath
@@ -148,9 +139,19 @@ class Bids(Study, name="bids", shorthand="path"):
         late = raw.first_samp / raw.info["sfreq"] if raw is not None and self.onsets == "acquisition" else 0.0
         return float(self.start_s - late)
 
+    def _recordings(self, root: Path, subject: str | None = None) -> dict[Recording, Any]:
+        """The mne-bids path of each recording of the dataset, or of one subject."""
+        return _recordings(root, f"bids-{self.label or title(root)}", subject)
+
+    def _path(self, root: Path, recording: Recording) -> Any:
+        found = self._recordings(root, recording.subject)
+        if recording not in found:
+            raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in found))}")
+        return found[recording]
+
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The data and every sidecar that applies to it, those of folders above included, and the TextGrids of its sounds."""
-        path = _path(root, recording)
+        path = self._path(root, recording)
         events = _events_file(root, path)
         return sorted({Path(path.fpath), *_applicable(root, path), *textgrids(root, events, self.sounds)})
 
@@ -169,11 +170,9 @@ def _opened(path: Any) -> "mne.io.BaseRaw":
     return raw
 
 
-def _recordings(root: Path, subject: str | None = None) -> dict[Recording, Any]:
-    """The mne-bids path of each recording of the dataset, or of one subject."""
+def _recordings(root: Path, study: str, subject: str | None) -> dict[Recording, Any]:
     import mne_bids
 
-    study = "bids-" + re.sub("[^a-z0-9]+", "-", root.name.lower()).strip("-")
     with _quietly():
         paths = mne_bids.find_matching_paths(
             root,
@@ -207,13 +206,6 @@ def _bti_folders(root: Path, subject: str | None) -> Iterator[Any]:
         if config.parent.suffix in ("", ".pdf"):
             named = config.parent.with_suffix("").name
             yield mne_bids.get_bids_path_from_fname(config.parent.with_name(f"{named}.pdf"), check=False).update(root=root)
-
-
-def _path(root: Path, recording: Recording) -> Any:
-    found = _recordings(root, recording.subject)
-    if recording not in found:
-        raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in found))}")
-    return found[recording]
 
 
 def _entities(name: str) -> dict[str, str]:
