@@ -21,6 +21,7 @@ from raybrain.losses.base import Loss
 from raybrain.signal.base import SignalConfig
 from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study
+from raybrain.tasks.base import Task
 
 PREPARE_VERSION = 6  # raise it when the code that prepares data gives other numbers
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
@@ -185,6 +186,7 @@ class Experiment(Config):
     version: Literal[1] = 1  # raise it when a default changes, so that old signatures keep their meaning
     data: DataConfig = Field(default_factory=DataConfig)
     window: WindowConfig = WindowConfig()
+    task: Task = Field(default_factory=lambda: Task.kind("decode")())
     encoder: Encoder = Field(default_factory=lambda: Encoder.kind("simple_conv")())
     speech_encoder: SpeechEncoder = Stored()
     loss: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())

@@ -4,6 +4,8 @@ Ranks are pessimistic: whatever ties with the truth stands before it, so a netwo
 last and not first.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -58,6 +60,17 @@ def chance(k: int, candidates: int) -> float:
     if k < 1 or candidates < 1:
         raise ValueError(f"k and candidates must be positive, found k={k} and candidates={candidates}")
     return min(k / candidates, 1.0)
+
+
+def mean_chance(k: int, counts: Mapping[int, int]) -> float:
+    """The top-k accuracy of random scores where rows differ in candidates: ``counts`` has rows by number of candidates."""
+    total = sum(counts.values())
+    return sum(chance(k, candidates) * (rows / total) for candidates, rows in sorted(counts.items()))
+
+
+def mean_candidates(counts: Mapping[int, int]) -> int:
+    """How many candidates a row has in the mean, where ``counts`` has rows by number of candidates."""
+    return round(sum(candidates * rows for candidates, rows in counts.items()) / sum(counts.values()))
 
 
 def well_above(accuracy: float, rate: float) -> bool:

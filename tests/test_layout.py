@@ -21,6 +21,7 @@ from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.base import Step
 from raybrain.studies.base import Study
+from raybrain.tasks.base import Task
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space, space_files
@@ -67,6 +68,7 @@ NEVER = [
     ),
     ("store/*", ["studies", "encoders", "prepare", "train", "experiment", "tracking", "cluster"]),
     ("events.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
+    ("tasks/*", ["studies", "features", "encoders", "losses", "prepare", "train", "store", "experiment"]),
     ("losses/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("metrics.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("batch.py", ["*"]),
@@ -196,14 +198,14 @@ def test_search_spaces_load(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    families = (Encoder, SpeechEncoder, Feature, Loss, Step, Study, Sampler, Scheduler)
+    families = (Encoder, SpeechEncoder, Feature, Loss, Step, Study, Task, Sampler, Scheduler)
     for family in families:  # so that the kinds of doctests do not stay
         monkeypatch.setattr(family, "_kinds", dict(family.kinds()))
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_doctests_are_found() -> None:
-    families = ("studies", "signal", "features", "encoders", "tune.samplers", "tune.schedulers")
+    families = ("studies", "signal", "features", "encoders", "tasks", "tune.samplers", "tune.schedulers")
     for name in ("config", *(f"{family}.base" for family in families)):
         assert any(test.examples for test in doctest.DocTestFinder().find(importlib.import_module(f"raybrain.{name}")))
 

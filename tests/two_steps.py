@@ -13,7 +13,7 @@ from raybrain.store import Prepared
 from raybrain.studies.base import Study
 from raybrain.train import fit as training
 from raybrain.train.order import Order, contrast
-from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from tests.conftest import TINY
 
@@ -39,8 +39,7 @@ def two_steps(home: Path, study: str, **changes: Any) -> tuple[Prepared, Tables,
     job = training.make_job(experiment, prepared, cluster)
     tables = job.tables(torch.device("cpu"))
     sizes = contrast(experiment.train, 1, len(tables.rows["train"]))
-    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
-    learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, Place())
+    learner = Learner(experiment, tables, sizes, Place())
     order = Order(tables.rows["train"], sizes, experiment.train.seed)
     losses = [float(learner.update(learner.load(order.batch(step), order.extra(step), step))) for step in range(2)]
     return prepared, tables, losses

@@ -18,7 +18,7 @@ from raybrain.experiment import Experiment, TrainConfig
 from raybrain.signal.window import Window
 from raybrain.train import step as stepping
 from raybrain.train.order import Contrast, Order, contrast
-from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import FeatureTable, Tables
 
 STEPS = 10
@@ -113,12 +113,11 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
     experiment = override(Experiment(), SMALL | case)
     tables = random_tables(experiment, place.dtype, dimensions)
     sizes = contrast_of(experiment.train, place.world, len(tables.rows["train"]))
-    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
-    learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
+    learner = Learner(experiment, tables, sizes, place)
     order = Order(tables.rows["train"], sizes, experiment.train.seed)
     losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
-    gradients = {f"gradient {name}": p.grad for name, p in learner.model.named_parameters() if p.grad is not None}
-    weights = {f"weight {name}": value.clone() for name, value in learner.model.state_dict().items()}
+    gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}
+    weights = {f"weight {name}": value.clone() for name, value in learner.network.state_dict().items()}
     return {"loss": torch.stack(losses), **gradients, **weights}
 
 

@@ -78,7 +78,7 @@ def show_answer(answer: "Answer") -> None:
     from raybrain.report.terminal import accuracy_table, audit_line, controls_table
 
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
-    console().print(accuracy_table(evaluation.studies, evaluation.subjects))
+    console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
     console().print(controls_table(evaluation.controls))
     typer.echo(audit_line(evaluation.leaks))
     typer.echo(f"signature {job.experiment.signature}, MLflow run {run.id} in {run.uri}")

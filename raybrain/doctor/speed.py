@@ -93,15 +93,14 @@ def _steps(experiment: Experiment, tables: "Tables", place: "Place", batch: int,
     import torch
 
     from raybrain.train.order import Order, contrast
-    from raybrain.train.step import Learner, Networks
+    from raybrain.train.step import Learner
 
     group = min(batch, experiment.train.contrast_size or batch)
     group = next(size for size in range(group, 0, -1) if batch % size == 0)
     update = {"batch_size": batch, "batch_size_per_worker": None, "contrast_size": group}
     train = experiment.train.model_copy(update=update | {"extra_negatives": min(experiment.train.extra_negatives, batch)})
     sizes = contrast(train, 1, len(tables.rows["train"]))
-    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
-    learner = Learner(networks, experiment.optim, tables, sizes, train.seed, place)
+    learner = Learner(experiment, tables, sizes, place)
     order = Order(tables.rows["train"], sizes, train.seed)
     began = 0.0
     for step in range(count + 1):

@@ -1,4 +1,4 @@
-"""Encoder: the family of networks from brain signal to speech features. To add one, add a file beside this one.
+"""Encoder: the family of networks that estimate what was heard from the brain. To add one, add a file beside this one.
 
 The smallest complete encoder:
 
@@ -30,7 +30,7 @@ from raybrain.config import Choice
 
 
 class Encoder(Choice):
-    """A network that estimates speech features from brain signal. Its settings are the fields of a kind."""
+    """A network that estimates what a task aims at from what goes in. Its settings are the fields of a kind."""
 
     def build(self, shapes: Shapes) -> nn.Module:
         """The network: called with a Batch, it returns [batch features time]."""
@@ -38,7 +38,7 @@ class Encoder(Choice):
 
 
 class SpeechEncoder(Choice):
-    """What is done to the stored speech features before estimates are compared with them."""
+    """What is done to stored features before estimates are compared with them."""
 
     def size(self, features: int) -> int:
         """How many dimensions come out where ``features`` go in."""
@@ -50,7 +50,7 @@ class SpeechEncoder(Choice):
 
 
 class Stored(SpeechEncoder, name="stored"):
-    """The features as they are: nothing is trained on the speech side."""
+    """The features as they are: nothing is trained on that side."""
 
     def build(self, features: int) -> nn.Module | None:
         """None."""

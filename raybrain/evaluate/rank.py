@@ -3,6 +3,8 @@
 With every result come the controls, ranked the same way, and the split audit.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +16,12 @@ from raybrain.cluster import ray_session, worker_resources
 from raybrain.config import InputError
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.statistics import bootstrap_interval
-from raybrain.metrics import TOP, chance
+from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.store import leaks
+from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.fit import Trained
 from raybrain.train.order import Contrast
-from raybrain.train.retrieval import pools, rank_rows
-from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.worker import TrainJob, make_place, trial_device
 
@@ -32,7 +34,8 @@ class Evaluation:
     """Results on the test split.
 
     Attributes:
-        ranks: a row a segment: study, subject, recording, sentence, word_index, word, rank, candidates, word_rank, words.
+        ranks: one row per segment: study, subject, recording, sentence, word_index, word, rank, candidates, word_rank, words,
+            and further measures of the task.
         subjects: a row a subject: accuracies in [0, 1].
         studies: a row a study: the mean over its segments, and chance.
         controls: a row a study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
@@ -53,7 +56,8 @@ def run(trained: Trained) -> Evaluation:
     if ranks is None or controls is None:
         ranks, controls = _rank(job)
         job.record.keep_test(ranks, controls)
-    subjects, studies = (summary(ranks, by) for by in (["study", "subject"], ["study"]))
+    measures = job.experiment.task.measures
+    subjects, studies = (summary(ranks, by, measures) for by in (["study", "subject"], ["study"]))
     evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
     if job.record.logged("evaluated", trained.tracking):
         return evaluation
@@ -61,31 +65,33 @@ def run(trained: Trained) -> Evaluation:
     trained.tracking.table(f"{SPLIT}_studies", records(studies))
     trained.tracking.table(f"{SPLIT}_controls", controls)
     found = {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
-    trained.tracking.metrics(_flat_metrics(studies) | _control_metrics(controls) | found, step=int(trained.best["epoch"]))
+    found |= _flat_metrics(studies, measures) | _control_metrics(controls)
+    trained.tracking.metrics(found, step=int(trained.best["epoch"]))
     trained.tracking.end("FINISHED")
     job.record.keep_logged("evaluated", trained.tracking)  # last, so that what was cut off before is logged again
     return evaluation
 
 
-def summary(ranks: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:
     """Top-k accuracy of segments and of words in each group, with chance, the number of candidates and 95 % intervals.
 
-    ``low10`` and ``high10`` are of the top-10 accuracy: over subjects where a group has several, else over segments.
+    ``low10`` and ``high10`` are of the top-10 accuracy: over subjects where a group has several, else over segments. Further
+    ``measures`` of the task are means over segments.
     """
     rows: list[dict[str, Any]] = []
     for key, group in ranks.groupby(by, sort=True):
         row: dict[str, Any] = dict(zip(by, key, strict=True)) | {"segments": len(group)}
-        candidates, words = int(group["candidates"].iloc[0]), int(group["words"].iloc[0])
-        row["candidates"] = candidates
+        candidates, words = (Counter(group[name].tolist()) for name in ("candidates", "words"))
+        row["candidates"] = mean_candidates(candidates)
         for k in TOP:
             row[f"top{k}"] = float((group["rank"] <= k).mean())
-            row[f"chance{k}"] = chance(k, candidates)
+            row[f"chance{k}"] = mean_chance(k, candidates)
         by_subject = (group["rank"] <= 10).groupby(group["subject"]).agg(["sum", "count"])
         row["low10"], row["high10"] = bootstrap_interval(by_subject["sum"].tolist(), by_subject["count"].tolist())
-        row["words"] = words
+        row["words"] = mean_candidates(words)
         for k in TOP:
             row[f"word_top{k}"] = float((group["word_rank"] <= k).mean())
-        rows.append(row)
+        rows.append(row | {name: float(group[name].mean()) for name in measures})
     return pd.DataFrame(rows)
 
 
@@ -111,8 +117,8 @@ def rank_controls(job: TrainJob) -> list[dict[str, Any]]:
     """The controls of a run with its best weights."""
     learner = load_learner(job, make_place(job.cluster, 0, 1, trial_device(job.cluster)))
     untrained = _learner(job, learner.tables, learner.place)
-    found = pools(learner.tables, SPLIT, job.experiment.test.subjects)
-    return records(control_rows(Models(learner, untrained), found))
+    pools = learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects))
+    return records(control_rows(Models(learner, untrained), pools))
 
 
 def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
@@ -121,10 +127,10 @@ def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
     learner = load_learner(job, place)
     tables = learner.tables
     frames = []
-    for pool in pools(tables, SPLIT, job.experiment.test.subjects):
+    for pool in learner.task.pools(tables.words(SPLIT, job.experiment.test.subjects)):
         count = len(pool.rows)
         mine = slice(shard * count // shards, (shard + 1) * count // shards)
-        segment, word = rank_rows(learner, pool, mine)
+        ranked = rank_rows(learner, pool, mine)
         rows = pool.rows[mine]
         recording = tables.recording.cpu()[rows].tolist()
         subjects = [tables.meta["subjects"][index] for index in tables.subject.cpu()[recording].tolist()]
@@ -136,10 +142,11 @@ def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
                     "subject": [subject for _, subject in subjects],
                     "recording": [tables.meta["recordings"][index] for index in recording],
                     **{key: [item[key] for item in known] for key in ("sentence", "word_index", "word")},
-                    "rank": segment.numpy(),
+                    "rank": ranked.segment.numpy(),
                     "candidates": len(pool.stands),
-                    "word_rank": word.numpy(),
+                    "word_rank": ranked.word.numpy(),
                     "words": int(pool.words.max()) + 1,
+                    **{name: values.numpy() for name, values in ranked.measures.items()},
                 }
             )
         )
@@ -153,15 +160,14 @@ def load_learner(job: TrainJob, place: Place) -> Learner:
     if saved is None:
         raise InputError(f"{job.record.path} has no best.pt; delete that folder and run `raybrain train` again")
     learner.restore({"model": saved["model"]})
+    learner.network.eval()
     return learner
 
 
 def _learner(job: TrainJob, tables: Tables, place: Place) -> Learner:
     """The model of a run as it was before training."""
-    experiment = job.experiment
-    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
     unused = Contrast(1, 1, 1, 1, 0, 1)
-    return Learner(networks, experiment.optim, tables, unused, experiment.train.seed, place)
+    return Learner(job.experiment, tables, unused, place)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -169,9 +175,10 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _flat_metrics(studies: pd.DataFrame) -> dict[str, float]:
+def _flat_metrics(studies: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
     """The mean over studies, and each study's own numbers where there are several."""
-    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP] + ["candidates"]
+    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP]
+    names += ["candidates", *measures]
     found = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
     if len(studies) > 1:
         found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in records(studies) for name in names}

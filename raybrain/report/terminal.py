@@ -18,25 +18,26 @@ from raybrain.report import explain
 from raybrain.report.results import Cell
 
 
-def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame) -> Table:
-    """Top-k accuracy of every study and of its subjects."""
+def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame, measures: Sequence[str] = ()) -> Table:
+    """Top-k accuracy of every study and of its subjects, and further measures of the task."""
     table = Table(title="test: finding the right segment among all candidates")
     table.add_column("study")
     table.add_column("subject")
-    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "95 % of top-10", "word top-10"):
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "95 % of top-10", "word top-10", *measures):
         table.add_column(name, justify="right")
     for _, study in studies.iterrows():
         for _, row in subjects[subjects["study"] == study["study"]].iterrows():
-            table.add_row(str(row["study"]), str(row["subject"]), *_cells(row))
-        table.add_row(str(study["study"]), "all", *_cells(study), style="bold", end_section=True)
+            table.add_row(str(row["study"]), str(row["subject"]), *_cells(row, measures))
+        table.add_row(str(study["study"]), "all", *_cells(study, measures), style="bold", end_section=True)
     return table
 
 
-def _cells(row: "pd.Series[Any]") -> list[str]:
+def _cells(row: "pd.Series[Any]", measures: Sequence[str]) -> list[str]:
     accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
     interval = f"{row['low10']:.1%} - {row['high10']:.1%}"
     words = f"{row['word_top10']:.1%} of {row['words']}"
-    return [str(row["segments"]), str(row["candidates"]), *accuracies, interval, words]
+    further = [f"{row[name]:.3f}" for name in measures]
+    return [str(row["segments"]), str(row["candidates"]), *accuracies, interval, words, *further]
 
 
 def controls_table(controls: pd.DataFrame) -> Table:

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.metrics import TOP, chance
+from raybrain.tasks.retrieve import averages, rank_rows, tally
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
 from raybrain.train.record import RunRecord, is_complete
-from raybrain.train.retrieval import pools, rank_rows
-from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 
 CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
@@ -59,8 +58,7 @@ class Training:
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
         self.config, self.tables, self.sizes, self.place, self.record = experiment.train, tables, sizes, place, record
         self.optim = experiment.optim
-        networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
-        self.learner = Learner(networks, experiment.optim, tables, sizes, experiment.train.seed, place)
+        self.learner = Learner(experiment, tables, sizes, place)
         self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
         self.feed = Feed(
             lambda step: self.learner.load(self.order.batch(step), self.order.extra(step), step),
@@ -68,7 +66,7 @@ class Training:
             ahead=tables.device.type == "cpu",
         )
         self.state = self._resume()
-        self.pools = pools(tables, "valid_words")
+        self.pools = experiment.task.pools(tables.words("valid_words"))
 
     def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
         """Train to the end, or until the listener says to stop, and return the history.
@@ -161,27 +159,23 @@ class Training:
     @torch.no_grad()
     def _valid_loss(self) -> float:
         """The mean loss over the valid split, in groups as large as in training, whoever computes which."""
-        self.learner.model.eval()
+        self.learner.network.eval()
         rows = self.tables.rows["valid"]
         groups = torch.split(rows, self.sizes.group)
         total = torch.zeros((), dtype=torch.float64, device=self.place.device)
         for number in range(self.place.rank, len(groups), self.place.world):
             group = groups[number]
             targets = torch.arange(len(group), device=self.place.device)
-            losses = self.learner.model.loss(self.learner.estimates(group), self.learner.speech(group), targets)
+            losses = self.learner.network.loss(self.learner.estimates(group), self.learner.aimed(group), targets)
             total += losses.double().sum()
         return float(self._summed(total)) / len(rows)
 
     def _valid_retrieval(self) -> dict[str, float]:
-        """Top-k accuracy at the word onsets of the valid split, averaged over studies, with what chance would give."""
-        found: dict[str, float] = {}
-        for pool in self.pools:
-            ranks, _ = rank_rows(self.learner, pool, self.place.share(len(pool.rows)))
-            hits = torch.tensor([(ranks <= k).sum() for k in TOP], dtype=torch.float64, device=self.place.device)
-            for k, share in zip(TOP, (self._summed(hits) / len(pool.rows)).tolist(), strict=True):
-                found[f"valid_top{k}"] = found.get(f"valid_top{k}", 0.0) + share / len(self.pools)
-            found["valid_chance10"] = found.get("valid_chance10", 0.0) + chance(10, len(pool.stands)) / len(self.pools)
-        return found
+        """Accuracies at the word onsets of the valid split, averaged over studies, with what chance would give."""
+        shares = [self.place.share(len(pool.rows)) for pool in self.pools]
+        ranked = [rank_rows(self.learner, pool, mine) for pool, mine in zip(self.pools, shares, strict=True)]
+        tallies = [self._summed(tally(some).to(self.place.device)) for some in ranked]
+        return {f"valid_{name}": value for name, value in averages(self.learner.task, self.pools, tallies).items()}
 
     def _summed(self, tensor: Tensor) -> Tensor:
         if self.place.world > 1:

@@ -1,24 +1,25 @@
 """Step: from the rows of a batch to changed weights. Plain torch; with several processes it talks through torch.distributed.
 
 The guarantee: the same rows give the same loss, gradients and weights for any number of workers. Each worker encodes its
-slice of the batch and ranks its estimates against the candidates of the whole group. Stored features are the same on every
-worker, so nothing is exchanged for them; a trained speech side is gathered with its gradient. Losses are summed, divided by
-the size of the whole batch, and gradients are summed over workers in one buffer of fixed layout (DistributedDataParallel
-averages, and rearranges its buckets after the first step, so that a resumed run would add in another order).
+slice of the batch and ranks its estimates against the candidates of the whole group. What is aimed at is stored where every
+worker can read it, so nothing is exchanged for it; what a trained network makes of it is gathered with its gradient. Losses are
+summed, divided by the size of the whole batch, and gradients are summed over workers in one buffer of fixed layout
+(DistributedDataParallel averages, and rearranges its buckets after the first step, so that a resumed run would add in another
+order).
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from raybrain.batch import Batch, step_draws, to_device
-from raybrain.encoders.base import Encoder, SpeechEncoder
-from raybrain.experiment import OptimConfig
-from raybrain.losses.base import Loss, LossModule
+from raybrain.batch import Batch, Shapes, step_draws, to_device
+from raybrain.experiment import Experiment, OptimConfig
+from raybrain.network import Network, Parts
+from raybrain.tasks.base import Task
 from raybrain.train.order import Contrast
 from raybrain.train.tables import Tables
 
@@ -43,38 +44,24 @@ class Place:
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
 
-@dataclass(frozen=True)
-class Networks:
-    """What is trained: settings of the three parts."""
-
-    encoder: Encoder
-    speech: SpeechEncoder
-    loss: Loss
-
-
-class Model(nn.Module):
-    """Encoder, speech side (if one is trained) and loss: everything that has weights."""
-
-    def __init__(self, networks: Networks, tables: Tables) -> None:
-        super().__init__()
-        stored = tables.shapes
-        shapes = replace(stored, features=networks.speech.size(stored.features))
-        self.encoder = networks.encoder.build(shapes)
-        self.speech = networks.speech.build(stored.features)
-        if self.speech is not None:
-            shapes = replace(shapes, slices=())
-        self.loss: LossModule = networks.loss.build(shapes)
-
-
 class Learner:
-    """A model, its optimiser and the data, in one of ``place.world`` processes."""
+    """A network, its optimiser and the data, in one of ``place.world`` processes.
 
-    def __init__(self, networks: Networks, optim: OptimConfig, tables: Tables, sizes: Contrast, seed: int, place: Place):
-        torch.manual_seed(seed)
-        self.model = Model(networks, tables).to(place.device, place.dtype)
-        self.tables, self.sizes, self.seed, self.place = tables, sizes, seed, place
-        self.encode = torch.compile(self.model.encoder) if place.compile else self.model.encoder
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+    Attributes:
+        task: what goes in and what is aimed at.
+        shapes: what the network is built for.
+        network: everything that has weights.
+    """
+
+    def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place) -> None:
+        self.tables, self.sizes, self.seed, self.place = tables, sizes, experiment.train.seed, place
+        self.task: Task = experiment.task
+        self.shapes: Shapes = self.task.shapes(tables.shapes)
+        torch.manual_seed(self.seed)
+        self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
+        self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
+        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optim = experiment.optim
         self.optimizer = torch.optim.Adam(
             self.parameters,
             lr=optim.lr,
@@ -97,15 +84,15 @@ class Learner:
             step: keys the random draws.
         """
         mine, group = self.place.share(len(rows)), self.sizes.group
-        if self.model.speech is None:  # the groups that hold a row of this worker
-            spoken = slice(mine.start // group * group, -(-mine.stop // group) * group)
+        if self.network.aimed_side is None:  # the groups that hold a row of this worker
+            aimed = slice(mine.start // group * group, -(-mine.stop // group) * group)
         else:
-            spoken, extra = mine, extra[self.place.share(len(extra))]
+            aimed, extra = mine, extra[self.place.share(len(extra))]
         return Loaded(
             step,
-            self.brain(rows[mine], step),
-            self.stored_speech(torch.cat([rows[spoken], extra])),
-            Shares(len(rows), mine, spoken),
+            self.given(rows[mine], step),
+            self.stored(torch.cat([rows[aimed], extra])),
+            Shares(len(rows), mine, aimed),
         )
 
     def update(self, loaded: "Loaded") -> Tensor:
@@ -114,7 +101,7 @@ class Learner:
         Returns:
             The mean loss over the whole batch, on the device; the same on every worker.
         """
-        self.model.train()
+        self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(loaded)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -125,27 +112,28 @@ class Learner:
     def loss(self, loaded: "Loaded") -> Tensor:
         """This worker's part of the mean loss over a batch; the parts of all workers add up to it."""
         sizes, mine, group = loaded.sizes, loaded.sizes.mine, self.sizes.group
-        estimates = self.encoded(loaded.batch)
-        speech = self._gathered(loaded)
-        count = (sizes.batch if self.model.speech else sizes.spoken.stop) - speech.first
-        rows, extra = speech.values[:count], speech.values[count:]
+        estimates = self.encoded(loaded.given)
+        aimed = self._gathered(loaded)
+        count = (sizes.batch if self.network.aimed_side else sizes.aimed.stop) - aimed.first
+        rows, extra = aimed.values[:count], aimed.values[count:]
         losses = []
         for start in range(mine.start // group * group, mine.stop, group):
             own = slice(max(start, mine.start) - mine.start, min(start + group, mine.stop) - mine.start)
-            candidates = torch.cat([rows[start - speech.first : start - speech.first + group], extra])
+            candidates = torch.cat([rows[start - aimed.first : start - aimed.first + group], extra])
             targets = torch.arange(own.start, own.stop, device=estimates.device) + mine.start - start
-            losses.append(self.model.loss(estimates[own], candidates, targets).sum())
+            losses.append(self.network.loss(estimates[own], candidates, targets).sum())
         return torch.stack(losses).sum() / sizes.batch
 
-    def brain(self, rows: Tensor, step: int = 0) -> Batch:
-        """The brain side of some segments, on this worker's device."""
-        batch = self.tables.batch(rows.to(self.tables.device), step_draws(self.seed, step))
+    def given(self, rows: Tensor, step: int = 0, tables: Tables | None = None) -> Batch:
+        """What goes in of some segments, on this worker's device; of other ``tables`` than its own if these are given."""
+        data = tables or self.tables
+        batch = self.task.given(data, rows.to(data.device), step_draws(self.seed, step))
         return batch.to(self.place.device, self.place.dtype)
 
-    def stored_speech(self, rows: Tensor) -> Tensor:
-        """The stored features of some segments, [rows features time], on this worker's device."""
-        speech = self.tables.speech(rows.to(self.tables.device))
-        return to_device(speech, self.place.device).to(self.place.dtype)
+    def stored(self, rows: Tensor) -> Tensor:
+        """What is aimed at in some segments, as it is stored, [rows features time], on this worker's device."""
+        stored = self.task.aimed(self.tables, rows.to(self.tables.device))
+        return to_device(stored, self.place.device).to(self.place.dtype)
 
     def encoded(self, batch: Batch) -> Tensor:
         """What the encoder makes of a batch, [rows features time]."""
@@ -155,24 +143,25 @@ class Learner:
 
     def estimates(self, rows: Tensor) -> Tensor:
         """What the encoder makes of some segments, [rows features time]."""
-        return self.encoded(self.brain(rows))
+        return self.encoded(self.given(rows))
 
-    def speech(self, rows: Tensor) -> Tensor:
-        """The candidates some segments stand for, [rows features time], after the trained speech side if there is one."""
-        return self._encoded_speech(self.stored_speech(rows))
+    def aimed(self, rows: Tensor) -> Tensor:
+        """What estimates of some segments are compared with, [rows features time]."""
+        return self._aimed(self.stored(rows))
 
-    def _encoded_speech(self, stored: Tensor) -> Tensor:
-        if self.model.speech is None:
-            return stored
+    def scores(self, estimates: Tensor, candidates: Tensor) -> Tensor:
+        """How well each candidate fits each estimate, [rows candidates]."""
+        return self.network.loss.scores(estimates, candidates)
+
+    def _aimed(self, stored: Tensor) -> Tensor:
         with self.place.mixed():
-            encoded: Tensor = self.model.speech(stored)
-        return encoded
+            return self.network.aimed(stored)
 
     def _gathered(self, loaded: "Loaded") -> "Candidates":
-        """The candidates of a batch: stored ones as they were loaded, those of a trained speech side from all workers."""
-        encoded = self._encoded_speech(loaded.speech)
-        if self.model.speech is None:
-            return Candidates(encoded, loaded.sizes.spoken.start)
+        """The candidates of a batch: as they were loaded, or where a trained network encodes them, from all workers."""
+        encoded = self._aimed(loaded.aimed)
+        if self.network.aimed_side is None:
+            return Candidates(encoded, loaded.sizes.aimed.start)
         if self.place.world == 1:
             return Candidates(encoded, 0)
         shares = [Place(rank, self.place.world) for rank in range(self.place.world)]
@@ -196,31 +185,31 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Weights and optimiser, for a checkpoint."""
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a state; one without an optimiser changes the weights only."""
-        self.model.load_state_dict(state["model"])
+        self.network.load_state_dict(state["model"])
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Of ``batch`` rows, which are this worker's, and of which it has loaded the speech."""
+    """Of ``batch`` rows, which are this worker's, and of which it has loaded what is aimed at."""
 
     batch: int
     mine: slice
-    spoken: slice
+    aimed: slice
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A step's data on a worker's device: its own brain segments, and stored speech, extra negatives last."""
+    """A step's data on a worker's device: what goes in, and what is aimed at as it is stored, extra negatives last."""
 
     step: int
-    batch: Batch
-    speech: Tensor
+    given: Batch
+    aimed: Tensor
     sizes: Shares
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from raybrain.batch import Batch, FeatureSlice, Layout, Shapes
 from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
+from raybrain.tasks.candidates import WordSegments
 from raybrain.train.maps import SPLITS, brain_map, feature_map
 
 DEVICE_SHARE = 0.6  # of a GPU's free memory that tables may take
@@ -114,8 +115,8 @@ class Tables:
         """Where the tables lie."""
         return self.signal.device
 
-    def batch(self, rows: Tensor, draws: Tensor) -> Batch:
-        """The brain side of some segments: cut, baselined, centred and clamped; [B C T]."""
+    def brain(self, rows: Tensor, draws: Tensor) -> Batch:
+        """The brain during some segments: cut, baselined, centred and clamped; [B C T]."""
         recording = self.recording[rows]
         return Batch(
             signal=self.window.cut(self.signal, self.start[rows], self.centre[recording]),
@@ -127,10 +128,39 @@ class Tables:
         )
 
     def speech(self, rows: Tensor) -> Tensor:
-        """The speech side of some segments: nearest frames at the brain's rate, [B D T]."""
+        """The features of what was heard in some segments: nearest frames at the brain's rate, [B D T]."""
         times = torch.arange(self.window.times, device=self.device, dtype=torch.float64) / self.window.rate_hz
         parts = [table.of(rows, times) for table in self.features]
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous()
+
+    def words(self, split: str, subjects: int | None = None) -> WordSegments:
+        """The segments of a split that are anchored at words.
+
+        With ``subjects`` only those of that many subjects of each study, the first in order of their names.
+        """
+        rows, recording = self.rows[split].cpu(), self.recording.cpu()
+        if subjects is not None:
+            studies = [study for study, _ in self.meta["subjects"]]  # in order of study and subject
+            among_first = torch.tensor([number - studies.index(study) < subjects for number, study in enumerate(studies)])
+            rows = rows[among_first[self.subject.cpu()[recording[rows]]]]
+        return WordSegments(rows, recording[rows], self.candidate.cpu()[rows], self.meta["candidates"])
+
+    def shifted(self, seconds: float) -> "Tables":
+        """These tables with every segment so much later in its recording, or earlier where the recording ends before.
+
+        A recording reaches from its first segment to its last; in one too short for either, the segment moves by half of it.
+        """
+        count = len(self.subject)
+        shift = round(seconds * self.window.rate_hz)
+        first = self.start.new_full((count,), int(self.start.max())).scatter_reduce(0, self.recording, self.start, "amin")
+        last = self.start.new_zeros(count).scatter_reduce(0, self.recording, self.start, "amax")
+        first, last = first[self.recording], last[self.recording]
+        later, earlier = self.start + shift, self.start - shift
+        half = first + (self.start - first + (last - first) // 2) % (last - first + 1)
+        start = torch.where(later <= last, later, torch.where(earlier >= first, earlier, half))
+        moved = (start - self.start) / self.window.rate_hz
+        features = [replace(table, first=table.first + moved * table.rate_hz) for table in self.features]
+        return replace(self, start=start, features=features)
 
     def place(self, device: torch.device, limit_bytes: int | None = None) -> "Tables":
         """These tables on ``device``, or as they are if they would take more than ``limit_bytes`` there."""

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from raybrain.config import override
-from raybrain.evaluate.controls import ESTIMATES, SHIFT_S, Models, control_rows, shifted_starts
+from raybrain.evaluate.controls import ESTIMATES, SHIFT_S, Models, control_rows
 from raybrain.evaluate.rank import summary
 from raybrain.evaluate.statistics import bootstrap_interval, compare, over_seeds
 from raybrain.experiment import Experiment
 from raybrain.report.terminal import audit_line, controls_table
 from raybrain.store import leaks
+from raybrain.tasks.candidates import Pool
+from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.order import Contrast
-from raybrain.train.retrieval import pools, rank_rows
-from raybrain.train.step import Learner, Networks, Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from tests.workers import SMALL, random_tables
 
@@ -41,13 +42,18 @@ class Oracle(Learner):
     def encoded(self, batch: Any) -> torch.Tensor:
         marked = self.tables.signal[self.tables.start, 0]
         rows = (batch.signal[:, 0, 0, None] - marked).abs().argmin(dim=1)
-        return self.speech(rows)
+        return self.aimed(rows)
 
 
 def learner(tables: Tables, kind: type[Learner] = Learner) -> Learner:
     experiment = override(Experiment(), SMALL)
-    networks = Networks(experiment.encoder, experiment.speech_encoder, experiment.loss)
-    return kind(networks, experiment.optim, tables, Contrast(1, 1, 1, 1, 0, 1), 7, Place())
+    made = kind(experiment, tables, Contrast(1, 1, 1, 1, 0, 1), Place())
+    made.network.eval()
+    return made
+
+
+def pools(tables: Tables, split: str, subjects: int | None = None) -> list[Pool]:
+    return Experiment().task.pools(tables.words(split, subjects))
 
 
 def marked_tables() -> Tables:
@@ -83,7 +89,7 @@ def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
 
     class Cheat(Learner):
         def encoded(self, batch: Any) -> torch.Tensor:
-            return self.speech(self.tables.rows["test"][:1]).expand(len(batch), -1, -1)
+            return self.aimed(self.tables.rows["test"][:1]).expand(len(batch), -1, -1)
 
     tables = known(candidate=torch.zeros(128, dtype=torch.long))
     rows = {"test": torch.arange(96)}
@@ -98,12 +104,12 @@ def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
 
 def test_shifted_starts_stay_in_their_recording() -> None:
     tables = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128) * 50)
-    moved = shifted_starts(tables)
+    moved = tables.shifted(SHIFT_S).start
     assert set((moved - tables.start).abs().tolist()) == {round(SHIFT_S * tables.window.rate_hz)}
     assert (moved // 10_000 == tables.recording).all()
     short = known(start=torch.arange(128) % 3 * 10_000 + torch.arange(128))
-    assert (shifted_starts(short) // 10_000 == short.recording).all()
-    assert (shifted_starts(short) != short.start).all()
+    assert (short.shifted(SHIFT_S).start // 10_000 == short.recording).all()
+    assert (short.shifted(SHIFT_S).start != short.start).all()
 
 
 def test_the_first_subjects_are_tested_on_the_candidates_they_heard() -> None:
@@ -119,8 +125,8 @@ def test_ranks_of_other_estimates() -> None:
     tables = known()
     (pool,) = pools(tables, "test")
     model = learner(tables)
-    segment, word = rank_rows(model, pool, slice(None), estimate=model.speech)
-    assert segment.tolist() == word.tolist() == [1] * 16, "the candidates themselves are found at once"
+    ranked = rank_rows(model, pool, slice(None), estimate=model.aimed)
+    assert ranked.segment.tolist() == ranked.word.tolist() == [1] * 16, "the candidates themselves are found at once"
 
 
 # the audit

@@ -117,7 +117,7 @@ def test_without_baseline(store: Store, folder: Path) -> None:
     tables = opened(store, folder)
     assert tables.window.baseline_samples == BASELINE
     tables = replace(tables, window=replace(tables.window, baseline_samples=0))
-    found = tables.batch(torch.tensor([1]), step_draws(0, 0)).signal[0].numpy()
+    found = tables.brain(torch.tensor([1]), step_draws(0, 0)).signal[0].numpy()
     expected = brain(store, 1, WindowConfig(), baseline=0)
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=2e-4, atol=2e-4)
 
@@ -127,7 +127,7 @@ def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> 
     window = override(WindowConfig(), changes)
     tables = opened(store, folder, window)
     rows = torch.tensor([5, 0, 1, 2, 3])
-    batch = tables.batch(rows, step_draws(0, 0))
+    batch = tables.brain(rows, step_draws(0, 0))
     assert batch.signal.shape == (5, 3, WINDOW - tables.window.offset_samples)
     assert tables.shapes.times == batch.signal.shape[2] == (343 if "offset_s" not in changes else 361)
     for found, row in zip(batch.signal.numpy(), rows.tolist(), strict=True):
@@ -139,7 +139,7 @@ def test_brain(store: Store, folder: Path, changes: dict[str, float | None]) -> 
 
 def test_fewer_channels_are_padded_and_invalid(store: Store, folder: Path) -> None:
     tables = opened(store, folder)
-    batch = tables.batch(torch.arange(len(ROWS)), step_draws(0, 0))
+    batch = tables.brain(torch.arange(len(ROWS)), step_draws(0, 0))
     for row, uid in enumerate(SEGMENT["recording"]):
         part = store.part(uid)
         assert part is not None
@@ -174,7 +174,7 @@ def test_a_map_of_an_older_version_is_made_anew(store: Store, tmp_path: Path) ->
 def test_who_and_which(store: Store, folder: Path) -> None:
     tables = opened(store, folder)
     assert tables.meta["subjects"] == [["else", "01"], ["some", "01"], ["some", "02"]]
-    assert tables.batch(torch.arange(6), step_draws(0, 0)).subject.tolist() == [0, 0, 1, 1, 1, 2]
+    assert tables.brain(torch.arange(6), step_draws(0, 0)).subject.tolist() == [0, 0, 1, 1, 1, 2]
     assert {split: rows.tolist() for split, rows in tables.rows.items()} == {
         "train": [0, 1, 2],
         "valid": [3],
@@ -216,7 +216,7 @@ def test_no_offset_moves_the_brain_alone(store: Store, folder: Path) -> None:
     now, later = opened(store, folder, WindowConfig(offset_s=0)), opened(store, folder)
     rows = torch.arange(3)
     torch.testing.assert_close(now.speech(rows)[..., :343], later.speech(rows))
-    brain = [tables.batch(rows, step_draws(0, 0)).signal for tables in (now, later)]
+    brain = [tables.brain(rows, step_draws(0, 0)).signal for tables in (now, later)]
     torch.testing.assert_close(brain[0][..., OFFSET:], brain[1])
 
 

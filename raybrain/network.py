@@ -1,0 +1,49 @@
+"""Network: everything that has weights, built from what was asked and from what the data say."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from raybrain.batch import Shapes
+from raybrain.encoders.base import Encoder, SpeechEncoder
+from raybrain.experiment import Experiment
+from raybrain.losses.base import Loss, LossModule
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The settings of the parts of a network."""
+
+    encoder: Encoder
+    speech: SpeechEncoder
+    loss: Loss
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Parts":
+        """Those of an experiment."""
+        return cls(experiment.encoder, experiment.speech_encoder, experiment.loss)
+
+
+class Network(nn.Module):
+    """Encoder, loss, and what is done to what is aimed at, if that is trained too.
+
+    Args:
+        parts: their settings.
+        shapes: of what goes in and what is aimed at, as a task says (``Task.shapes``).
+    """
+
+    def __init__(self, parts: Parts, shapes: Shapes) -> None:
+        super().__init__()
+        made = replace(shapes, features=parts.speech.size(shapes.features))
+        self.encoder = parts.encoder.build(made)
+        self.aimed_side = parts.speech.build(shapes.features)
+        if self.aimed_side is not None:
+            made = replace(made, slices=())
+        self.loss: LossModule = parts.loss.build(made)
+
+    def aimed(self, stored: Tensor) -> Tensor:
+        """What estimates are compared with, [batch features time], from what is stored."""
+        if self.aimed_side is None:
+            return stored
+        encoded: Tensor = self.aimed_side(stored)
+        return encoded

@@ -1,0 +1,99 @@
+"""Task: the family of directions a network can be trained in. To add one, add a file beside this one.
+
+The smallest complete task, from what was heard to the brain; each recording is ranked against its own windows:
+
+>>> import torch
+>>> from dataclasses import replace
+>>> from raybrain.batch import Batch, Layout, Shapes, step_draws
+>>> from raybrain.tasks.candidates import pools
+>>> class Follow(Task, name="doc_follow"):
+...     '''The brain from the features of what is heard.'''
+...     def shapes(self, data):
+...         names = [f"feature {number}" for number in range(data.features)]
+...         return replace(data, channels=data.features, features=data.channels, layouts=(Layout.unknown(names),), slices=())
+...     def given(self, data, rows, draws):
+...         heard = data.speech(rows)
+...         nowhere = torch.zeros(1, heard.shape[1], 2)
+...         brain = data.brain(rows, draws)
+...         return replace(brain, signal=heard, layout=torch.zeros_like(brain.layout), positions=nowhere,
+...             valid=torch.zeros(nowhere.shape[:2], dtype=torch.bool))
+...     def aimed(self, data, rows):
+...         return data.brain(rows, step_draws(seed=0, step=0)).signal
+...     def pools(self, segments):
+...         return pools(segments, segments.recording.tolist())
+>>> shapes = Shapes(channels=4, subjects=("study/01",), features=3, times=50, rate_hz=120.0)
+>>> turned = Follow().shapes(shapes)
+>>> turned.channels, turned.features, turned.layouts[0].channels
+(3, 4, ('feature 0', 'feature 1', 'feature 2'))
+"""
+
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+from raybrain.batch import Batch, Shapes
+from raybrain.config import Choice
+from raybrain.metrics import TOP
+from raybrain.signal.window import Window
+from raybrain.tasks.candidates import Pool, WordSegments
+
+CONTROLS = ("random", "untrained", "other segment", "noise", "shifted")
+
+
+class Data(Protocol):
+    """Prepared segments, as a task sees them. Rows are numbers of segments, on the device of the data."""
+
+    def brain(self, rows: Tensor, draws: Tensor) -> Batch:
+        """The brain during some segments, [batch channels time], with the random numbers of a step."""
+
+    def speech(self, rows: Tensor) -> Tensor:
+        """The features of what was heard in some segments, [batch features time]."""
+
+
+class Task(Choice):
+    """What goes into the network, what it aims at, how that is ranked. Its settings are the fields of a kind.
+
+    Attributes:
+        measures: names of further measures of an estimate, beside its rank; of each, higher is better.
+        controls: what replaces the estimates, to see whether accuracy is chance then (:mod:`raybrain.evaluate.controls`).
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ()
+    controls: ClassVar[tuple[str, ...]] = CONTROLS
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is known of a training after each epoch, and may choose among trainings: the loss, and what should be high."""
+        return ("valid_loss", *(f"valid_top{k}" for k in TOP), *(f"valid_{name}" for name in self.measures))
+
+    def shapes(self, data: Shapes) -> Shapes:
+        """What the network is built for.
+
+        Args:
+            data: with the channels of the brain, and the stored features of speech.
+
+        Returns:
+            With the channels that go in, and as ``features`` those that are aimed at.
+        """
+        raise NotImplementedError
+
+    def window(self, brain: Window) -> Window:
+        """How what goes in is cut from a continuous signal that people have; ``brain`` says it of the brain."""
+        return Window(brain.rate_hz, brain.tmin_s, brain.times, baseline_samples=0)
+
+    def given(self, data: Data, rows: Tensor, draws: Tensor) -> Batch:
+        """What goes in."""
+        raise NotImplementedError
+
+    def aimed(self, data: Data, rows: Tensor) -> Tensor:
+        """What is aimed at, [batch features time]."""
+        raise NotImplementedError
+
+    def pools(self, segments: WordSegments) -> list[Pool]:
+        """Which segments are ranked against which candidates."""
+        raise NotImplementedError
+
+    def measure(self, estimates: Tensor, aimed: Tensor) -> dict[str, Tensor]:
+        """The further ``measures`` of some estimates, [batch] each; both arguments are [batch features time]."""
+        assert not self.measures, f"{self.name} has {self.measures} and does not say what they are"
+        return {}

@@ -1,0 +1,32 @@
+"""Decode: from the brain to what was heard, as in Défossez et al. 2023."""
+
+from torch import Tensor
+
+from raybrain.batch import Batch, Shapes
+from raybrain.signal.window import Window
+from raybrain.tasks.base import Data, Task
+from raybrain.tasks.candidates import Pool, WordSegments, pools
+
+
+class Decode(Task, name="decode"):
+    """The brain goes in, the features of speech are aimed at. All subjects of a study share the candidates."""
+
+    def shapes(self, data: Shapes) -> Shapes:
+        """Those of the data."""
+        return data
+
+    def window(self, brain: Window) -> Window:
+        """That of the brain."""
+        return brain
+
+    def given(self, data: Data, rows: Tensor, draws: Tensor) -> Batch:
+        """The brain."""
+        return data.brain(rows, draws)
+
+    def aimed(self, data: Data, rows: Tensor) -> Tensor:
+        """The features of speech."""
+        return data.speech(rows)
+
+    def pools(self, segments: WordSegments) -> list[Pool]:
+        """One for each study, with all that its subjects heard (Défossez et al. 2023, Methods, "Evaluation")."""
+        return pools(segments, segments.studies)
