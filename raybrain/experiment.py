@@ -175,8 +175,9 @@ class Experiment(Config):
         version: of the defaults.
         data: what is prepared.
         window: how a window of signal enters the encoder.
-        encoder: the network that sees the brain.
-        speech_encoder: the network that sees the features; "stored" takes them as they are.
+        task: the direction: what goes into the network, and what it is to estimate.
+        encoder: the network that estimates.
+        speech_encoder: the network that sees what is to be estimated; "stored" takes it as it is.
         loss: what training makes small.
         optim: the optimiser.
         train: batches and epochs.

@@ -27,7 +27,6 @@ from pydantic import Field, ValidationError
 
 from raybrain.config import Choice, Config, InputError, hint, override
 from raybrain.experiment import Experiment, recipe
-from raybrain.metrics import TOP
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from raybrain.tune.walk import Point
 
 ChoiceT = TypeVar("ChoiceT", bound=Choice)
-METRICS = ("valid_loss", *(f"valid_top{k}" for k in TOP))
 OBJECTIVES = ("parameters", "seconds")
 
 
@@ -89,10 +87,11 @@ class SearchSpace:
         fixed: dotted settings that differ from the recipe in every trial.
         allowed: says of an experiment whether it is worth a trial; None if all are.
         seeds: values of ``train.seed`` to repeat over; the score is the mean. Empty: the recipe's own.
-        metric: what to make large, or small if it is the loss; always of the valid split, at the epoch whose weights are kept.
-            ``valid_topK`` is the share of right answers over all word onsets of a study, whoever's they are, averaged over
-            the studies of an experiment; then over ``seeds`` and ``over``. Where few candidates are ranked, all trials soon
-            have a ``valid_top10`` of 1. The loss is the finest, but compares only what has the same features and contrast.
+        metric: what to make large, or small if it is the loss; one of the task's, always of the valid split, at the epoch
+            whose weights are kept. ``valid_topK`` is the share of right answers over all word onsets of a study, whoever's they
+            are, averaged over the studies of an experiment; then over ``seeds`` and ``over``. Where few candidates are ranked,
+            all trials soon have a ``valid_top10`` of 1. The loss is the finest, but compares only what has the same features
+            and contrast.
         objectives: what else to make small: "parameters" (trained numbers of the model), "seconds" (of training).
         trials: how many points to try; None for all of a grid. With "pbt" as many train at a time, copies come on top.
         sampler: which points are tried: "tpe", "cmaes", "random", "qmc" (quasi-random) or "grid" (all points, in order); a

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raybrain.config import InputError, hint, override
-from raybrain.tune.space import METRICS, OBJECTIVES, SearchSpace
+from raybrain.tune.space import OBJECTIVES, SearchSpace
 from raybrain.tune.walk import ends, extremes, settings_line
 
 
@@ -51,7 +51,7 @@ def _check_lists(space: SearchSpace) -> None:
 
 def _check_names(space: SearchSpace) -> None:
     for what, value, known in (
-        ("metric", space.metric, METRICS),
+        ("metric", space.metric, space.experiment().task.metrics),
         *(("objective", objective, OBJECTIVES) for objective in space.objectives),
         *(("dimension to repeat over", dimension, tuple(space.variants)) for dimension in space.over),
     ):

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
 
-from raybrain.config import override
+from raybrain.config import InputError, override
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.rank import summary
 from raybrain.experiment import Experiment
@@ -26,6 +27,8 @@ from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables
+from raybrain.tune.space import SearchSpace
+from raybrain.tune.validate import check
 from tests.conftest import REPO, TINY
 from tests.train.test_loop import Ear
 from tests.workers import SMALL, random_tables
@@ -37,6 +40,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+from optuna.distributions import FloatDistribution
 
 from raybrain.batch import Layout, step_draws
 from raybrain.tasks.base import CONTROLS, Task
@@ -179,3 +183,11 @@ def test_the_mean_over_segments_of_each_subject() -> None:
     (study,) = summary(ranks, ["study"]).to_dict("records")
     assert study["candidates"] == 20
     assert study["chance1"] == pytest.approx((0.1 + 0.1 + 0.025) / 3)
+
+
+def test_a_search_may_go_by_what_the_task_measures(plugin: Path) -> None:
+    space = SearchSpace("quickstart", {"optim.lr": FloatDistribution(1e-4, 1e-2)}, trials=2, metric="valid_correlation")
+    with pytest.raises(InputError, match=r"no metric 'valid_correlation' of the valid split.*valid_loss, valid_top1"):
+        check(space)
+    check(replace(space, fixed={"task": "follow"}))
+    assert space.mode == "max"
