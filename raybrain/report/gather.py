@@ -1,7 +1,7 @@
 """Gather: what a sweep left on disk, with every result its table needs on the test split."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from raybrain.report.results import Result
 from raybrain.store import Prepared
 from raybrain.tracking import Run
 from raybrain.train import fit as training
-from raybrain.train.order import resolve
 from raybrain.train.record import RunRecord
-from raybrain.tune.space import SearchSpace, load_space
+from raybrain.tune.space_record import SpaceRecord
 from raybrain.tune.sweep_record import SweepRecord, sweep_records
 
 
@@ -26,17 +25,17 @@ class KeptSweep:
     Attributes:
         folder: its folder.
         trials: a row a trial, as the sweep left them.
-        space: the search space it was made from; None if that is not among the known ones.
+        space: what it asked when it ran.
     """
 
     folder: Path
     trials: list[dict[str, Any]]
-    space: SearchSpace | None
+    space: SpaceRecord
 
     @property
     def grid(self) -> bool:
-        """Whether nothing is selected, so that every cell meets the test split."""
-        return self.space is not None and self.space.sampler.planned
+        """Whether nothing was selected, so that every cell meets the test split."""
+        return self.space.planned
 
     @property
     def tracking(self) -> Run | None:
@@ -72,23 +71,18 @@ def find_sweep(home: Path, name: str) -> KeptSweep:
     """
     there = [record.path.name for record in sweep_records(home) if record.is_finished]
     stem = Path(name).stem if name.endswith(".py") else name
-    found = [folder for folder in there if folder == name or folder.rpartition("-")[0] == stem]
-    if not found:
+    named = [folder for folder in there if folder == name or folder.rpartition("-")[0] == stem]
+    if not named:
         raise InputError(f"no sweep {name!r} in {home / 'sweeps'}{hint(name, there)}; `raybrain tune {name}` makes one")
-    if len(found) > 1 and name not in found:
-        raise InputError(f"there are {len(found)} sweeps of {name!r}; type one of {', '.join(found)}")
-    record = SweepRecord(home / "sweeps" / found[0])
-    trials = record.trials()
-    if trials is None:
-        raise InputError(f"{record.path} has lost its trials; `raybrain tune {name}` goes through them again")
-    return KeptSweep(record.path, trials, _space(name if name.endswith(".py") else found[0].rpartition("-")[0]))
-
-
-def _space(name: str) -> SearchSpace | None:
-    try:
-        return load_space(name)
-    except InputError:
-        return None
+    if len(named) > 1 and name not in named:
+        raise InputError(f"there are {len(named)} sweeps of {name!r}; type one of {', '.join(named)}")
+    record = SweepRecord(home / "sweeps" / (name if name in named else named[0]))
+    trials, space = record.trials(), record.space()
+    if trials is None or space is None:
+        lost = "its trials" if trials is None else "what it asked"
+        asked = name if name.endswith(".py") else record.path.name.rpartition("-")[0]
+        raise InputError(f"{record.path} has lost {lost}; type raybrain tune {asked} to go through its trials again")
+    return KeptSweep(record.path, trials, space)
 
 
 def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
@@ -103,7 +97,7 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
         InputError: if a training is not there for the data as they are now.
     """
     data: dict[DataConfig, Prepared] = {}
-    found = []
+    results = []
     for trial, run in sweep.runs():
         experiment = RunRecord(Path(run["folder"])).experiment()
         if experiment is None:
@@ -115,27 +109,12 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
             raise InputError(f"{run['folder']} holds no finished training of the data as they are now; run the sweep again")
         schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
         names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
-        as_published = sweep.space is not None and _as_published(sweep.space, trial["params"], run["repeat"], experiment)
-        found.append(Result(trial["trial"], names, seed, evaluating.run(trained), as_published, trained.history))
-    return found
+        results.append(Result(trial["trial"], names, seed, evaluating.run(trained), run["as_published"], trained.history))
+    return results
 
 
-def _names(space: SearchSpace | None, params: Mapping[str, Any], repeat: list[str]) -> tuple[dict[str, Any], str]:
+def _names(space: SpaceRecord, params: Mapping[str, Any], repeat: list[str]) -> tuple[dict[str, Any], str]:
     """Variants by dimension, those repeated over too, in the space's order; then settings; and the seed."""
-    seeded = space is not None and bool(space.seeds)
-    seed = repeat[-1] if seeded else ""
-    over = dict(zip(space.over, repeat, strict=False)) if space else {}
-    known = {**over, **params}
-    dimensions = list(space.variants) if space else []
-    return {name: known[name] for name in [*dimensions, *(name for name in known if name not in dimensions)]}, seed
-
-
-def _as_published(space: SearchSpace, params: Mapping[str, Any], repeat: list[str], experiment: Experiment) -> bool:
-    """Whether a training is the one the search space asks for, with nothing changed on the command line."""
-    plain = replace(space, asked={})
-    try:
-        settings = {**plain.settings(params), **plain.repeats()[tuple(repeat)]}
-        asked = plain.experiment(settings)
-    except (ValueError, KeyError):  # a variant that only the command line knows
-        return False
-    return asked.model_copy(update={"train": resolve(asked.train, 1)}).signature == experiment.signature
+    seed = repeat[-1] if space.seeds else ""
+    known = {**dict(zip(space.over, repeat, strict=False)), **params}
+    return {name: known[name] for name in [*space.variants, *(name for name in known if name not in space.variants)]}, seed

@@ -10,7 +10,7 @@ from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, data_uri, subjects_picture
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
 from raybrain.report.terminal import audit_line
-from raybrain.tune.space import SearchSpace
+from raybrain.tune.space_record import SpaceRecord
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SweepReport:
     missing: list[str] = field(default_factory=list)
     trials: list[dict[str, Any]] = field(default_factory=list)
     figures: Mapping[str, bytes] = field(default_factory=dict)
-    space: SearchSpace | None = None
+    space: SpaceRecord | None = None
 
     @property
     def cells(self) -> list[Cell]:

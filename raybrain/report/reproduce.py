@@ -12,7 +12,6 @@ from raybrain.report.results import STUDY
 from raybrain.studies.base import Study
 from raybrain.train.record import run_records
 from raybrain.tune.space import SearchSpace, load_space, space_files
-from raybrain.tune.walk import grid
 
 STUDIES = "data.studies"
 
@@ -43,18 +42,19 @@ def spaces_of(collection: str, only: Sequence[str], changes: Mapping[str, Any]) 
         for name in _names(changes[dimension]):
             if name not in variants[dimension]:
                 raise InputError(f"{dimension} has no variant {name!r}{hint(name, variants[dimension])}")
-    return [asked for space in chosen if (asked := _asked(space, changes))]
+    settings = {key: value for key, value in changes.items() if key not in variants}
+    return [asked for space in chosen if (asked := _asked(space, changes, settings))]
 
 
 def _names(value: Any) -> list[str]:
     return [name.strip() for name in str(value).split(",")]
 
 
-def _asked(space: SearchSpace, changes: Mapping[str, Any]) -> SearchSpace | None:
-    """The space with what the command line says; None if that leaves none of it."""
+def _asked(space: SearchSpace, changes: Mapping[str, Any], settings: Mapping[str, Any]) -> SearchSpace | None:
+    """The space with what the command line says, variants of dimensions and settings; None if that leaves none of it."""
     if STUDIES in changes and STUDY in space.variants:
         space = replace(space, variants={**space.variants, STUDY: {str(changes[STUDIES]): {}}})
-    known = {key: value for key, value in changes.items() if "." in key}
+    known = dict(settings)
     for dimension in space.variants.keys() & changes.keys():
         kept = [name for name in _names(changes[dimension]) if name in space.variants[dimension]]
         if not kept:
@@ -63,6 +63,8 @@ def _asked(space: SearchSpace, changes: Mapping[str, Any]) -> SearchSpace | None
     try:
         asked = space.ask(known)
         asked.experiment()
+        if not asked.sampler.planned:
+            raise InputError(f"a table needs all of its points; leave out sampler={asked.sampler.name}")
     except InputError as error:
         raise InputError(f"{space.name}: {error}") from None
     return asked
@@ -74,7 +76,11 @@ def trainings(space: SearchSpace) -> list[Experiment]:
     Raises:
         InputError: if a point of it cannot be.
     """
-    return [space.experiment({**point.settings, **changes}) for point in grid(space) for changes in space.repeats().values()]
+    return [
+        space.experiment({**point.settings, **changes})
+        for point in space.sampler.points(space)
+        for changes in space.repeats().values()
+    ]
 
 
 @dataclass(frozen=True)

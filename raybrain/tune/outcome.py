@@ -4,17 +4,18 @@ import json
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import stdev
 from typing import Any
 
 from raybrain.config import InputError, override, tree
-from raybrain.experiment import recipe
+from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import well_above
 from raybrain.storage import aside
 from raybrain.tracking import Run, Status
 from raybrain.train.fit import Trained, recall
+from raybrain.train.order import resolve
 from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob
 from raybrain.tune.figures import figures
@@ -121,6 +122,7 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         known = {"score": best.get(space.metric), "epochs": len(history), "finished": job.record.state == "finished"}
         top10 = best.get("valid_top10")
         known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
+        known["as_published"] = as_published(space, line_of(frozen)[0][1], repeat, job.experiment)
         told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.record.path)}
         runs.append({**told, **known})
     scores = [run["score"] for run in runs if run["finished"]]
@@ -142,6 +144,16 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         "reason": frozen.user_attrs.get("reason", ""),
         "runs": runs,
     }
+
+
+def as_published(space: SearchSpace, params: Mapping[str, Any], repeat: Repeat, experiment: Experiment) -> bool:
+    """Whether a training is the one the space asks for, with nothing changed on the command line."""
+    plain = replace(space, asked={})
+    try:
+        asked = plain.experiment({**plain.settings(params), **plain.repeats()[repeat]})
+    except InputError:  # a variant that only the command line knows
+        return False
+    return asked.model_copy(update={"train": resolve(asked.train, 1)}).signature == experiment.signature
 
 
 def command(space: SearchSpace, settings: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import Swept, outcome, stop_run
 from raybrain.tune.question import question_of
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.space_record import SpaceRecord, searched
 from raybrain.tune.study import open_study
 from raybrain.tune.sweep_record import SweepRecord
 from raybrain.tune.validate import check
@@ -93,6 +94,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         tracker = Tracker.open(cluster.home)
+        SweepRecord(folder).keep_space(SpaceRecord.of(sweep.space))
         data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
         study = open_study(sweep.space, folder)
         tracking = _tracked(sweep, tracker, folder)
@@ -241,10 +243,9 @@ def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
     run = tracker.resume(known.id) if known and known.uri == tracker.uri else None
     if run is None:
         tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
-        asked = space.parameters if isinstance(space.parameters, Mapping) else {"function": space.parameters.__name__}
-        searched = {f"searched.{key}": value for key, value in {**asked, **space.searched}.items()}
+        asked = {f"searched.{key}": value for key, value in {**searched(space), **space.searched}.items()}
         settings = {key: getattr(space, key) for key in ("recipe", "metric", "seeds", "over")}
         settings |= flat(space.sampler, "sampler.") | flat(space.scheduler, "scheduler.")
-        run = tracker.start(folder.name, params=searched | settings, tags=tags)
+        run = tracker.start(folder.name, params=asked | settings, tags=tags)
         record.keep_tracking(run)
     return run

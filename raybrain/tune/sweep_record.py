@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from raybrain.config import InputError
 from raybrain.storage import read_json, write_json
 from raybrain.tracking import Run
+from raybrain.tune.space_record import SpaceRecord
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -47,8 +48,8 @@ class SweepRecord:
 
     @property
     def files(self) -> list[Path]:
-        """What people may want to look at: all trials, and the best one."""
-        return [self._file("trials"), self._file("best")]
+        """What people may want to look at: what was asked, all trials, and the best one."""
+        return [self._file("space"), self._file("trials"), self._file("best")]
 
     def lock(self, timeout: float = -1) -> "FileLock":
         """Held by the process that runs this sweep; raises filelock.Timeout after so many seconds, or never if that is -1."""
@@ -65,6 +66,15 @@ class SweepRecord:
         """Where the sweep is tracked; None if that is not known."""
         known = self._read("tracking")
         return None if known is None else Run(known["uri"], known["id"])
+
+    def keep_space(self, space: SpaceRecord) -> None:
+        """Keep what the sweep asks, as it is asked now."""
+        write_json(self._file("space"), space.content())
+
+    def space(self) -> SpaceRecord | None:
+        """What the sweep asked; None if that is not known."""
+        known = self._read("space")
+        return None if known is None else SpaceRecord.read(known)
 
     def keep_trials(self, trials: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
         """Keep one row per trial, best first, and the best one with its experiments and commands."""

@@ -23,8 +23,11 @@ from raybrain.report.terminal import results_table
 from raybrain.studies.base import Facts, Study
 from raybrain.train.record import run_record
 from raybrain.tune.space import SearchSpace, load_space
+from raybrain.tune.space_record import SpaceRecord
+from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import TINY, Ended
 
+ABLATION = SpaceRecord.of(load_space("ablation"))
 STUDIES = {"gwilliams2022": 1428, "brennan2019": 190}
 
 
@@ -151,7 +154,7 @@ def test_the_table_shows_verdicts_only_where_there_are_some() -> None:
 
 
 def test_the_page_holds_everything_and_needs_nothing() -> None:
-    space = replace(load_space("ablation"), published=PUBLISHED, question="Which <parts>?")
+    space = replace(ABLATION, published=PUBLISHED, question="Which <parts>?")
     found = seeds_of({("gwilliams2022", "full"): 0.68, ("gwilliams2022", "mel"): 0.2})
     report = SweepReport("ablation-1", found, ["trial 7 failed: the loss exploded"], space=space)
     text = page(report)
@@ -215,7 +218,7 @@ def test_every_text_on_the_page_is_escaped() -> None:
         "reason": evil,
         "metric": evil,
     }
-    space = replace(load_space("ablation"), published={}, question=evil)
+    space = replace(ABLATION, published={}, question=evil)
     text = page(SweepReport(evil, [first, leaky], [evil], [trial], {evil: b"PNG"}, space))
     assert evil not in text and "<b>&" not in text
     # name twice, question, study, row, missing, two in a comparison, control, stray, audit, trial, figure three times
@@ -227,11 +230,15 @@ def test_every_text_on_the_page_is_escaped() -> None:
 
 def test_a_sweep_is_found_by_its_name_or_its_space(tmp_path: Path) -> None:
     for name in ("ablation-0001", "mine-0002", "mine-0003"):
-        (tmp_path / "sweeps" / name).mkdir(parents=True)
-        (tmp_path / "sweeps" / name / "trials.json").write_text("[]")
+        record = SweepRecord(tmp_path / "sweeps" / name)
+        record.keep_trials([], {})
+        record.keep_space(ABLATION)
     assert find_sweep(tmp_path, "ablation").folder.name == "ablation-0001"
     assert find_sweep(tmp_path, "ablation").grid
-    assert find_sweep(tmp_path, "mine-0003").space is None
+    assert find_sweep(tmp_path, "mine-0003").space == ABLATION
+    (tmp_path / "sweeps" / "mine-0003" / "space.json").unlink()
+    with pytest.raises(InputError, match="mine-0003 has lost what it asked; type raybrain tune mine to go"):
+        find_sweep(tmp_path, "mine-0003")
     with pytest.raises(InputError, match="2 sweeps of 'mine'; type one of mine-0002, mine-0003"):
         find_sweep(tmp_path, "mine")
     with pytest.raises(InputError, match=r"no sweep 'ablatoin'.*did you mean 'ablation-0001'"):
@@ -243,19 +250,42 @@ def test_of_a_search_only_the_best_trial_is_tested() -> None:
     trials = [
         {"trial": n, "state": state, "runs": runs} for n, state in ((4, "stopped early"), (2, "finished"), (3, "finished"))
     ]
-    search = KeptSweep(Path("x"), trials, None)
+    search = KeptSweep(Path("x"), trials, replace(ABLATION, planned=False))
     assert [(trial["trial"], run["folder"]) for trial, run in search.runs()] == [(2, "a")]
-    grid = KeptSweep(Path("x"), trials, load_space("ablation"))
+    grid = KeptSweep(Path("x"), trials, ABLATION)
     assert [trial["trial"] for trial, _ in grid.runs()] == [2, 3]
     assert grid.missing() == ["trial 4 stopped early"]
+
+
+def test_a_search_stays_one_though_its_file_says_grid_by_now(tmp_path: Path) -> None:
+    """Else a report would send every trial to the test split."""
+    file = tmp_path / "depth.py"
+    text = (
+        '"""How deep?"""\nfrom optuna.distributions import CategoricalDistribution\n'
+        "from raybrain.tune.space import SearchSpace\n"
+        'DEPTHS = {"encoder.depth": CategoricalDistribution([2, 4])}\n'
+        'SPACE = SearchSpace("quickstart", DEPTHS, trials=2, published={("mel",): (8.0, 1.0)})\n'
+    )
+    file.write_text(text)
+    record = SweepRecord(tmp_path / "sweeps" / "depth-0001")
+    run = {"finished": True, "folder": "a"}
+    record.keep_trials([{"trial": number, "state": "finished", "runs": [run]} for number in (1, 0)], {})
+    record.keep_space(SpaceRecord.of(load_space(str(file))))
+    file.write_text(text.replace("trials=2", 'sampler="grid"').replace("How deep?", "What?"))
+    assert load_space(str(file)).points is not None
+    sweep = find_sweep(tmp_path, str(file))
+    assert not sweep.grid and [trial["trial"] for trial, _ in sweep.runs()] == [1]
+    assert sweep.space.question == "How deep?" and sweep.space.published == {("mel",): (8.0, 1.0)}
+    file.unlink()
+    assert find_sweep(tmp_path, "depth").space == sweep.space
 
 
 def test_figures_of_a_search_are_all_shown_those_of_a_grid_if_something_else_was_to_be_small(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for name in ("history", "pareto_front"):
         (tmp_path / "figures" / f"{name}.png").write_bytes(b"png")
-    assert list(KeptSweep(tmp_path, [], None).figures) == ["history", "pareto front"]
-    assert list(KeptSweep(tmp_path, [], load_space("ablation")).figures) == ["pareto front"]
+    assert list(KeptSweep(tmp_path, [], replace(ABLATION, planned=False)).figures) == ["history", "pareto front"]
+    assert list(KeptSweep(tmp_path, [], ABLATION).figures) == ["pareto front"]
 
 
 # reproduce
@@ -275,8 +305,8 @@ class Away(Host):
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies that must be downloaded, under the names of two of the paper's."""
-    monkeypatch.setattr(Study, "_kinds", Study.kinds())
-    for study in ("gwilliams2022", "brennan2019"):
+    monkeypatch.setattr(Study, "_kinds", {name: kind for name, kind in Study.kinds().items() if name not in STUDIES})
+    for study in STUDIES:
 
         class Far(Study, name=study):
             """Far away."""
@@ -363,6 +393,8 @@ def test_reproduce_on_data_that_are_not_there(
         (["nim"], r"nothing called 'nim' to reproduce, did you mean 'nmi'\?"),
         (["nmi", "--only", "main_tabel"], r"no grid 'main_tabel' in nmi, did you mean 'main_table'\?"),
         (["nmi", "--only", "ablation", "model=no skp"], r"model has no variant 'no skp', did you mean 'no skip'\?"),
+        (["nmi", "--only", "ablation", "studdy=brennan2019"], r"ablation: no setting 'studdy'"),
+        (["nmi", "--only", "ablation", "sampler=tpe"], r"ablation: a table needs all of its points; leave out sampler=tpe"),
         (["nmi", "--only", "ablation", "data.studies=synthetic", "encoder.dpth=2"], r"ablation: no setting 'encoder.dpth'"),
     ],
 )
