@@ -43,7 +43,7 @@ class Bench:
         """Epochs trained until the end or a stop."""
         history = history_of(losses)
         for epochs in range(1, len(history) + 1):
-            if self.ledger.told(member, with_kept(history[:epochs])):
+            if self.ledger.report(member, with_kept(history[:epochs])):
                 member.job.record.keep_history(history[:epochs])
                 return epochs
         finish(member.job.record, losses)

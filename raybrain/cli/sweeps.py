@@ -82,7 +82,7 @@ def _show(answer: "SweepAnswer", metric: str) -> None:
         typer.echo(f"{who}, and the first is taken{FINER.get(metric, '; valid_top1 is finer')}", err=True)
     if swept.unripe:
         who = f"most trials that were stopped early ({', '.join(map(str, swept.unripe))}) were not well above chance by then"
-        typer.echo(f"{who}, so speed may have decided; a larger grace judges later", err=True)
+        typer.echo(f"{who}, so speed may have decided; a larger scheduler.grace judges later", err=True)
     if swept.front:
         typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
     for one in answer.answers.values():

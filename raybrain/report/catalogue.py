@@ -11,6 +11,8 @@ from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
 from raybrain.studies.base import Facts, Study
+from raybrain.tune.samplers.base import Sampler
+from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space, space_files
 
 
@@ -84,6 +86,8 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "features": lambda: _family(Feature),
     "encoders": lambda: _family(Encoder),
     "losses": lambda: _family(Loss),
+    "samplers": lambda: _family(Sampler),
+    "schedulers": lambda: _family(Scheduler),
     "recipes": _recipes,
     "spaces": _spaces,
 }

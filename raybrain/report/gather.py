@@ -24,7 +24,7 @@ class KeptSweep:
 
     Attributes:
         folder: its folder.
-        trials: a row a trial, as the sweep left them.
+        trials: one row per trial, as the sweep left them.
         space: what it asked when it ran.
     """
 

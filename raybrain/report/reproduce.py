@@ -101,18 +101,18 @@ class Bill:
 
     def line(self) -> str:
         """For people."""
-        told = f"{self.space}: {self.trainings} trainings"
+        line = f"{self.space}: {self.trainings} trainings"
         if self.trained:
-            told += f", {self.trained} of them done"
+            line += f", {self.trained} of them done"
         if self.cost and self.cost.steps:
-            told += f", at most {self.cost.steps} steps = {self.cost.hours:.0f} GPU-hours"
-        return told
+            line += f", at most {self.cost.steps} steps = {self.cost.hours:.0f} GPU-hours"
+        return line
 
 
 def bills(spaces: Sequence[SearchSpace], home: Path) -> list[Bill]:
     """What each space takes; a training that an earlier one makes too counts there only."""
     seen: set[str] = set()
-    found = []
+    made = []
     for space in spaces:
         experiments = {experiment.signature: experiment for experiment in trainings(space)}
         done = {signature for signature in experiments if any(run.state == "finished" for run in run_records(home, signature))}
@@ -120,9 +120,9 @@ def bills(spaces: Sequence[SearchSpace], home: Path) -> list[Bill]:
         costs = [training_cost(experiment) for experiment in new]
         known = [cost for cost in costs if cost is not None]
         total = Cost(sum(cost.steps for cost in known), sum(cost.flops for cost in known)) if len(known) == len(costs) else None
-        found.append(Bill(space.name, len(experiments), len(done), total))
+        made.append(Bill(space.name, len(experiments), len(done), total))
         seen |= set(experiments)
-    return found
+    return made
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ def missing_studies(spaces: Sequence[SearchSpace], cache: Path) -> list[Missing]
         for experiment in trainings(space):
             for study in experiment.data.studies:
                 wanted.setdefault(study.name, []).append(study)
-    found = []
+    missing = []
     for name, studies in wanted.items():
         reasons = [reason for study in dict.fromkeys(studies) if (reason := _why_missing(study, cache))]
         if reasons:
-            found.append(Missing(name, reasons[0], len(studies)))
-    return found
+            missing.append(Missing(name, reasons[0], len(studies)))
+    return missing
 
 
 def _why_missing(study: Study, cache: Path) -> str:

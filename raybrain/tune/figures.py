@@ -1,4 +1,4 @@
-"""Figures: what a sweep found, to look at."""
+"""Figures: what came of a sweep, to look at."""
 
 import warnings
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
             drawn["epochs"] = lambda: _epochs(ledger)
     if space.objectives:
         drawn["pareto_front"] = lambda: plots.plot_pareto_front(study, target_names=[space.metric, *space.objectives])
-    found = {}
+    made = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pyplot.switch_backend("agg")
@@ -40,9 +40,9 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
                 axes = draw()
                 figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
                 figure.set_size_inches(12, 7)
-                found[name] = figure
+                made[name] = figure
         pyplot.close("all")
-    return found
+    return made
 
 
 def _epochs(ledger: Ledger) -> Any:
@@ -78,7 +78,7 @@ def _population(ledger: Ledger) -> Any:
             panels[space.metric].plot(*shown[-1], "x", **look)
         for name in params.keys() & set(names):
             panels[name].plot([copied, len(history)], [params[name]] * 2, **look)
-    panels[space.metric].set(title="population: a line a trial, from where it was copied; x where it ended")
+    panels[space.metric].set(title="population: one line per trial, from where it was copied; x where it ended")
     panels[space.metric].legend(title="trial", fontsize="x-small", ncols=4)
     for name, axes in panels.items():
         axes.set_ylabel(name.rpartition(".")[2])

@@ -12,6 +12,7 @@ from raybrain.store import Store, feature_name
 from raybrain.train.order import contrast
 from raybrain.train.record import run_records
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.space_record import searched
 from raybrain.tune.sweep import Sweep
 from raybrain.tune.walk import settings_line, start
 
@@ -24,7 +25,7 @@ class Forecast:
         trials: how many.
         points: the settings of the trials that are known beforehand: all of a grid, else the recipe.
         space: where the others are drawn from.
-        repeats: trainings a trial.
+        repeats: trainings per trial.
         data: the data parts, and how many train segments each has; None for those that are not prepared.
         steps: optimiser steps if nothing is stopped early; None while a data part is not prepared.
         segments_per_s: of earlier trainings in the same home, if there were any.
@@ -54,7 +55,7 @@ class Forecast:
         lines = [f"{self.trials} trials x {self.repeats} repetitions = {self.trials * self.repeats} trainings"]
         lines += [f"  trial {number}: {settings_line(point) or 'the recipe'}" for number, point in enumerate(self.points)]
         if len(self.points) < self.trials:
-            lines += ["  further trials drawn from:", *(f"    {key}: {found}" for key, found in self.space.items())]
+            lines += ["  further trials drawn from:", *(f"    {key}: {what}" for key, what in self.space.items())]
         if self.copies:
             lines.append(f"  copies of the best trials take the places of the worst: up to {self.copies} further trials")
         lines.append(f"{len(self.data)} data parts")
@@ -146,10 +147,7 @@ def _speed(home: Path) -> float | None:
 
 
 def _space(space: SearchSpace) -> dict[str, str]:
-    told = {dimension: ", ".join(names) for dimension, names in space.searched.items()}
-    if callable(space.parameters):
-        return told | {"and": f"the function {space.parameters.__name__}"}
-    return told | {key: str(found) for key, found in space.parameters.items()}
+    return {dimension: ", ".join(names) for dimension, names in space.searched.items()} | searched(space)
 
 
 def _data_line(data: DataConfig) -> str:

@@ -1,7 +1,7 @@
 """Ledger: which training comes next, and what became of it. An Optuna study in a database is all its memory.
 
 A trial is a point of the space; it is trained once for each repetition. Tune's own OptunaSearch is not used: it knows one
-training a trial, leaves trials running for ever that end without a number, and cannot go on after a kill. Here a trial that
+training per trial, leaves trials running for ever that end without a number, and cannot go on after a kill. Here a trial that
 was cut off is still running in the database, and goes on under its own number.
 
 Which trials go on is for a :class:`scheduler <raybrain.tune.schedulers.base.Scheduler>` to say: by its pruner after every
@@ -39,7 +39,7 @@ class Entry:
         reported: epochs of the first training that the database knows.
         histories: of the trainings that are done.
         stopped: the epoch the scheduler stopped it after.
-        over: whether it is told to the database.
+        over: whether the database knows how it ended.
     """
 
     trial: Any
@@ -117,7 +117,7 @@ class Ledger:
         self.seen: set[str] = set()  # keys of the points that were begun
         self.cut_off: deque[Any] = deque()
         self.waiting: list[Member] = []  # for the end of a generation
-        self.behind: deque[tuple[Member, str]] = deque()  # ended by that, with the reason, and told to nobody yet
+        self.behind: deque[tuple[Member, str]] = deque()  # ended by that, with the reason, and not shown yet
         self.population = space.scheduler.population(space, study, trials, self._first_of)
         if self.population:
             self.trials = self.population.trials
@@ -146,8 +146,8 @@ class Ledger:
                 return member
             self._take(member, done.history)  # trained before, in whatever sweep
 
-    def told(self, member: Member, metrics: Mapping[str, float]) -> bool:
-        """Hear of a finished epoch, as :func:`with_kept` tells it; whether the training is to stop there."""
+    def report(self, member: Member, metrics: Mapping[str, float]) -> bool:
+        """Take in a finished epoch, as :func:`with_kept` tells it; whether the training is to stop there."""
         entry, epoch = member.entry, int(metrics["epoch"])
         if entry.over:
             return True  # another training of this trial failed
@@ -192,8 +192,8 @@ class Ledger:
 
     def begun(self) -> list[tuple[Any, Jobs]]:
         """Every trial that was begun, with its trainings."""
-        found = self.study.get_trials(deepcopy=False)
-        known = [frozen for frozen in found if "key" in frozen.user_attrs and "refused" not in frozen.user_attrs]
+        trials = self.study.get_trials(deepcopy=False)
+        known = [frozen for frozen in trials if "key" in frozen.user_attrs and "refused" not in frozen.user_attrs]
         return [(frozen, jobs_of(self.space, line_settings(self.space, line_of(frozen)), self.make)) for frozen in known]
 
     def _look_back(self) -> None:
@@ -201,25 +201,25 @@ class Ledger:
         import optuna
         from optuna.trial import TrialState
 
-        found = self.study.get_trials(deepcopy=False)
+        trials = self.study.get_trials(deepcopy=False)
         self.seen = {
             frozen.user_attrs["key"]
-            for frozen in found
+            for frozen in trials
             if frozen.state.is_finished() and "key" in frozen.user_attrs and not self._retries(frozen)
         }
-        for frozen in found:
+        for frozen in trials:
             if frozen.state == TrialState.RUNNING:
                 self.cut_off.append((optuna.trial.Trial(self.study, frozen._trial_id), set(frozen.intermediate_values)))
             elif self._retries(frozen) and frozen.user_attrs["key"] not in self.seen:
-                told = frozen.user_attrs
-                kept = {name: told[name] for name in ("line", "replaces", "of") if name in told}
+                known = frozen.user_attrs
+                kept = {name: known[name] for name in ("line", "replaces", "of") if name in known}
                 self.study.enqueue_trial(frozen.params, user_attrs={**kept, "retries": frozen.number})
         points = self.space.points
         if points is not None:
             for point in points:
                 jobs_of(self.space, point.settings, self.make)  # of what is planned nothing is passed over
                 self.study.enqueue_trial(point.params, skip_if_exists=True)
-        elif not found and (first := start(self.space)):
+        elif not trials and (first := start(self.space)):
             self.study.enqueue_trial(first.params)
 
     def _begin(self) -> bool:
@@ -253,7 +253,7 @@ class Ledger:
             members = [Member(entry, names) for names in jobs]
             self.ready.extend(members[:1] if self.space.scheduler.judges else members)
             return True
-        self.trials = len(self.seen)  # there is nothing new to be found
+        self.trials = len(self.seen)  # there is nothing new
         return False
 
     def _recipe(self) -> str | None:
@@ -284,7 +284,7 @@ class Ledger:
         if len(history) < pause or _ends(member.job, with_kept(history)):
             return False
         for epochs in range(1, pause + 1):
-            self.told(member, with_kept(history[:epochs]))
+            self.report(member, with_kept(history[:epochs]))
         self.waiting.append(member)
         return True
 
@@ -313,11 +313,11 @@ class Ledger:
         if entry.over:
             return
         for epochs in range(1, len(history) + 1):
-            self.told(member, with_kept(history[:epochs]))  # the pruner learns from what was trained elsewhere, too
+            self.report(member, with_kept(history[:epochs]))  # the pruner learns from what was trained elsewhere, too
         entry.stopped = None
         entry.histories[member.repeat] = history
         if len(entry.histories) == len(entry.jobs):
-            scores = {" ".join(names): best_epoch(found)[self.space.metric] for names, found in entry.histories.items()}
+            scores = {" ".join(names): best_epoch(history)[self.space.metric] for names, history in entry.histories.items()}
             self._close(entry, "COMPLETE", values=[fmean(scores.values()), *self._objectives(entry)], scores=scores)
         elif self.space.scheduler.judges and member.first:
             self.ready.extend(Member(entry, names) for names in list(entry.jobs)[1:])
@@ -337,14 +337,14 @@ class Ledger:
             for name in self.space.objectives
         ]
 
-    def _close(self, entry: Entry, state: str, values: list[float] | None = None, **told: Any) -> None:
+    def _close(self, entry: Entry, state: str, values: list[float] | None = None, **notes: Any) -> None:
         from optuna.trial import TrialState
 
         if entry.over:
             return
         self._drop(entry)
         entry.over = True
-        for key, value in told.items():
+        for key, value in notes.items():
             entry.trial.set_user_attr(key, value)
         self.study.tell(entry.trial, values, state=TrialState[state])
 

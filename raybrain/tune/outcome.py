@@ -1,4 +1,4 @@
-"""Outcome: what a sweep found, for people and for MLflow: its trials, the best one, what mattered."""
+"""Outcome: what came of a sweep, for people and for MLflow: its trials, the best one, what mattered."""
 
 import json
 import shlex
@@ -30,11 +30,11 @@ STATES = {"COMPLETE": "finished", "PRUNED": "stopped early", "FAIL": "failed", "
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep found.
+    """What came of a sweep.
 
     Attributes:
         name: of the sweep, and of its folder.
-        trials: a row a trial, best first; also in the folder as ``trials.json``.
+        trials: one row per trial, best first; also in the folder as ``trials.json``.
         best: the trainings of the best trial by the names of the repetitions.
         commands: that train them, as typed; None for what no command line can say.
         front: numbers of the trials that no other beats in every objective.
@@ -64,23 +64,23 @@ class Swept:
 
     @property
     def tied(self) -> list[int]:
-        """Numbers of the trials with the best score that was found more than once: not by a copy, nor by the same training."""
+        """Numbers of the trials that share the best score: not by a copy, nor by the same training."""
         best = [row for row in self.finished if row["score"] == self.finished[0]["score"]]
         numbers = {row["trial"] for row in best}
-        found = {row["signature"]: row["trial"] for row in reversed(best) if row["copy_of"] not in numbers}
-        return sorted(found.values())
+        trials = {row["signature"]: row["trial"] for row in reversed(best) if row["copy_of"] not in numbers}
+        return sorted(trials.values())
 
     @property
     def unripe(self) -> list[int]:
         """Numbers of the trials that were stopped before they were well above chance, if those are most of the stopped."""
         stopped = [row for row in self.trials if row["state"] == "stopped early"]
-        found = sorted(row["trial"] for row in stopped if row["above_chance"] is False)
-        return found if len(found) > len(stopped) / 2 else []
+        early = sorted(row["trial"] for row in stopped if row["above_chance"] is False)
+        return early if len(early) > len(stopped) / 2 else []
 
     def result(self) -> dict[str, Any]:
         """For --json."""
-        told = {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials, "left": self.left}
-        return told | {"front": self.front, "commands": self.commands}
+        trials = {"name": self.name, "mlflow_run_id": self.tracking.id, "trials": self.trials, "left": self.left}
+        return trials | {"front": self.front, "commands": self.commands}
 
 
 def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
@@ -123,8 +123,8 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
         top10 = best.get("valid_top10")
         known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
         known["as_published"] = as_published(space, line_of(frozen)[0][1], repeat, job.experiment)
-        told = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.record.path)}
-        runs.append({**told, **known})
+        name = {"repeat": list(repeat), "signature": job.experiment.signature, "folder": str(job.record.path)}
+        runs.append({**name, **known})
     scores = [run["score"] for run in runs if run["finished"]]
     values = frozen.values if state == "finished" else None
     return {
@@ -196,8 +196,8 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
     run.table("trials", [_flat(row) for row in swept.trials])
     run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
     schedule = {"optim.schedule": " ".join(best["schedule"])} if best["schedule"] else {}
-    found = {**best["params"], **schedule, "signature": best["signature"]}
-    run.tags({f"best.{key}": value for key, value in found.items()})
+    settings = {**best["params"], **schedule, "signature": best["signature"]}
+    run.tags({f"best.{key}": value for key, value in settings.items()})
     for name, figure in figures(ledger).items():
         path = record.figures / f"{name}.png"
         with aside(path) as temporary:

@@ -136,7 +136,7 @@ class Population:
         return [number for number in failed if number not in retried and self.copy_over(number) is None]
 
     def _copy(self, number: int, best: Sequence[Standing], taken: set[str]) -> Copy | None:
-        """What takes the place of a trial, a new experiment; None if none is found."""
+        """What takes the place of a trial, a new experiment; None if there is none."""
         draw = Random(f"{self.rule.seed} {self.pause} {number}")
         for _ in range(DRAWS):
             chosen = draw.choice(best)

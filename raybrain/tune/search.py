@@ -16,7 +16,7 @@ Ended = Callable[[Member, str, str | None], None]  # told of a training, how it 
 
 
 class LedgerSearch(Searcher):  # type: ignore[misc]
-    """Hands out the trainings of a ledger, one a Tune trial.
+    """Hands out the trainings of a ledger, one per Tune trial.
 
     Args:
         ledger: whose.
@@ -82,7 +82,7 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         if "epoch" in result:
             member = self.search.running[trial.trial_id]
             unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
-            stop = self.search.ledger.told(member, result) or (self.search.late and unfinished)
+            stop = self.search.ledger.report(member, result) or (self.search.late and unfinished)
             member.job.record.keep_verdict(int(result["epoch"]), stop)
         return str(TrialScheduler.CONTINUE)
 

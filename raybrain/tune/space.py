@@ -164,7 +164,7 @@ class SearchSpace:
     def experiment(self, settings: Mapping[str, Any] | None = None) -> Experiment:
         """The recipe with ``fixed``, what the command line says, and ``settings`` of a point and a repetition, in this order.
 
-        They are applied at once, so that what is said of a part holds for whatever kind of it a trial picks.
+        They are applied at once, so that a setting of a part holds for whatever kind of it a trial picks.
 
         Raises:
             InputError: if a setting is not there or a value is not allowed.
@@ -181,11 +181,11 @@ class SearchSpace:
         for dimension, names in self.searched.items():
             settings |= self.variants[dimension][trial.suggest_categorical(dimension, names)]
         if callable(self.parameters):
-            found = _call(self.parameters, trial)
-            if not isinstance(found, Mapping):
-                raise InputError(f"{self.parameters.__name__} returns {found!r}; it must return a dict of settings")
-            return settings | dict(found)
-        return settings | {key: _draw(trial, key, found) for key, found in self.parameters.items()}
+            drawn = _call(self.parameters, trial)
+            if not isinstance(drawn, Mapping):
+                raise InputError(f"{self.parameters.__name__} returns {drawn!r}; it must return a dict of settings")
+            return settings | dict(drawn)
+        return settings | {key: _draw(trial, key, distribution) for key, distribution in self.parameters.items()}
 
     def allows(self, experiment: Experiment) -> bool:
         """Whether an experiment is worth a trial.
@@ -205,10 +205,10 @@ class SearchSpace:
         """The repetitions of a point: the names of variants and the seed, and the dotted settings that make them."""
         named = [[(name, self.variants[dimension][name]) for name in self.variants[dimension]] for dimension in self.over]
         seeds = [(str(seed), {"train.seed": seed}) for seed in self.seeds]
-        found = {}
+        repeats = {}
         for chosen in itertools.product(*named, *([seeds] if seeds else [])):
-            found[tuple(name for name, _ in chosen)] = {key: value for _, one in chosen for key, value in one.items()}
-        return found
+            repeats[tuple(name for name, _ in chosen)] = {key: value for _, one in chosen for key, value in one.items()}
+        return repeats
 
 
 def _call(function: Callable[[Any], Any], of: Any) -> Any:
@@ -229,12 +229,13 @@ def _line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
-def _draw(trial: Any, key: str, found: Any) -> Any:
+def _draw(trial: Any, key: str, distribution: Any) -> Any:
     """What an Optuna trial draws from a distribution."""
-    if hasattr(found, "choices"):
-        return trial.suggest_categorical(key, found.choices)
-    draw = trial.suggest_int if isinstance(found.low, int) else trial.suggest_float
-    return draw(key, found.low, found.high, step=found.step, log=found.log)
+    if hasattr(distribution, "choices"):
+        return trial.suggest_categorical(key, distribution.choices)
+    low, high, step, log = distribution.low, distribution.high, distribution.step, distribution.log
+    draw = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+    return draw(key, low, high, step=step, log=log)
 
 
 def space_files() -> list[Path]:
@@ -242,8 +243,8 @@ def space_files() -> list[Path]:
     package = Path(__file__).parents[1]
     own = [package.parent, package / "shipped"]  # of a clone; of an installed wheel
     folders = [folder / "search_spaces" for folder in (Path(), *own)]
-    found = {path.stem: path for folder in reversed(folders) for path in folder.rglob("*.py") if not path.name.startswith("_")}
-    return sorted(found.values())
+    files = {path.stem: path for folder in reversed(folders) for path in folder.rglob("*.py") if not path.name.startswith("_")}
+    return sorted(files.values())
 
 
 def load_space(name: str) -> SearchSpace:

@@ -27,9 +27,9 @@ def check(space: SearchSpace) -> None:
         for point in extremes(space):
             with_context(settings_line(point.params), lambda point=point: space.experiment(point.settings))
     else:
-        for key, found in space.parameters.items():
-            _check_distribution(key, found)
-            for value in ends(found):
+        for key, distribution in space.parameters.items():
+            _check_distribution(key, distribution)
+            for value in ends(distribution):
                 override(experiment, {key: value})
     for changes in space.repeats().values():
         space.experiment(changes)
@@ -40,13 +40,13 @@ def check(space: SearchSpace) -> None:
 
 
 def _check_lists(space: SearchSpace) -> None:
-    for what, found, example in (
+    for what, values, example in (
         ("seeds", space.seeds, (1, 2, 3)),
         ("over", space.over, ("study",)),
         ("objectives", space.objectives, ("parameters",)),
     ):
-        if not isinstance(found, list | tuple) or not all(isinstance(value, type(example[0])) for value in found):
-            raise InputError(f"{what}={found!r}: type a list, like {what}={example!r}")
+        if not isinstance(values, list | tuple) or not all(isinstance(value, type(example[0])) for value in values):
+            raise InputError(f"{what}={values!r}: type a list, like {what}={example!r}")
 
 
 def _check_names(space: SearchSpace) -> None:
@@ -66,12 +66,12 @@ def _check_names(space: SearchSpace) -> None:
         raise InputError("parameters must be a dict of settings and distributions, or a function of an Optuna trial")
 
 
-def _check_distribution(key: str, found: Any) -> None:
+def _check_distribution(key: str, distribution: Any) -> None:
     from optuna.distributions import BaseDistribution
 
-    if not isinstance(found, BaseDistribution):
+    if not isinstance(distribution, BaseDistribution):
         cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
-        raise InputError(f"{key}: {found!r} is no distribution; write something like {cure}")
+        raise InputError(f"{key}: {distribution!r} is no distribution; write something like {cure}")
 
 
 def with_context(where: str, build: Any) -> Any:

@@ -1,7 +1,7 @@
 """Walk: the points of a search space without training any: all of a grid, both ends of every range, every data part.
 
 A space is a function of an Optuna trial (:meth:`SearchSpace.suggest`), so it is walked by answering its questions one way
-after another: an in-memory Optuna study whose sampler answers as it is told.
+after another: an in-memory Optuna study whose sampler gives the answers it is given.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,23 +34,23 @@ def settings_line(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in shown.items())
 
 
-def ends(found: Any) -> tuple[Any, ...]:
+def ends(distribution: Any) -> tuple[Any, ...]:
     """Every choice, or both ends of a range."""
-    return tuple(found.choices) if hasattr(found, "choices") else (found.low, found.high)
+    return tuple(distribution.choices) if hasattr(distribution, "choices") else (distribution.low, distribution.high)
 
 
-def values(name: str, found: Any) -> tuple[Any, ...]:
+def values(name: str, distribution: Any) -> tuple[Any, ...]:
     """Every value of a distribution.
 
     Raises:
         InputError: if there is no end of them.
     """
-    if hasattr(found, "choices"):
-        return tuple(found.choices)
-    if found.log or found.step is None:
+    if hasattr(distribution, "choices"):
+        return tuple(distribution.choices)
+    if distribution.log or distribution.step is None:
         raise InputError(f"{name} is a range without steps; type a CategoricalDistribution, or give it a step")
-    count = round((found.high - found.low) / found.step)
-    return tuple(found.low + number * found.step for number in range(count + 1))
+    count = round((distribution.high - distribution.low) / distribution.step)
+    return tuple(distribution.low + number * distribution.step for number in range(count + 1))
 
 
 def point(space: SearchSpace, answer: Answer) -> Point:
@@ -59,7 +59,7 @@ def point(space: SearchSpace, answer: Answer) -> Point:
 
     asked: dict[str, Any] = {}
 
-    class Told(optuna.samplers.BaseSampler):  # type: ignore[misc]
+    class Given(optuna.samplers.BaseSampler):  # type: ignore[misc]
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
             return {}
 
@@ -71,14 +71,14 @@ def point(space: SearchSpace, answer: Answer) -> Point:
             return answer(param_name, param_distribution)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trial = optuna.create_study(sampler=Told()).ask()
+    trial = optuna.create_study(sampler=Given()).ask()
     settings = space.suggest(trial)
     return Point(trial.params, settings, asked)
 
 
 def nearest(space: SearchSpace, answers: Mapping[str, Any]) -> Point:
     """The point with these parameters; what else is asked is answered by the first choice, or the lower end of a range."""
-    return point(space, lambda name, found: answers[name] if name in answers else ends(found)[0])
+    return point(space, lambda name, distribution: answers[name] if name in answers else ends(distribution)[0])
 
 
 def grid(space: SearchSpace) -> list[Point]:
@@ -87,13 +87,13 @@ def grid(space: SearchSpace) -> list[Point]:
     Raises:
         InputError: if there is no end of them, or one of them cannot be.
     """
-    found = _leaves(space, {}, values)
-    return [point for point in found if space.allowed is None or space.allows(space.experiment(point.settings))]
+    points = _leaves(space, {}, values)
+    return [point for point in points if space.allowed is None or space.allows(space.experiment(point.settings))]
 
 
 def _leaves(space: SearchSpace, forced: Mapping[str, Any], options: Callable[[str, Any], tuple[Any, ...]]) -> Iterator[Point]:
     """All points whose first answers are ``forced``, the last question going round first."""
-    first = point(space, lambda name, found: forced[name] if name in forced else options(name, found)[0])
+    first = point(space, lambda name, distribution: forced[name] if name in forced else options(name, distribution)[0])
     yield first
     names = list(first.asked)
     for name in reversed([name for name in names if name not in forced]):
@@ -109,8 +109,8 @@ def _flips(space: SearchSpace) -> Iterator[tuple[dict[str, Any], Point, Point]]:
     seen = set()
     for forced, here, before in waiting:
         yield forced, here, before
-        for name, found in here.asked.items():
-            for option in ends(found):
+        for name, distribution in here.asked.items():
+            for option in ends(distribution):
                 if (name, repr(option)) not in seen:
                     seen.add((name, repr(option)))
                     if option != here.params[name]:
@@ -132,19 +132,21 @@ def data_parts(space: SearchSpace) -> dict[DataConfig, Experiment]:
     if space.sampler.planned:
         points = space.sampler.points(space)
     else:
-        tell = {name for forced, here, before in _flips(space) if _data(space, here) != _data(space, before) for name in forced}
+        deciding = {
+            name for forced, here, before in _flips(space) if _data(space, here) != _data(space, before) for name in forced
+        }
 
-        def options(name: str, found: Any) -> tuple[Any, ...]:
-            if name not in tell:
-                return ends(found)[:1]
+        def options(name: str, distribution: Any) -> tuple[Any, ...]:
+            if name not in deciding:
+                return ends(distribution)[:1]
             try:
-                return values(name, found)
+                return values(name, distribution)
             except InputError:
                 cure = f"data are prepared before a sweep; type a CategoricalDistribution for {name}"
                 raise InputError(f"{name} is a range that changes the data, and {cure}") from None
 
         points = list(_leaves(space, {}, options))
-    found: dict[DataConfig, Experiment] = {}
+    parts: dict[DataConfig, Experiment] = {}
     for here in points:
         for changes in space.repeats().values():
             try:
@@ -153,8 +155,8 @@ def data_parts(space: SearchSpace) -> dict[DataConfig, Experiment]:
                 if space.sampler.planned:
                     raise
                 continue  # a search passes over what cannot be
-            found.setdefault(experiment.data, experiment)
-    return found
+            parts.setdefault(experiment.data, experiment)
+    return parts
 
 
 def _data(space: SearchSpace, here: Point) -> DataConfig | None:
@@ -165,7 +167,7 @@ def _data(space: SearchSpace, here: Point) -> DataConfig | None:
 
 
 def start(space: SearchSpace) -> Point | None:
-    """The recipe as a point of the space; None if it is not found there.
+    """The recipe as a point of the space; None if it does not lie in it.
 
     A function may call its parameters what it likes, so they are set one by one to what brings the experiment nearest.
     """
@@ -176,18 +178,18 @@ def start(space: SearchSpace) -> Point | None:
     def reach(answers: Mapping[str, Any]) -> tuple[int, Point]:
         here = nearest(space, answers)
         try:
-            found = flat(space.experiment(here.settings))
+            settings = flat(space.experiment(here.settings))
         except InputError:
             return len(known), here
-        return sum(found.get(key) != known.get(key) for key in found.keys() | known.keys()), here
+        return sum(settings.get(key) != known.get(key) for key in settings.keys() | known.keys()), here
 
     distance, here = reach(answers)
     waiting = list(here.asked)
     for name in waiting:
         if name not in here.asked:  # of a branch that was left
             continue
-        found = here.asked[name]
-        options = found.choices if hasattr(found, "choices") else [n for n in sorted(numbers) if found.low <= n <= found.high]
+        asked = here.asked[name]
+        options = asked.choices if hasattr(asked, "choices") else [n for n in sorted(numbers) if asked.low <= n <= asked.high]
         for option in options:
             nearer, there = reach({**answers, name: option})
             if nearer < distance:

@@ -33,6 +33,14 @@ class Parts(Feature):
         return 7
 
 
+def test_samplers_and_schedulers_are_listed(raybrain: Raybrain) -> None:
+    ended = raybrain("list", "schedulers", "--json")
+    assert ended.code == 0, ended.err
+    assert {"asha", "hyperband", "median", "none", "pbt"} <= set(ended.json["schedulers"])
+    assert "asha" in ended.out and "Stops trials that fall behind after" in ended.out
+    assert {"tpe", "cmaes", "random", "qmc", "grid"} <= set(raybrain("list", "samplers", "--json").json["samplers"])
+
+
 def test_features_are_told_with_what_they_take(raybrain: Raybrain, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {name: kind for name, kind in Feature.kinds().items() if kind.__module__.startswith("raybrain.")}
     monkeypatch.setattr(Feature, "_kinds", kinds | {"missing": Missing, "parts": Parts})

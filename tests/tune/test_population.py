@@ -156,7 +156,7 @@ def test_what_ends_by_itself_is_not_copied(bench: Any) -> None:
         def train(self, member: Member, losses: list[float]) -> int:
             if member.entry.trial.number != 1:
                 return super().train(member, losses)
-            self.ledger.told(member, with_kept(history_of(losses[:1])))
+            self.ledger.report(member, with_kept(history_of(losses[:1])))
             finish(member.job.record, losses[:1])
             return 1
 

@@ -339,7 +339,7 @@ def test_a_failed_seed_fails_its_trial_and_stops_the_others(bench: Any) -> None:
     one, two = sweep.ledger.next(), sweep.ledger.next()
     assert one and two and one.entry is two.entry
     sweep.ledger.ended(one, "the loss is not finite")
-    assert sweep.ledger.told(two, with_kept(history_of([0.5])))
+    assert sweep.ledger.report(two, with_kept(history_of([0.5])))
     sweep.ledger.ended(two)
     assert sweep.ledger.next() is None
     assert sweep.states == ["FAIL"]
