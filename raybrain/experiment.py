@@ -95,12 +95,12 @@ class OptimConfig(Config):
     @field_validator("schedule")
     @classmethod
     def _in_one_spelling(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        found = sorted(map(_change, value))
-        for (epochs, setting, _), (again, same, _) in itertools.pairwise(found):
+        changes = sorted(map(_change, value))
+        for (epochs, setting, _), (again, same, _) in itertools.pairwise(changes):
             if (epochs, setting) == (again, same):
                 raise InputError(f"after {epochs} epochs {setting} changes twice; type one of both")
         kept, in_force = [], dict(info.data)
-        for epochs, setting, number in found:
+        for epochs, setting, number in changes:
             if in_force.get(setting) != number:  # else it changes nothing, and would give the same question another name
                 kept.append(f"{epochs}:{setting}={number!r}")
             in_force[setting] = number
@@ -120,10 +120,10 @@ class OptimConfig(Config):
 
 def _change(text: str) -> tuple[int, str, float]:
     """An item of a schedule: after how many epochs, which setting, its value."""
-    found = re.fullmatch(r"\s*(\d+)\s*:\s*(\w+)\s*=\s*(\S+?)\s*", text)
-    if found is None:
+    parts = re.fullmatch(r"\s*(\d+)\s*:\s*(\w+)\s*=\s*(\S+?)\s*", text)
+    if parts is None:
         raise InputError(f"{text!r} is no change of a setting; type EPOCHS:SETTING=VALUE, like 10:lr=0.0001")
-    epochs, setting, value = found.groups()
+    epochs, setting, value = parts.groups()
     if setting not in SCHEDULED:
         raise InputError(f"no setting {setting!r} that can change{hint(setting, SCHEDULED)}")
     if int(epochs) == 0:
@@ -220,7 +220,7 @@ class Experiment(Config):
 def recipe_names() -> list[str]:
     """All recipes: the modules of raybrain.recipes."""
     package = importlib.import_module("raybrain.recipes")
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def recipe(name: str, changes: Mapping[str, Any] | None = None) -> Experiment:

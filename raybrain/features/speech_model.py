@@ -54,7 +54,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Window:
+class SoundWindow:
     """A stretch of one sound that is run at once: its frames from ``first`` on, of which ``kept`` are used."""
 
     sound: int
@@ -183,7 +183,7 @@ class SpeechFeature(Pretrained):
         values: torch.Tensor = made["input_values"][0].float()
         return torch.nn.functional.pad(values, (0, max(0, grid.field - len(values))))
 
-    def _windows(self, sound: int, wave: "Tensor", grid: Grid) -> Iterator[Window]:
+    def _windows(self, sound: int, wave: "Tensor", grid: Grid) -> Iterator[SoundWindow]:
         if not len(wave):
             return
         frames = grid.frames(len(wave))
@@ -194,13 +194,13 @@ class SpeechFeature(Pretrained):
             first, last = max(0, start - context), min(frames, stop + context)
             stretch = grid.samples(first, last)
             whole = slice(stretch.start, None if last == frames else stretch.stop)
-            yield Window(sound, wave[whole], first, slice(start - first, stop - first))
+            yield SoundWindow(sound, wave[whole], first, slice(start - first, stop - first))
 
-    def _batches(self, windows: Sequence[Window], samples: float) -> Iterator[list[Window]]:
+    def _batches(self, windows: Sequence[SoundWindow], samples: float) -> Iterator[list[SoundWindow]]:
         """Windows that are run at once, of about the same length: of the very same one where padding would be heard."""
         config = self.settings()
         free = config.model_type in PADDED and config.feat_extract_norm == "layer"
-        batch: list[Window] = []
+        batch: list[SoundWindow] = []
         for window in sorted(windows, key=lambda window: len(window.wave)):
             full = (len(batch) + 1) * len(window.wave) > samples
             if batch and (full or not (free or len(batch[0].wave) == len(window.wave))):

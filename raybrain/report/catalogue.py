@@ -10,6 +10,7 @@ from raybrain.encoders.base import Encoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
+from raybrain.signal.base import Step
 from raybrain.studies.base import Facts, Study
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
@@ -83,6 +84,7 @@ def _first_line(documented: Any) -> str:
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "studies": _studies,
+    "steps": lambda: _family(Step),
     "features": lambda: _family(Feature),
     "encoders": lambda: _family(Encoder),
     "losses": lambda: _family(Loss),

@@ -121,7 +121,9 @@ class SignalConfig(Config):
         for number, step in enumerate(self.steps):
             before = self.steps[:number]
             if step in before or (not step.repeats and any(type(other) is type(step) for other in before)):
-                raise InputError(f"{step.name} once, found steps {', '.join(step.name for step in self.steps)}")
+                names = ",".join(other.name for other in self.steps)
+                settings = ", or with other settings" if step.repeats else ""
+                raise InputError(f"step {step.name} is there twice in steps={names}; type it once{settings}")
             step.check(before, self.rate_hz)
         return self
 

@@ -47,7 +47,7 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
     known = np.array([name in flat and bool(np.isfinite(flat[name]).all()) for name in info["ch_names"]], dtype=np.bool_)
     positions = np.zeros((len(known), 2))
     if known.any():
-        places = np.array([flat[name] for name, found in zip(info["ch_names"], known, strict=True) if found])
+        places = np.array([flat[name] for name, placed in zip(info["ch_names"], known, strict=True) if placed])
         span = np.ptp(places, axis=0)
         positions[known] = (places - places.min(axis=0)) / np.where(span > 0, span, 1.0)
     return positions, known

@@ -19,7 +19,7 @@ from raybrain.config import InputError
 from raybrain.signal.window import Scaler, SegmentConfig, Window
 from raybrain.store import Part, Store, feature_digest
 
-VERSION = 2  # raise it when maps are written in another way
+VERSION = 3  # raise it when maps are written in another way
 SPLITS = ("train", "valid", "valid_words", "test")
 
 
@@ -193,23 +193,23 @@ def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> tup
 
 def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
     """Write all stimuli of a feature, scaled, silence first; and where each begins and how many frames it has."""
-    told, frames = store.manifest["features"][name], store.frames(name)
-    if feature_digest(name, told) != digest:
+    entry, frames = store.manifest["features"][name], store.frames(name)
+    if feature_digest(name, entry) != digest:
         raise InputError(f"the data in {store.root} were prepared anew while they were used; run the same command again")
-    lengths = {key: frames.length(key) for key in sorted(told["files"])}
+    lengths = {key: frames.length(key) for key in sorted(entry["files"])}
     begins = np.cumsum([1, *lengths.values()])
-    mean, deviation = np.array(told["mean"]), np.array(told["deviation"])
-    shape = (int(begins[-1]), told["size"])
+    mean, deviation = np.array(entry["mean"]), np.array(entry["deviation"])
+    shape = (int(begins[-1]), entry["size"])
     out = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.float32, shape=shape)
-    out[0] = (told["silence"] - mean) / deviation
+    out[0] = (entry["silence"] - mean) / deviation
     for (key, length), begin in zip(lengths.items(), begins, strict=False):
         out[begin : begin + length] = (frames.read(key) - mean) / deviation
     out.flush()
     meta = {
         "version": VERSION,
-        "name": told["feature"]["name"],
-        "rate_hz": told["rate_hz"],
-        "weights": told["weights"],
+        "name": entry["feature"]["name"],
+        "rate_hz": entry["rate_hz"],
+        "weights": entry["weights"],
         "stimuli": {key: [int(begin), length] for (key, length), begin in zip(lengths.items(), begins, strict=False)},
     }
     (folder / "meta.json").write_text(json.dumps(meta))

@@ -53,10 +53,10 @@ class FeatureTable:
         # halves go up, all the same way: rounding to even would say one frame twice and leave the next one out
         frame = torch.floor(self.first[rows, None] + times * self.rate_hz + 0.5 + 1e-6).long()  # [B T]
         heard = (frame >= 0) & (frame < self.count[rows, None])
-        found = self.frames[torch.where(heard, self.begin[rows, None] + frame, 0)]
+        frames = self.frames[torch.where(heard, self.begin[rows, None] + frame, 0)]
         if not self.weights:
-            return found
-        return F.one_hot(found[..., 0].long(), len(self.weights)).to(found.dtype)
+            return frames
+        return F.one_hot(frames[..., 0].long(), len(self.weights)).to(frames.dtype)
 
 
 @dataclass

@@ -143,24 +143,26 @@ def test_a_step_that_may_be_repeated_is_with_other_settings_only() -> None:
         hz: float = 50.0
 
     assert len(steps("notch_of_a_test:50,notch_of_a_test:100,resample").steps) == 3
-    with pytest.raises(InputError, match="notch_of_a_test once, found steps notch_of_a_test, resample, notch_of_a_test"):
+    with pytest.raises(InputError, match=r"step notch_of_a_test is there twice .*; type it once, or with other settings"):
         steps("notch_of_a_test,resample,notch_of_a_test:50")
-    changes = {"data.signal.steps": "notch_of_a_test:50,notch_of_a_test:100", "data.signal.steps.notch_of_a_test.hz": 1}
-    with pytest.raises(InputError, match="stands for 2 parts; spell the whole list instead"):
-        override(Experiment(), changes)
+    both = {"data.signal.steps": "notch_of_a_test:50,notch_of_a_test:100"}
+    with pytest.raises(InputError, match="stands for 2 parts; type one of notch_of_a_test#0, notch_of_a_test#1 for it"):
+        override(Experiment(), both | {"data.signal.steps.notch_of_a_test.hz": 1})
+    second = override(Experiment(), both | {"data.signal.steps.notch_of_a_test#1.hz": 150})
+    assert second.data.signal == steps("notch_of_a_test:50,notch_of_a_test:150")
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
-        ("resample,resample", "resample once, found steps resample, resample"),
-        ("sensors:4,sensors:3,resample", "sensors once, found steps sensors, sensors, resample"),
+        ("resample,resample", "step resample is there twice in steps=resample,resample; type it once$"),
+        ("sensors:4,sensors:3,resample", "step sensors is there twice in steps=sensors,sensors,resample; type it once$"),
         ("highpass:60,resample", "highpass.cutoff_hz=60 leaves nothing at rate_hz=120; type less than half of it"),
         ("highpas", "no step called 'highpas', did you mean 'highpass'"),
         ("resample:100", "takes no value after a colon"),
         ("sensors:0", "sensors.*greater than 0|count=0"),
     ],
 )
-def test_steps_that_make_no_sense(typed: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_steps_that_make_no_sense(typed: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         steps(typed)

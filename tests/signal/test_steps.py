@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from raybrain.config import InputError
-from raybrain.signal.base import Context, Step
+from raybrain.signal.base import Context, SignalConfig, Step
+from raybrain.signal.pipeline import read_signal
 from raybrain.signal.repair import Autoreject
 from raybrain.signal.window import SegmentConfig
 from tests.signal.recordings import NAMES, changed, eeg
@@ -69,3 +70,25 @@ def test_autoreject_interpolates_a_bad_stretch_and_little_else() -> None:
     few = Context(120.0, 12, segments, lambda rate_hz, samples: np.arange(5))
     with pytest.raises(InputError, match="needs 10 train windows and 4 channels of known position, found 5 and 9; type"):
         step.fit(raw, few)
+
+
+@pytest.mark.parametrize("typed", ["resample,autoreject", "autoreject,resample"])
+def test_autoreject_works_at_the_rate_it_finds(typed: str) -> None:
+    """Before resampling it takes the same seconds of more samples."""
+    raw, noise = eeg(seconds=40.0), np.random.default_rng(1).standard_normal((1, 10_000))
+    values = noise * 1e-5 + 0.1 * raw.get_data()
+    bad, peak = slice(1000, 1250), 1e-3 * np.sin(2 * np.pi * 20 * np.arange(250) / 250)
+    asked: list[tuple[float, int]] = []
+
+    def train_starts(rate_hz: float, samples: int) -> np.ndarray:
+        asked.append((rate_hz, samples))
+        return np.arange(0, samples - round(rate_hz), round(rate_hz / 2))
+
+    context = Context(125.0, 12, SegmentConfig(tmin_s=0, tmax_s=0.992), train_starts)
+    config = SignalConfig(rate_hz=125.0, steps=tuple(map(Step.parse, typed.split(","))))
+    raw = changed(raw, values)
+    clean = read_signal(raw, (Step.parse("resample"),), context).values
+    raw[3, bad] = raw[3, bad][0] + peak
+    result = read_signal(raw, config.steps, context).values
+    assert asked == [(250.0, 10_000) if typed.startswith("autoreject") else (125.0, 5000)]
+    assert np.abs(result[510:615, 3] - clean[510:615, 3]).max() < 1e-4

@@ -162,6 +162,34 @@ def test_the_layouts_have_the_names_of_their_channels(store: Store, folder: Path
         assert list(shapes.layouts[layout].channels) == part.channels
         assert list(shapes.layouts[layout].valid) == part.valid
         np.testing.assert_allclose(shapes.layouts[layout].positions, part.positions, rtol=1e-6)
+        assert [place and list(place) for place in shapes.layouts[layout].places] == part.places
+
+
+def test_recordings_with_the_same_names_and_positions_share_a_layout(tmp_path: Path) -> None:
+    """Its places are the mean of what is known of theirs: heads do not lie all the same way."""
+    store, flat = Store(tmp_path / "store"), [[0.0, 1.0], [1.0, 0.0]]
+    sensors: dict[str, tuple[list[str], list[list[float] | None]]] = {
+        "s_sub-1": (["a", "b"], [[0.0, 0.0, 0.1], None]),
+        "s_sub-2": (["a", "b"], [[0.0, 0.02, 0.1], [0.1, 0.0, 0.0]]),
+        "s_sub-3": (["a", "c"], [None, None]),
+    }
+    tables = {
+        "brain": chunk_table(np.ones((400, 2), np.float32), RATE),
+        "events": pa.Table.from_pylist([], schema=EVENTS),
+        "segments": pa.Table.from_pylist([], schema=SEGMENTS),
+    }
+    for uid, (channels, places) in sensors.items():
+        known = {"positions": flat, "valid": [True, True], "centre": [0.0, 0.0], "scale": [1.0, 1.0]}
+        store.write_part(
+            Part(uid, "s", uid[-1], "", samples=400, channels=channels, places=places, **known),  # type: ignore[arg-type]
+            tables,
+        )
+    data = {"signal": {"rate_hz": RATE}, "segments": {}}
+    write_json(store.root / "manifest.json", {key: {} for key in MANIFEST} | {"data": data})
+    opened = open_tables(store, sensors, "digest", {}, tmp_path / "maps", WindowConfig())
+    assert opened.layout.tolist() == [0, 0, 1]
+    assert [layout.channels for layout in opened.layouts] == [("a", "b"), ("a", "c")]
+    assert [layout.places for layout in opened.layouts] == [((0.0, 0.01, 0.1), (0.1, 0.0, 0.0)), (None, None)]
 
 
 def test_a_map_of_an_older_version_is_made_anew(store: Store, tmp_path: Path) -> None:
