@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from raybrain.events import Block, Event, Sound, Split, SplitConfig, Word, cut_sounds, sentence_blocks
+from raybrain.events import Block, Event, Sound, Split, SplitConfig, SplitMode, Word, cut_sounds, sentence_blocks
 from raybrain.prepare.plan import Heard, PlannedBlock, make_plan
 from raybrain.prepare.segments import make_segments
 from raybrain.recording import Recording
@@ -75,6 +75,24 @@ def test_published_windows_may_outlast_their_block_by_half_a_sample() -> None:
     assert rows["start_sample"].to_pylist() == [1200 + 60 * n for n in range(7)]  # anchors 10.5 ... 13.5 s
 
 
+def test_only_published_windows_outlast_their_block() -> None:
+    """In a story whose sentences last 7 s, with words 4.504 s after the start of each, and so 2.496 s before the next."""
+    events = [
+        Word(start=7.0 * number + at, duration=0.2, word=f"w{number}", word_index=index, sequence=f"s{number}")
+        for number in range(60)
+        for index, at in enumerate((0.0, 4.504))
+    ]
+    recording = Recording("made-up", "01")
+    late = {}
+    for mode in get_args(SplitMode):
+        blocks = make_plan([Heard(recording, tuple(events))], {}, SplitConfig(mode=mode)).blocks[recording.uid]
+        rows = make_segments(events, blocks[:-1], SegmentConfig(), 120.0, 430 * 120).to_pylist()
+        late[mode] = [row["split"] for row in rows if row["word_index"] == 1]
+        wanted = [block.split for block in blocks[:-1] if block.split in ("valid", "test")]
+    assert late == {"clean": [], "paper": wanted}
+    assert set(wanted) == {"valid", "test"}
+
+
 def window_by_window(
     events: Sequence[Event], blocks: Sequence[PlannedBlock], config: SegmentConfig, rate_hz: float, samples: int
 ) -> list[tuple[str, str, int, str, str]]:
@@ -130,16 +148,22 @@ def test_the_time_that_blocks_and_windows_take_grows_with_the_words() -> None:
 
 
 def unmarked(lead: float, sentence_words: int) -> tuple[Event, ...]:
-    """Words that come every 0.8 s and name no sentence; 8 of them fill a block, in which each is said twice in a row."""
+    """Words that come every 0.8 s and name no sentence; 8 of them fill a block, in which each is said twice in a row.
+
+    Some were said before the recording begins, if ``lead`` is below zero.
+    """
+    starts = [(n, lead + 0.8 * n) for n in range(400)]
     return tuple(
-        Word(start=lead + 0.8 * n, duration=0.4, word=f"w{n - n % 2}", word_index=n % sentence_words) for n in range(400)
+        Word(start=start, duration=0.4, word=f"w{n - n % 2}", word_index=n % sentence_words)
+        for n, start in starts
+        if start >= 0
     )
 
 
 @pytest.mark.parametrize("sentence_words", [1, 4])
 def test_words_without_a_sentence_have_places_of_their_own(sentence_words: int) -> None:
     """Each is a candidate of its own, the same one for all who heard it; not one candidate for all of them."""
-    stories = [unmarked(1.0, sentence_words), unmarked(7.3, sentence_words)]
+    stories = [unmarked(1.0, sentence_words), unmarked(0.5 - 16 * 0.8, sentence_words)]
     recordings = [Recording("made-up", subject) for subject in ("01", "02")]
     plan = make_plan([Heard(*both) for both in zip(recordings, stories, strict=True)], {}, SplitConfig())
     tables = [
