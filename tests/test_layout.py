@@ -73,6 +73,7 @@ NEVER = [
     ("metrics.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("batch.py", ["*"]),
     ("download/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "events", "recording"]),
+    ("estimate/*", ["prepare", "evaluate", "tune", "report", "doctor", "cli"]),
     ("doctor/*", ["prepare", "evaluate", "tune", "report", "cli"]),
     ("recording.py", ["*"]),
     ("claims.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "tracking", "cluster"]),

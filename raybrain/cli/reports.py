@@ -73,21 +73,23 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Run the paper's grids and put the results beside its tables; the same command again goes on where it was."""
-    from raybrain.report.cost import FLOPS
+    from raybrain.estimate.costs import FLOPS
     from raybrain.report.reproduce import bills, missing_studies, spaces_of
 
     cluster = make_cluster(home, where, address=address, workers=workers)
     names = [name.strip() for name in only.split(",")] if only else []
     spaces = spaces_of(collection, names, changes_of(settings))
-    bill = bills(spaces, cluster.home)
+    bill = bills(spaces, cluster)
     missing = missing_studies(spaces, cluster.cache)
     for item in bill:
         typer.echo(item.line())
-    if any(item.cost and item.cost.steps for item in bill):
+        for line in item.cost.further():
+            typer.echo(f"  {line}")
+    if any(item.cost.steps for item in bill):
         typer.echo(f"GPU-hours: if no training stops early, on one GPU that sustains {FLOPS / 1e12:g} TFLOP/s")
     for study in missing:
         typer.echo(f"raybrain: {study.study} is missing, for {study.trainings} trainings: {study.reason}", err=True)
-    plan = {"grids": [vars(item) | {"cost": item.cost and vars(item.cost) | {"hours": item.cost.hours}} for item in bill]}
+    plan = {"grids": [item.result() for item in bill]}
     found = plan | {"missing": [vars(study) for study in missing]}
     if missing or dry_run:
         print_json(as_json, found)

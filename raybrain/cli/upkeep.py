@@ -35,18 +35,18 @@ def doctor(
     """Look at this machine, and at what an experiment will take of it: downloads, disk, memory, time."""
     from raybrain.cluster import Cluster, home_path
     from raybrain.config import override
-    from raybrain.doctor.diagnose import run
+    from raybrain.doctor.diagnose import Diagnosis
     from raybrain.report.terminal import findings_table
 
     experiment = make_experiment(recipe, settings) if recipe else None
     # a home that cannot be written is a finding here
     cluster = override(Cluster(home=home_path(home)), {"address": address, "workers": workers} | changes_of(where))
-    findings = []
+    diagnosis = Diagnosis(cluster, experiment)
     with console().status("looking"):
-        for finding in run(cluster, experiment):
-            findings.append(finding)
+        findings = list(diagnosis.findings())
     console().print(findings_table(findings))
-    print_json(as_json, {"findings": [vars(finding) for finding in findings]})
+    cost = diagnosis.cost and diagnosis.cost.result()
+    print_json(as_json, {"findings": [vars(finding) for finding in findings], "cost": cost})
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
 

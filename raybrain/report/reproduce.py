@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
+from raybrain.estimate.costs import Cost, Estimator
+from raybrain.estimate.extent import folder_of
 from raybrain.experiment import Experiment
-from raybrain.report.cost import Cost, training_cost
 from raybrain.report.results import STUDY
 from raybrain.studies.base import Study
 from raybrain.train.record import run_records
@@ -91,38 +93,41 @@ class Bill:
         space: which.
         trainings: how many there are in all.
         trained: how many of them are trained already.
-        cost: of the others, at most; None where it is not known.
+        cost: of the others, at most.
     """
 
     space: str
     trainings: int
     trained: int
-    cost: Cost | None
+    cost: Cost
 
     def line(self) -> str:
         """For people."""
         line = f"{self.space}: {self.trainings} trainings"
         if self.trained:
             line += f", {self.trained} of them done"
-        if self.cost and self.cost.steps:
-            line += f", at most {self.cost.steps} steps = {self.cost.hours:.0f} GPU-hours"
-        return line
+        return f"{line}, {self.cost.line}" if self.cost.trainings else line
+
+    def result(self) -> dict[str, Any]:
+        """For --json."""
+        return {**vars(self), "cost": self.cost.result()}
 
 
-def bills(spaces: Sequence[SearchSpace], home: Path) -> list[Bill]:
+def bills(spaces: Sequence[SearchSpace], cluster: Cluster) -> list[Bill]:
     """What each space takes; a training that an earlier one makes too counts there only."""
     seen: set[str] = set()
-    made = []
+    made, estimator = [], Estimator(cluster)
     for space in spaces:
         experiments = {experiment.signature: experiment for experiment in trainings(space)}
-        done = {signature for signature in experiments if any(run.state == "finished" for run in run_records(home, signature))}
+        done = {signature for signature in experiments if _is_trained(cluster.home, signature)}
         new = [experiment for signature, experiment in experiments.items() if signature not in seen | done]
-        costs = [training_cost(experiment) for experiment in new]
-        known = [cost for cost in costs if cost is not None]
-        total = Cost(sum(cost.steps for cost in known), sum(cost.flops for cost in known)) if len(known) == len(costs) else None
-        made.append(Bill(space.name, len(experiments), len(done), total))
+        made.append(Bill(space.name, len(experiments), len(done), estimator.cost(new)))
         seen |= set(experiments)
     return made
+
+
+def _is_trained(home: Path, signature: str) -> bool:
+    return any(run.state == "finished" for run in run_records(home, signature))
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,9 @@ def _why_missing(study: Study, cache: Path) -> str:
         hosts = " or ".join(host.name for host in study.hosts)
         return f"{size}, not in {download.folder}; from {hosts}: type raybrain studies fetch {study.name}"
     try:
-        study.recordings(study.fetch(cache))
+        root = folder_of(study, cache)
+        if root is not None:
+            study.recordings(root)
     except InputError as error:
         return f"{size}, {error}" if facts.recordings else str(error)
     return ""

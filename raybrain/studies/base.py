@@ -23,7 +23,7 @@ The smallest complete study:
 import os
 import shlex
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -54,6 +54,7 @@ class Facts:
         channels: of brain signal in each.
         hertz: samples a second.
         hours: of all recordings together.
+        subjects: how many people, where all hear the same.
         excluded: recordings or subjects left out, and why.
     """
 
@@ -65,6 +66,7 @@ class Facts:
     channels: int = 0
     hertz: float = 0.0
     hours: float = 0.0
+    subjects: int = 0
     excluded: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -84,6 +86,14 @@ class Study(Choice):
     def whole(self) -> bool:
         """Whether nothing is set, so that recordings and hours should be those of the facts."""
         return not differences(self)
+
+    @property
+    def expected(self) -> Facts:
+        """The facts with these settings, as far as they can be known before a byte is read."""
+        most, facts = getattr(self, "max_recordings", None), self.facts
+        if not (most and facts.recordings > most):
+            return facts
+        return replace(facts, recordings=most, hours=facts.hours * most / facts.recordings)
 
     @property
     def typed(self) -> str:

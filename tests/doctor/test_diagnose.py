@@ -11,8 +11,8 @@ import torch
 from raybrain.batch import Shapes
 from raybrain.config import override
 from raybrain.doctor import diagnose as doctoring
-from raybrain.doctor.speed import Speed
 from raybrain.download.base import Host, RemoteFile
+from raybrain.estimate.speed import Speed
 from raybrain.experiment import recipe
 from raybrain.store import Store
 from raybrain.studies.base import Facts, Study

@@ -532,7 +532,7 @@ def test_a_sweep_with_seeds_features_a_failure_and_what_it_leaves_behind(
     assert again.json["sweep"] == sweep
     assert again.json["test"] == ended.json["test"]
     planned = raybrain("tune", file, *settings, "--dry-run", *where)
-    assert planned.json["hours"] > 0
+    assert planned.json["cost"]["hours"] > 0
 
 
 @pytest.mark.slow

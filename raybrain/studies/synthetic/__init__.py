@@ -4,6 +4,7 @@ Nothing is downloaded and no MEG or EEG file is written: sounds are written to t
 read, bit for bit the same each time. With ``signal=0`` the recordings are the same except for the response to speech.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -53,6 +54,18 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
                 f"device=eeg has positions for {max(BIOSEMI)} channels (found channels={self.channels}); type device=meg"
             )
         return self
+
+    @property
+    def expected(self) -> Facts:
+        """What is going to be synthesised."""
+        return replace(
+            self.facts,
+            recordings=self.subjects,
+            subjects=self.subjects,
+            channels=self.channels,
+            hertz=self.rate_hz,
+            hours=self.subjects * self.minutes / 60,
+        )
 
     def fetch(self, cache: Path) -> Path:
         """The folder of the story, which is synthesised if it does not exist."""
