@@ -19,6 +19,7 @@ from raybrain.config import Choice, Config, InputError, differences
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 DIGITS = 12  # hexadecimal, of a signature
+UNSAID = ("ctx", "kind", "type_comment")  # of a syntax tree: what the rest of it implies
 INSTALLED = ("site-packages", "dist-packages")  # folders in which strangers' modules lie side by side
 
 
@@ -107,7 +108,7 @@ def _sources(kind: type) -> dict[str, Any]:
         file = getattr(sys.modules.get(base.__module__), "__file__", None)
         if file and Path(file).is_file():
             files = closure(base.__module__, Path(file), lambda imported: not _ours(imported))
-            sources |= {name: plain(path.read_text()) for name, path in files.items()}
+            sources |= {name: code_digest(path.read_text()) for name, path in files.items()}
         else:
             sources |= _typed_in(base)
     return sources
@@ -174,13 +175,30 @@ def _files(top: Path, imported: str) -> Iterator[tuple[str, Path]]:
 
 def plain(source: str) -> str:
     """Python code without comments, docstrings and formatting."""
+    return ast.unparse(_bare(source))
+
+
+def code_digest(source: str) -> str:
+    """Names Python code, whatever its comments, docstrings and formatting, and whatever Python's version."""
+    return _digest(json.dumps(_nested(_bare(source))))
+
+
+def _bare(source: str) -> ast.Module:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             kept = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
             node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+    return tree
+
+
+def _nested(node: Any) -> Any:
+    """A syntax tree as lists, without what is empty: another Python may have more kinds of such."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if name not in UNSAID and value not in (None, [])]
+        return [type(node).__name__, *([name, _nested(value)] for name, value in fields)]
+    return list(map(_nested, node)) if isinstance(node, list) else repr(node)
 
 
 def _typed_in(kind: type[Any]) -> dict[str, Any]:
@@ -204,9 +222,9 @@ def _typed_in(kind: type[Any]) -> dict[str, Any]:
 
 
 def _function_source(function: FunctionType) -> Any:
-    """The plain source of a function as it was typed in; its compiled code if that is not kept."""
+    """The digest of a function as it was typed in; its compiled code if that is not kept."""
     try:
-        return plain(textwrap.dedent(inspect.getsource(function)))
+        return code_digest(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return _compiled(function.__code__)
 

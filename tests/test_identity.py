@@ -11,7 +11,7 @@ import pytest
 from raybrain.config import Choice, Config, InputError
 from raybrain.encoders.base import Encoder
 from raybrain.experiment import Experiment
-from raybrain.identity import contents, locate, plain, signature, version
+from raybrain.identity import code_digest, contents, locate, plain, signature, version
 
 REPO = Path(__file__).parents[1]
 PLUGIN = '''
@@ -146,11 +146,13 @@ def test_a_place_is_named_by_its_content(tmp_path: Path) -> None:
 )
 def test_plain_source(one: str, other: str) -> None:
     assert plain(one) == plain(other)
+    assert code_digest(one) == code_digest(other)
 
 
 def test_plain_source_keeps_what_counts() -> None:
-    assert plain("x = 'a'") != plain("x = 'b'")
-    assert plain("def f():\n    return 'a'") != plain("def f():\n    'a'")
+    codes = ["x = 'a'", "x = 'b'", "x = None", "f()", "[f]"]
+    codes += [f"def f():\n    {line}" for line in ("return 'a'", "return", "'a'")]
+    assert len(set(map(plain, codes))) == len(set(map(code_digest, codes))) == len(codes)
 
 
 # doubles
