@@ -59,11 +59,11 @@ def kept(prepared: Parts, tmp_path: Path) -> Kept:
 
 def needless(cluster: Cluster) -> dict[str, list[str]]:
     """Names of what nothing needs, by kind."""
-    found: dict[str, list[str]] = {}
+    by_kind: dict[str, list[str]] = {}
     for item in look(cluster):
         if item.needless:
-            found.setdefault(item.kind, []).append(item.path.name)
-    return found
+            by_kind.setdefault(item.kind, []).append(item.path.name)
+    return by_kind
 
 
 def names(cluster: Cluster, kind: str) -> dict[str, Item]:
@@ -89,7 +89,7 @@ def test_what_is_kept_and_what_uses_it(kept: Kept, prepared: Parts) -> None:
 
 def test_only_what_nothing_needs_is_removed(kept: Kept, prepared: Parts) -> None:
     cluster, run = kept
-    assert {kind: len(found) for kind, found in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
+    assert {kind: len(some) for kind, some in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
     before = {item.path for item in look(cluster) if not item.needless}
     removed = clean(cluster, look(cluster))
     assert len(removed) == 4 and all(item.bytes and not item.path.exists() for item in removed)
@@ -135,7 +135,7 @@ def test_a_run_whose_plugin_is_gone_keeps_its_data(kept: Kept) -> None:
     """Its settings are those its store was made from, whoever can read them."""
     cluster, run = kept
     run.settings.write_text(run.settings.read_text().replace('"simple_conv"', '"an encoder of mine"'))
-    assert {kind: len(found) for kind, found in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
+    assert {kind: len(some) for kind, some in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
     assert sum(run.path.name in item.used_by for item in look(cluster) if item.kind in ("store", "features")) == 2
 
 

@@ -28,7 +28,7 @@ REQUIREMENTS = {
     canonicalize_name(requirement.name): requirement for requirement in map(Requirement, [*PROJECT["dependencies"], *EXTRAS])
 }
 PRIVATE = {  # what we use of other libraries that they do not promise to keep: what to look at before a bound is moved
-    "_trial_id": "optuna",  # tune/: a trial that is told from another process
+    "_trial_id": "optuna",  # tune/: a trial that ended elsewhere
     "_fileio": "mne-bids",  # studies/bids: its lock files
     "_check_input_dim": "torch",  # encoders/layers.py: batch norm
 }

@@ -90,13 +90,13 @@ def reproduce(
     for study in missing:
         typer.echo(f"raybrain: {study.study} is missing, for {study.trainings} trainings: {study.reason}", err=True)
     plan = {"grids": [item.result() for item in bill]}
-    found = plan | {"missing": [vars(study) for study in missing]}
+    plan |= {"missing": [vars(study) for study in missing]}
     if missing or dry_run:
-        print_json(as_json, found)
+        print_json(as_json, plan)
         raise typer.Exit(2 if missing else 0)
     failed: list[Prepared] = []
     reports = [_run(space, cluster, failed) for space in spaces]
-    print_json(as_json, found | {"reports": reports})
+    print_json(as_json, plan | {"reports": reports})
     for part in failed:
         exit_for_failed(part, accept_failed)
     if any(made["missing"] for made in reports):

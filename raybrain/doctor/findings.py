@@ -9,10 +9,10 @@ from raybrain.config import InputError
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what was found, whether that is well, and what to do if not."""
+    """What was looked at, the result, whether that is well, and what to do if not."""
 
     what: str
-    found: str
+    result: str
     state: Literal["ok", "warn", "bad"] = "ok"
     do: str = ""
 
@@ -27,5 +27,5 @@ def looked(what: str, look: Callable[[], Finding]) -> Finding:
 
 def refused(what: str, error: InputError) -> Finding:
     """A bad finding of what was refused; our errors say what was found, then what to type."""
-    found, _, do = str(error).partition("; ")
-    return Finding(what, found, "bad", do)
+    result, _, do = str(error).partition("; ")
+    return Finding(what, result, "bad", do)

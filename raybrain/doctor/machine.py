@@ -43,55 +43,55 @@ def memory_bytes() -> tuple[int, int]:
     """Memory of this machine, or what its container may use; and what is free of it."""
     import psutil
 
-    found = psutil.virtual_memory()
+    memory = psutil.virtual_memory()
     try:
         limit = int(CGROUP.read_text())
     except (OSError, ValueError):  # no container, or one without a limit
-        limit = found.total
-    return min(found.total, limit), min(found.available, limit)
+        limit = memory.total
+    return min(memory.total, limit), min(memory.available, limit)
 
 
 def _memory() -> Finding:
     total, free = memory_bytes()
-    told = f"{amount(total)}, {amount(free)} free"
-    return Finding("memory", told) if total >= 7e9 else Finding("memory", told, "warn", "8 GB are better")
+    size = f"{amount(total)}, {amount(free)} free"
+    return Finding("memory", size) if total >= 7e9 else Finding("memory", size, "warn", "8 GB are better")
 
 
 def _torch() -> Finding:
     what, names = "torch and torchaudio", ("torch", "torchaudio")
     versions = {name: metadata.version(name) for name in names}
-    told = ", ".join(f"{name} {version}" for name, version in versions.items())
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items())
     cure = "install the pair that raybrain names: pip install --force-reinstall raybrain"
     try:
         for name in names:
             importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding(what, f"{told}: {str(error).splitlines()[0]}", "bad", cure)
+        return Finding(what, f"{installed}: {str(error).splitlines()[0]}", "bad", cure)
     if len({".".join(version.split(".")[:2]) for version in versions.values()}) > 1:
-        return Finding(what, told, "warn", cure)
-    return Finding(what, told)
+        return Finding(what, installed, "warn", cure)
+    return Finding(what, installed)
 
 
 def _ray(cluster: Cluster) -> Finding:
-    told = metadata.version("ray")
+    version = metadata.version("ray")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     if not address:
-        return Finding("Ray", f"{told}, starts its own for each command")
+        return Finding("Ray", f"{version}, starts its own for each command")
     probe(address)
-    return Finding("Ray", f"{told}, at {address}")
+    return Finding("Ray", f"{version}, at {address}")
 
 
 def _gpus(cluster: Cluster) -> Finding:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = [torch.cuda.get_device_properties(number) for number in range(count)]
-    told = ", ".join(f"{found.name} ({amount(found.total_memory)})" for found in names) or "none"
+    gpus = [torch.cuda.get_device_properties(number) for number in range(count)]
+    names = ", ".join(f"{gpu.name} ({amount(gpu.total_memory)})" for gpu in gpus) or "none"
     if cluster.gpus == "off":
-        return Finding("GPUs", f"{told}; gpus=off, so they are not used")
+        return Finding("GPUs", f"{names}; gpus=off, so they are not used")
     if 0 < count < cluster.workers and not (cluster.address or os.environ.get("RAY_ADDRESS")):
-        raise InputError(f"{told}, and {cluster.workers} workers want one each; type --workers {count}")
-    return Finding("GPUs", told if count else "none; training runs on CPUs")
+        raise InputError(f"{names}, and {cluster.workers} workers want one each; type --workers {count}")
+    return Finding("GPUs", names if count else "none; training runs on CPUs")
 
 
 def device(folder: Path) -> int:

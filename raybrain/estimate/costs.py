@@ -144,8 +144,8 @@ class Estimator:
             _sum(seconds, share),
             _sources(paces),
             sum(one.missing for one in data) if whole else None,
-            sum(found.maps for found in prints if found) if whole else None,
-            max((found.task for found in prints if found), default=0.0) if whole else None,
+            sum(one.maps for one in prints if one) if whole else None,
+            max((one.task for one in prints if one), default=0.0) if whole else None,
         )
 
     @cached_property
@@ -155,8 +155,8 @@ class Estimator:
 
     def channels(self, data: DataConfig) -> int | None:
         """Of the prepared data."""
-        found = self.data(data).channels
-        return None if found is None else data.signal.channels(found)
+        recorded = self.data(data).channels
+        return None if recorded is None else data.signal.channels(recorded)
 
     def data(self, data: DataConfig) -> Data:
         """What there is of some data, or would be. Nothing is downloaded, made or prepared to find out."""

@@ -129,12 +129,13 @@ def prepared_extents(store: Store) -> list[Extent]:
 
     failed = store.manifest["failed"]
     rows = [row for row in pq.read_table(store.root / "recordings.parquet").to_pylist() if row["recording"] not in failed]
-    found = []
+    extents = []
     for study in sorted({row["study"] for row in rows}):
         some = [row for row in rows if row["study"] == study]
         hours = sum(row["seconds"] for row in some) / 3600
-        found.append(Extent(len(some), len({row["subject"] for row in some}), hours, max(row["channels"] for row in some), 0.0))
-    return found
+        subjects, channels = len({row["subject"] for row in some}), max(row["channels"] for row in some)
+        extents.append(Extent(len(some), subjects, hours, channels, 0.0))
+    return extents
 
 
 def footprint(data: DataConfig, extents: Sequence[Extent]) -> Footprint:

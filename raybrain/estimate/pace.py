@@ -73,10 +73,10 @@ class Paces:
     def remember(self, experiment: Experiment, speed: Speed) -> None:
         """Keep what steps on this machine took, also for later commands if the home can be written."""
         work = self.work(experiment)
-        found = {"work": work, "host": socket.gethostname(), "flops": self.flops(experiment), "speed": asdict(speed)}
-        self._taken[:] = [known for known in self._taken if known.work != work] + [_known(found)]
+        kept = {"work": work, "host": socket.gethostname(), "flops": self.flops(experiment), "speed": asdict(speed)}
+        self._taken[:] = [known for known in self._taken if known.work != work] + [_known(kept)]
         with suppress(OSError):
-            write_json(self.cluster.home / "speeds" / f"{content_digest([work, found['host']])}.json", found)
+            write_json(self.cluster.home / "speeds" / f"{content_digest([work, kept['host']])}.json", kept)
 
     def work(self, experiment: Experiment) -> str:
         """Names all that the pace of a training depends on, but for the machine."""
@@ -90,11 +90,11 @@ class Paces:
     @cached_property
     def _taken(self) -> list[_Known]:
         """What was measured on this machine."""
-        found = []
+        measured = []
         for path in sorted((self.cluster.home / "speeds").glob("*.json")):
             with suppress(InputError):  # cut off: it is measured again
-                found.append(read_json(path))
-        return [_known(one) for one in found if one and one["host"] == socket.gethostname()]
+                measured.append(read_json(path))
+        return [_known(one) for one in measured if one and one["host"] == socket.gethostname()]
 
     @cached_property
     def _runs(self) -> list[_Known]:

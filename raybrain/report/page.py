@@ -15,7 +15,7 @@ from raybrain.tune.space_record import SpaceRecord
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What is said about a sweep.
+    """What is reported about a sweep.
 
     Attributes:
         name: of the sweep.
@@ -47,9 +47,9 @@ class SweepReport:
 
     def result(self) -> dict[str, Any]:
         """For --json."""
-        found = self.cells
-        told = {"sweep": self.name, "table": [cell.result() for cell in found], "comparisons": comparisons(found)}
-        return told | {"missing": self.missing, "tolerance": TOLERANCE}
+        table = self.cells
+        known = {"sweep": self.name, "table": [cell.result() for cell in table], "comparisons": comparisons(table)}
+        return known | {"missing": self.missing, "tolerance": TOLERANCE}
 
 
 def page(report: SweepReport) -> str:

@@ -39,11 +39,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_this_machine(raybrain: Raybrain, tmp_path: Path) -> None:
     ended = raybrain("doctor", "--json", "--home", str(tmp_path))
-    found = rows(ended)
+    looked = rows(ended)
     assert ended.code == 0, ended.out
-    assert {"python", "torch and torchaudio", "Ray", "CPUs", "memory", "GPUs", "home folder", "tracking"} <= set(found)
-    assert found["tracking"]["found"].startswith(f"sqlite:///{tmp_path}/mlflow.db, MLflow 3.")
-    assert "what to do" in ended.out and str(tmp_path) in found["home folder"]["found"]
+    assert {"python", "torch and torchaudio", "Ray", "CPUs", "memory", "GPUs", "home folder", "tracking"} <= set(looked)
+    assert looked["tracking"]["result"].startswith(f"sqlite:///{tmp_path}/mlflow.db, MLflow 3.")
+    assert "what to do" in ended.out and str(tmp_path) in looked["home folder"]["result"]
     assert not list(tmp_path.iterdir()), "it only looks"
 
 
@@ -52,23 +52,23 @@ def test_what_is_wrong_is_bad(raybrain: Raybrain, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{NOWHERE}/mlflow")
     home = ("--home", "/proc/nobody/writes/here")
     ended = raybrain("doctor", "--json", "--address", "127.0.0.1:9", "--cluster", f"scratch={tmp_path}/file/x", *home)
-    found = rows(ended)
+    looked = rows(ended)
     assert ended.code == 1
-    bad = {what: finding["do"] for what, finding in found.items() if finding["state"] == "bad"}
+    bad = {what: finding["do"] for what, finding in looked.items() if finding["state"] == "bad"}
     assert set(bad) == {"Ray", "home folder", "memory maps folder", "tracking"}
     assert (
         "ray start --head" in bad["Ray"] and "--home DIR" in bad["home folder"] and "scratch=DIR" in bad["memory maps folder"]
     )
-    assert "does not answer" in found["tracking"]["found"] and "start it" in bad["tracking"]
+    assert "does not answer" in looked["tracking"]["result"] and "start it" in bad["tracking"]
 
 
 def test_a_tracking_server(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve() as site:
         site.pages = {"/health": b"OK", "/version": b"3.1.4"}
         monkeypatch.setenv("MLFLOW_TRACKING_URI", site.url)
-        assert rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["found"] == f"{site.url}, MLflow 3.1.4"
+        assert rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["result"] == f"{site.url}, MLflow 3.1.4"
         site.pages.pop("/version")
-        assert "unknown" in rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["found"]
+        assert "unknown" in rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["result"]
 
 
 def test_a_full_disk(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
@@ -82,16 +82,16 @@ def test_a_full_disk(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_missing_folder_does_not_crash_it(raybrain: Raybrain, tmp_path: Path, quick: None) -> None:
     ended = raybrain("doctor", "quickstart", f"data.studies=bids:{tmp_path}/none", "--json", "--home", str(tmp_path))
-    found = rows(ended)
+    looked = rows(ended)
     assert ended.code == 1
-    assert found["study bids"]["state"] == "bad" and "type bids:PATH" in found["study bids"]["do"]
-    assert found["prepared data"]["state"] == "warn" and found["a training step"]["state"] == "ok"
+    assert looked["study bids"]["state"] == "bad" and "type bids:PATH" in looked["study bids"]["do"]
+    assert looked["prepared data"]["state"] == "warn" and looked["a training step"]["state"] == "ok"
     assert raybrain("doctor", "quickstart", "encoder.dpeth=2").code == 2
 
 
 def test_a_batch_that_does_not_divide(raybrain: Raybrain, tmp_path: Path) -> None:
     ended = raybrain("doctor", "quickstart", *TINY, "--workers", "3", "--json", "--home", str(tmp_path))
-    assert ended.code == 1 and "does not divide among 3 workers" in rows(ended)["training"]["found"]
+    assert ended.code == 1 and "does not divide among 3 workers" in rows(ended)["training"]["result"]
 
 
 @pytest.fixture
@@ -111,21 +111,21 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
 
 def test_a_study_to_be_downloaded(raybrain: Raybrain, tmp_path: Path, shop: list[Host], quick: None) -> None:
     asked = ("doctor", "quickstart", "data.studies=shop", "--json", "--home", str(tmp_path))
-    found = rows(raybrain(*asked))
-    assert found["study shop"]["state"] == "warn" and f"{tmp_path}/studies/shop" in found["study shop"]["do"]
+    looked = rows(raybrain(*asked))
+    assert looked["study shop"]["state"] == "warn" and f"{tmp_path}/studies/shop" in looked["study shop"]["do"]
     with serve() as site:
         site.pages["/list"] = b"ok"
         shop.append(Plain(site.url, RemoteFile("a", f"{site.url}/a", 3_000_000_000), RemoteFile("b", f"{site.url}/b", 1)))
-        found = rows(raybrain(*asked))
-    assert found["study shop"]["found"] == "3.0 GB to download from plain, 2 files"
-    assert "raybrain studies fetch shop" in found["study shop"]["do"]
+        looked = rows(raybrain(*asked))
+    assert looked["study shop"]["result"] == "3.0 GB to download from plain, 2 files"
+    assert "raybrain studies fetch shop" in looked["study shop"]["do"]
     mel, brain = 20 * 3600 * 125 * 40 * 4, 20 * 3600 * 120 * 200 * 4  # bytes: hours, hertz, dimensions, float32
-    assert found["prepared data"]["found"] == f"at most {(mel + brain) / 1e9:.1f} GB"
-    assert found["disk"]["found"].startswith(f"{(2 * mel + 2 * brain + 3e9) / 1e9:.1f} GB in all")
-    assert found["memory to prepare"]["found"].startswith(f"about {3 * 8 * 200 * 1000 * 7200 / 1e9:.1f} GB a recording")
+    assert looked["prepared data"]["result"] == f"at most {(mel + brain) / 1e9:.1f} GB"
+    assert looked["disk"]["result"].startswith(f"{(2 * mel + 2 * brain + 3e9) / 1e9:.1f} GB in all")
+    assert looked["memory to prepare"]["result"].startswith(f"about {3 * 8 * 200 * 1000 * 7200 / 1e9:.1f} GB a recording")
     segments = round(20 * 3600 / 0.5 * 0.7)
-    assert found["training"]["found"].startswith(f"about {segments:,} train segments, {min(segments // 64, 1200):,} steps")
-    assert found["training"]["found"].endswith(f"12 epochs at most: {0.5 * 12 * min(segments // 64, 1200) / 3600:.1f} h")
+    assert looked["training"]["result"].startswith(f"about {segments:,} train segments, {min(segments // 64, 1200):,} steps")
+    assert looked["training"]["result"].endswith(f"12 epochs at most: {0.5 * 12 * min(segments // 64, 1200) / 3600:.1f} h")
 
 
 @pytest.mark.slow
@@ -138,19 +138,19 @@ def test_what_it_expects_comes_true(
     done = raybrain("prepare", "quickstart", *TINY, "--json", "--home", str(home))
     assert done.code == 0, done.err
     store = Store(Path(done.json["store"]))
-    told, unit = before["prepared data"]["found"].removeprefix("at most ").split()
-    expected = float(told) * {"kB": 1e3, "MB": 1e6}[unit]
+    size, unit = before["prepared data"]["result"].removeprefix("at most ").split()
+    expected = float(size) * {"kB": 1e3, "MB": 1e6}[unit]
     folders = [store.root / "brain", *(store.frames(name).folder for name in store.manifest["features"])]
     there = sum(path.stat().st_size for folder in folders for path in folder.rglob("*.parquet"))
     assert there / 1.5 < expected < there * 1.5
-    segments = int(before["training"]["found"].split()[1].replace(",", ""))
+    segments = int(before["training"]["result"].split()[1].replace(",", ""))
     assert 0.6 < segments / done.json["counts"]["train"] < 1.7
     experiment = override(recipe("quickstart"), dict(setting.split("=") for setting in TINY))
     shapes = Shapes(channels=16, subjects=("s/1", "s/2"), features=20, times=343, rate_hz=120.0)
     trained = [parameter for parameter in experiment.encoder.build(shapes).parameters() if parameter.requires_grad]
-    assert f"; {sum(map(torch.numel, trained)):,} parameters" in before["a training step"]["found"]
-    assert "for 16 segments;" in before["a training step"]["found"], "measured as it is, not extrapolated"
+    assert f"; {sum(map(torch.numel, trained)):,} parameters" in before["a training step"]["result"]
+    assert "for 16 segments;" in before["a training step"]["result"], "measured as it is, not extrapolated"
     monkeypatch.setattr(doctoring, "measure", measured)
     after = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(home)))
-    assert f"about {done.json['counts']['train']:,} train segments" in after["training"]["found"]
-    assert after["prepared data"]["found"] == f"there: {store.root}"
+    assert f"about {done.json['counts']['train']:,} train segments" in after["training"]["result"]
+    assert after["prepared data"]["result"] == f"there: {store.root}"

@@ -133,14 +133,14 @@ def test_the_best_that_is_known_of_the_pace(tmp_path: Path) -> None:
     other = override(tiny(), {"encoder.hidden": "48"})
 
     def pace(experiment: Experiment) -> tuple[float, str] | None:
-        found = Estimator(cluster).paces.of(experiment)
-        return found and (round(found.seconds, 6), found.source)
+        best = Estimator(cluster).paces.of(experiment)
+        return best and (round(best.seconds, 6), best.source)
 
     assert pace(tiny()) is None
     finished(tmp_path, override(tiny(), {"train.seed": "7", "optim.lr": "0.1"}), 0.25)
     assert pace(tiny()) == (0.25, "as in earlier runs")
-    found = pace(other)
-    assert found and found[1] == "going by other trainings" and found[0] > 0.25, "it has more weights"
+    reckoned = pace(other)
+    assert reckoned and reckoned[1] == "going by other trainings" and reckoned[0] > 0.25, "it has more weights"
     Estimator(cluster).paces.remember(tiny(), Speed("1 CPU", 0.5, 16, 1e9, 0.0, 1000))
     assert pace(tiny()) == (0.5, "by steps taken on this machine")
     Estimator(cluster).paces.remember(tiny(), Speed("1 CPU", 0.75, 16, 1e9, 0.0, 1000))

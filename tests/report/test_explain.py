@@ -16,11 +16,11 @@ from tests.test_layout import settings
 
 def chosen(experiment: Experiment) -> dict[str, Setting]:
     """The settings that an experiment has, not those that other kinds of its parts would bring."""
-    found: dict[str, Setting] = {}
+    first: dict[str, Setting] = {}
     for setting in (setting for group in explain(experiment) for setting in group.settings):
-        found.setdefault(setting.name, setting)
+        first.setdefault(setting.name, setting)
     own = set(flat(experiment)) | {name.removesuffix(".name") for name in flat(experiment)} | {"data.studies", "data.features"}
-    return {name: setting for name, setting in found.items() if name in own}
+    return {name: setting for name, setting in first.items() if name in own}
 
 
 def test_every_setting_has_a_meaning() -> None:
