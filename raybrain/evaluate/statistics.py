@@ -1,4 +1,4 @@
-"""Statistics: how far an accuracy can be trusted, and whether two models differ over subjects."""
+"""Statistics: confidence intervals of accuracies, and comparisons of two models over subjects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,36 +14,44 @@ SEED = 2036
 def bootstrap_interval(hits: Sequence[int], segments: Sequence[int], level: float = LEVEL) -> tuple[float, float]:
     """The percentile bootstrap interval of the share of hits among all segments.
 
-    Subjects are what is drawn again, since segments of one subject are alike. A single subject's segments are drawn instead:
-    the number of hits in a resample of them is binomial, so that interval is computed and not drawn.
+    Subjects are resampled, since the segments of one subject are not independent. For a single subject, its segments are
+    resampled: the number of hits in a resample is then binomial, so the interval is computed exactly.
 
     Args:
-        hits: of each subject.
-        segments: of each subject, at least one.
-        level: of the interval.
+        hits: the number of hits of each subject.
+        segments: the number of segments of each subject, at least one.
+        level: the confidence level.
+
+    Returns:
+        The lower and upper bound, as shares.
+
+    Raises:
+        ValueError: if there are no subjects, or a subject has no segments.
     """
     if len(hits) != len(segments) or not len(hits) or min(segments) < 1:
-        raise ValueError(f"hits and segments of each subject, at least one of each, found {list(hits)} and {list(segments)}")
-    found, of = np.array(hits, dtype=float), np.array(segments, dtype=float)
+        raise ValueError(
+            f"expected hits and segments of each subject, at least one segment, found {list(hits)} and {list(segments)}"
+        )
+    correct, total = np.array(hits, dtype=float), np.array(segments, dtype=float)
     tail = (1 - level) / 2
-    if len(found) == 1:
+    if len(correct) == 1:
         from scipy.stats import binom
 
-        low, high = binom.ppf([tail, 1 - tail], int(of[0]), found[0] / of[0]) / of[0]
+        low, high = binom.ppf([tail, 1 - tail], int(total[0]), correct[0] / total[0]) / total[0]
         return float(low), float(high)
-    drawn = np.random.default_rng(SEED).integers(len(found), size=(RESAMPLES, len(found)))
-    low, high = np.quantile(found[drawn].sum(axis=1) / of[drawn].sum(axis=1), [tail, 1 - tail])
+    drawn = np.random.default_rng(SEED).integers(len(correct), size=(RESAMPLES, len(correct)))
+    low, high = np.quantile(correct[drawn].sum(axis=1) / total[drawn].sum(axis=1), [tail, 1 - tail])
     return float(low), float(high)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models over the same subjects.
+    """A comparison of two models over the same subjects.
 
     Attributes:
-        subjects: who have both.
-        difference: the mean of second minus first over subjects, as a share.
-        p: of the two-sided Wilcoxon signed-rank test; 1 where no subject differs.
+        subjects: the number of subjects that have results of both.
+        difference: the mean over subjects of the second model's accuracy minus the first's, as a share.
+        p: the p-value of the two-sided Wilcoxon signed-rank test; 1 if no subject differs.
     """
 
     subjects: int
@@ -52,14 +60,14 @@ class Comparison:
 
 
 def compare(first: Mapping[tuple[str, str], float], second: Mapping[tuple[str, str], float]) -> Comparison:
-    """Wilcoxon signed-rank test over the subjects of both models (Défossez et al. 2023, Methods, "Statistics").
+    """The Wilcoxon signed-rank test over the subjects of both models (Défossez et al. 2023, Methods, "Statistics").
 
     Args:
-        first: accuracy by (study, subject).
-        second: the same of the other model.
+        first: the accuracy by (study, subject).
+        second: the same for the other model.
 
     Raises:
-        ValueError: if no subject has both.
+        ValueError: if no subject has results of both.
     """
     from scipy.stats import wilcoxon
 

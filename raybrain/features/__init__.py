@@ -1,4 +1,4 @@
-"""Features: what is said about speech. One file per kind or group of kinds; to add one, see :mod:`raybrain.features.base`.
+"""Features: descriptions of speech over time. To add a kind, add a file; see :mod:`raybrain.features.base`.
 
 ``raybrain list features`` shows what there is::
 
@@ -23,7 +23,7 @@ Face, or is a folder; ``revision`` picks a commit, ``random=true`` is the same n
 model's first transformer layer, k what leaves the k-th. ``stored_as=float16`` halves the room that large features take.
 Models are fetched once per machine, by hand: ``hf download openai/whisper-base``.
 
-Each feature is extracted once for every unique stretch of speech, whoever heard it and whichever study, split or filter
+Each feature is extracted once for every unique stimulus, whoever heard it and whichever study, split or filter
 asks for it again. A stimulus is named by the bytes of its sound and by its words; a feature by its settings, its code and
 its model, so a new revision of a model makes new frames and nothing else does. Models stay in memory in a pool of
 processes, on GPUs where there are any. A sound is cut where blocks meet, and a sentence is read as far as it lies inside

@@ -1,4 +1,4 @@
-"""Sound for features: pieces of files as mono waves, and their frames in the timeline of a stimulus. Not a feature itself."""
+"""Sound for features: pieces of files as mono waves, and their frames on the time axis of a stimulus. Not a feature itself."""
 
 import math
 from typing import TYPE_CHECKING
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
-    """The stretch of the file that ``sound`` is, mono, resampled, and in the time of the recording: [samples] float32.
+    """Read the part of a file that ``sound`` refers to: mono, resampled, on the recording's time axis, [samples] float32.
 
-    A sound whose speed is not 1 is stretched, so that sample i is heard i / ``rate_hz`` after the sound starts.
+    A sound whose speed is not 1 is stretched, so that sample i is heard i / ``rate_hz`` after the start of the sound.
 
     Raises:
-        InputError: if the file cannot be read, or ends before the stretch begins.
+        InputError: if the file cannot be read, or ends before the part begins.
     """
     import soundfile
     import torch
@@ -31,7 +31,7 @@ def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
                 length = file.frames / file.samplerate
                 raise InputError(f"{sound.filepath} lasts {length:.3f} s, but a sound starts {sound.offset:.3f} s into it")
             file.seek(first)
-            # the next piece begins with the sample after the last of this one
+            # rounded so that adjacent parts of a file neither overlap nor leave a gap
             count = round(sound.offset_stop * file.samplerate) - first
             wave = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
             native_hz = file.samplerate
@@ -42,7 +42,7 @@ def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
 
 
 def _stretched(wave: "torch.Tensor", speed: float) -> "torch.Tensor":
-    """``wave`` played at another speed; band-limited, by the Fourier transform, since no ratio of whole numbers is near."""
+    """``wave`` played at another speed, resampled by the Fourier transform, since no ratio of small integers is near."""
     length = round(len(wave) / speed)
     if length == len(wave):
         return wave
@@ -53,27 +53,27 @@ def _stretched(wave: "torch.Tensor", speed: float) -> "torch.Tensor":
 
 
 def place(frames: np.ndarray, piece: np.ndarray, first: int) -> None:
-    """Write ``piece`` into ``frames`` from frame ``first`` on; what falls outside is left out."""
+    """Write ``piece`` into ``frames`` from frame ``first`` on, leaving out what falls outside."""
     start, stop = max(first, 0), min(first + len(piece), len(frames))
     if start < stop:
         frames[start:stop] = piece[start - first : stop - first]
 
 
 def spread(frames: np.ndarray, rate_hz: float, piece: np.ndarray, piece_hz: float, sound: Sound, lead_s: float = 0.0) -> None:
-    """Write into those of ``frames`` that lie in ``sound`` the frame of ``piece`` that is nearest in time.
+    """Write into those ``frames`` that lie within ``sound`` the frame of ``piece`` nearest in time.
 
     Args:
-        frames: [frames size] at ``rate_hz``, of the whole stimulus.
+        frames: the frames of the whole stimulus [frames size].
         rate_hz: their rate.
-        piece: [frames size] at ``piece_hz``, of the sound.
+        piece: the frames of the sound [frames size].
         piece_hz: their rate.
-        sound: where in the stimulus the piece lies.
-        lead_s: seconds from the start of the sound to the middle of its first frame.
+        sound: the position of the piece in the stimulus.
+        lead_s: seconds from the start of the sound to the centre of its first frame.
     """
     first = max(0, math.ceil(round(sound.start * rate_hz, 6)))
     stop = min(len(frames), math.ceil(round(sound.stop * rate_hz, 6)))
     if len(piece) and first < stop:
         times = np.arange(first, stop) / rate_hz - sound.start - lead_s
         nearest = np.floor(times * piece_hz + 0.5).astype(int)
-        nearest = nearest[nearest < len(piece) + 2]  # the file may end before the sound is said to
+        nearest = nearest[nearest < len(piece) + 2]  # the file may end before the nominal end of the sound
         frames[first : first + len(nearest)] = piece[nearest.clip(0, len(piece) - 1)]

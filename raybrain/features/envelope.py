@@ -1,4 +1,4 @@
-"""Envelope: how loud speech is."""
+"""Envelope: the loudness of speech over time."""
 
 from typing import ClassVar, Self
 
@@ -14,10 +14,10 @@ ORDER = 4
 
 
 class Envelope(Feature, name="envelope", shorthand="lowpass_hz"):
-    """Amplitude over all frequencies: the rectified wave below ``lowpass_hz`` (Butterworth, forth and back, no delay).
+    """Broadband amplitude: the rectified wave, low-pass filtered (Butterworth, forwards and backwards, without delay).
 
     Attributes:
-        lowpass_hz: where the filter's gain is down by half, in amplitude.
+        lowpass_hz: the cut-off frequency, at which the amplitude is halved.
     """
 
     unit: ClassVar[str] = "amplitude"
@@ -34,7 +34,7 @@ class Envelope(Feature, name="envelope", shorthand="lowpass_hz"):
         return self
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
-        """The envelope of each piece of sound, 0 between them."""
+        """The envelope of each sound, 0 between them."""
         from scipy import signal
 
         frames = self.frames(stimulus)

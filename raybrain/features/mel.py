@@ -1,4 +1,4 @@
-"""Mel spectrum: the loudness of each band of the ear. See Défossez et al. 2023, Methods, "Mel spectrogram"."""
+"""Mel spectrogram: the power in frequency bands on the mel scale. See Défossez et al. 2023, Methods, "Mel spectrogram"."""
 
 import warnings
 from typing import TYPE_CHECKING, ClassVar
@@ -17,13 +17,13 @@ FLOOR = 1e-5
 
 
 class Mel(Feature, name="mel", shorthand="bands"):
-    """Log power in mel bands, every piece of sound z-scored on its own.
+    """Log power in mel bands, with the wave of each sound z-scored first.
 
-    The frame rate is the setting, the hop follows from it: 125 Hz is 128 samples of 16 kHz.
+    The frame rate is the setting and the hop length follows from it: 125 Hz is a hop of 128 samples at 16 kHz.
 
     Attributes:
-        bands: how many.
-        n_fft: samples of 16 kHz that a spectrum is taken of.
+        bands: the number of mel bands.
+        n_fft: the length of the Fourier transform, in samples at 16 kHz.
     """
 
     unit: ClassVar[str] = "log10 power"
@@ -43,21 +43,21 @@ class Mel(Feature, name="mel", shorthand="bands"):
 
     @property
     def hop(self) -> int:
-        """Samples from one frame to the next."""
+        """The number of samples between successive frames."""
         return round(SAMPLES_HZ / self.rate_hz)
 
     @property
     def size(self) -> int:
-        """One value a band."""
+        """One value per band."""
         return self.bands
 
     @property
     def silence(self) -> float:
-        """The log of the floor."""
+        """The logarithm of the floor."""
         return float(np.log10(FLOOR))
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
-        """The bands of every piece of sound, silence between them."""
+        """The bands of each sound, silence between them."""
         frames = self.frames(stimulus)
         for sound in stimulus.sounds:
             wave = read(sound, SAMPLES_HZ)
@@ -65,17 +65,17 @@ class Mel(Feature, name="mel", shorthand="bands"):
         return frames
 
     def spectrum(self, wave: "torch.Tensor") -> np.ndarray:
-        """[samples] at 16 kHz to [frames bands]; frame i is centred on sample i * hop."""
+        """From a wave at 16 kHz [samples] to log power [frames bands]; frame i is centred on sample i * hop."""
         import torch
         import torchaudio
 
         if not len(wave):
             return np.empty((0, self.bands), dtype=np.float32)
         wave = (wave - wave.mean()) / (wave.std(correction=0) + 1e-8)
-        short = self.n_fft // 2 + 1 - len(wave)  # the transform mirrors half a window at each end
+        short = self.n_fft // 2 + 1 - len(wave)  # the transform reflects half a window at each end
         wave = torch.nn.functional.pad(wave, (0, max(0, short)))
         with warnings.catch_warnings():
-            # with 120 bands of 512 samples the lowest bands are empty: the paper's setting
+            # with 120 bands and 512 samples, as in the paper, the lowest bands are empty
             warnings.filterwarnings("ignore", message="At least one mel filterbank")
             mel = torchaudio.transforms.MelSpectrogram(
                 SAMPLES_HZ, n_fft=self.n_fft, hop_length=self.hop, n_mels=self.bands, normalized=True

@@ -1,4 +1,4 @@
-"""Which phoneme is spoken, in one numbering for the alphabets that studies write phonemes in."""
+"""Phoneme identity, with one numbering for the different alphabets that studies use."""
 
 import hashlib
 from typing import ClassVar
@@ -15,36 +15,36 @@ ARPABET = {
     **{"M": "m", "N": "n", "NG": "ŋ", "P": "p", "Q": "ʔ", "R": "r", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "V": "v"},
     **{"W": "w", "Y": "j", "Z": "z", "ZH": "ʒ"},
 }
-SAMPA = {  # of Dutch; length marks are left out, what is long differs in quality too
+SAMPA = {  # for Dutch; length marks are dropped, since long vowels also differ in quality
     **{"A": "ɑ", "E": "ɛ", "I": "ɪ", "O": "ɔ", "Y": "ʏ", "@": "ə", "a": "a", "e": "e", "i": "i", "o": "o", "u": "u", "y": "y"},
     **{"2": "ø", "9": "œ", "Ei": "ɛi", "EI": "ɛi", "9y": "œy", "9Y": "œy", "Au": "ʌu", "AU": "ʌu", "Vu": "ʌu"},
     **{"p": "p", "b": "b", "t": "t", "d": "d", "k": "k", "g": "ɡ", "f": "f", "v": "v", "s": "s", "z": "z", "x": "x", "G": "ɣ"},
     **{"h": "h", "h\\": "h", "m": "m", "n": "n", "N": "ŋ", "J": "ɲ", "l": "l", "r": "r", "w": "w", "P": "w", "j": "j"},
     **{"S": "ʃ", "Z": "ʒ", "tS": "tʃ", "dZ": "dʒ", "?": "ʔ"},
 }
-SOUNDS = tuple(dict.fromkeys((*ARPABET.values(), *SAMPA.values())))  # a new one goes to the end, so that numbers stay
-OTHERS = 32  # classes for labels of no known alphabet
+SOUNDS = tuple(dict.fromkeys((*ARPABET.values(), *SAMPA.values())))  # append new ones at the end, to keep the numbering
+OTHERS = 32  # the number of classes for labels outside the known alphabets
 SILENT = {"", "sil", "sp", "pau", "#", "<p:>", "<p>", "<sil>"}
 
 
 class PhonemeIdentity(Feature, name="phoneme"):
-    """Which phoneme is being spoken, a number; 0 for silence.
+    """The phoneme being spoken, as a class; 0 for silence.
 
-    Labels of English, and of events that name no language, are read as ARPABET: in any case, with or without stress, with or
-    without the _B, _I, _E, _S of a place in the word. Those of other languages are read as the SAMPA of Dutch. Both are
-    numbered by the sound they stand for, so /t/ is one phoneme; symbols of the IPA are what they are. What is in no alphabet
-    falls into one of 32 further classes, by its hash.
+    Labels in English, and in events without a language, are read as ARPABET, in upper or lower case, with or without stress,
+    and with or without a position in the word (_B, _I, _E, _S). Labels in other languages are read as Dutch SAMPA. Both are
+    numbered by the speech sound they denote, so that /t/ is one class; IPA symbols denote themselves. All other labels are
+    assigned to one of 32 further classes by their hash.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("phonemes",)
 
     @property
     def categories(self) -> int:
-        """Silence, all known sounds, and what else there may be."""
+        """Silence, the known speech sounds, and the classes for other labels."""
         return 1 + len(SOUNDS) + OTHERS
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
-        """The number of the phoneme being spoken."""
+        """The class of the phoneme being spoken."""
         frames = self.frames(stimulus)
         for phoneme in stimulus.phonemes:
             frames[self.span(phoneme, len(frames))] = phoneme_class(phoneme)
@@ -52,7 +52,7 @@ class PhonemeIdentity(Feature, name="phoneme"):
 
 
 def phoneme_class(phoneme: Phoneme) -> int:
-    """The number of a phoneme, the same on every machine.
+    """The class of a phoneme, the same on every machine.
 
     >>> [phoneme_class(Phoneme(start=0, duration=1, phoneme=label)) for label in ("AH0", "ah_I", "ʌ", "sil")]
     [3, 3, 3, 0]

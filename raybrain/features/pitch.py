@@ -1,7 +1,7 @@
 """Pitch by YIN: de Cheveigné and Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music".
 
-Written here because torchaudio's detector is another method, which does not say what is unvoiced, and librosa's comes with a
-compiler.
+It is implemented here because torchaudio's detector uses another method, which does not mark unvoiced frames, and librosa
+depends on a compiler.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SAMPLES_HZ = 16_000
-SUMMED_S = 0.025  # the difference of the wave and its past is summed over this long
+SUMMED_S = 0.025  # the squared difference between the wave and its delayed copy is summed over this duration
 FRAMES_AT_ONCE = 4096
-QUIET = 1e-8  # mean square below which a frame is silence
+QUIET = 1e-8  # frames with a lower mean square are silent
 
 
 class Pitch(Feature, name="pitch"):
-    """Fundamental frequency of the voice, 0 where there is none.
+    """The fundamental frequency of the voice, 0 where there is none.
 
     Attributes:
-        lowest_hz: the lowest pitch that is looked for.
-        highest_hz: the highest one.
-        threshold: how unlike itself one period later a wave may be, 0 to 1, to count as voiced.
+        lowest_hz: the lowest pitch to look for.
+        highest_hz: the highest pitch to look for.
+        threshold: how much a wave may differ from itself one period later to count as voiced, from 0 to 1.
     """
 
     unit: ClassVar[str] = "Hz"
@@ -45,7 +45,7 @@ class Pitch(Feature, name="pitch"):
         return self
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
-        """The pitch of each piece of sound, 0 between them."""
+        """The pitch of each sound, 0 between them."""
         frames = self.frames(stimulus)
         for sound in stimulus.sounds:
             wave = read(sound, SAMPLES_HZ).double()
@@ -54,7 +54,7 @@ class Pitch(Feature, name="pitch"):
         return frames
 
     def track(self, wave: "Tensor") -> "Tensor":
-        """[samples] at 16 kHz to [frames]; frame i is centred on sample ``i / rate_hz``."""
+        """From a wave at 16 kHz [samples] to the pitch in Hz [frames]; frame i is centred on the time ``i / rate_hz``."""
         import torch
 
         summed, longest = round(SUMMED_S * SAMPLES_HZ), int(SAMPLES_HZ / self.lowest_hz) + 2
@@ -63,37 +63,37 @@ class Pitch(Feature, name="pitch"):
         count = int(len(wave) * self.rate_hz / SAMPLES_HZ) + 1
         starts = torch.floor(torch.arange(count) * SAMPLES_HZ / self.rate_hz + 0.5).long()
         parts = []
-        for some in torch.split(starts, FRAMES_AT_ONCE):
-            parts.append(self._pitch(padded[some[:, None] + torch.arange(length)], summed))
+        for chunk in torch.split(starts, FRAMES_AT_ONCE):
+            parts.append(self._pitch(padded[chunk[:, None] + torch.arange(length)], summed))
         return torch.cat(parts)
 
     def _pitch(self, windows: "Tensor", summed: int) -> "Tensor":
-        """[frames samples] to [frames]."""
+        """From windows of the wave [frames samples] to the pitch in Hz [frames]."""
         import torch
 
-        unlike = _normalised(_difference(windows, summed))
-        first, last = int(SAMPLES_HZ / self.highest_hz), unlike.shape[1] - 2
-        inside = unlike[:, first : last + 1]
-        dip = (inside <= unlike[:, first - 1 : last]) & (inside <= unlike[:, first + 1 : last + 2])
+        difference = _normalised(_difference(windows, summed))
+        first, last = int(SAMPLES_HZ / self.highest_hz), difference.shape[1] - 2
+        inside = difference[:, first : last + 1]
+        dip = (inside <= difference[:, first - 1 : last]) & (inside <= difference[:, first + 1 : last + 2])
         good = dip & (inside < self.threshold)
         voiced = good.any(dim=1) & (windows.square().mean(dim=1) > QUIET)
         at = first + good.int().argmax(dim=1, keepdim=True)
-        before, here, after = (unlike.gather(1, at + step)[:, 0] for step in (-1, 0, 1))
+        before, here, after = (difference.gather(1, at + step)[:, 0] for step in (-1, 0, 1))
         bend = before - 2 * here + after
-        shift = torch.where(bend > 0, (before - after) / (2 * bend).clamp(min=1e-12), 0.0)  # the lowest point of a parabola
+        shift = torch.where(bend > 0, (before - after) / (2 * bend).clamp(min=1e-12), 0.0)  # parabolic interpolation
         pitch = SAMPLES_HZ / (at[:, 0] + shift.clamp(-1, 1))
         voiced &= (pitch >= self.lowest_hz) & (pitch <= self.highest_hz)
         return torch.where(voiced, pitch, 0.0)
 
 
 def _difference(windows: "Tensor", summed: int) -> "Tensor":
-    """Squared distance of the first ``summed`` samples from those each lag later, [frames lags]."""
+    """The squared difference of the first ``summed`` samples from those each lag later, [frames lags]."""
     import torch
 
     lags = windows.shape[1] - summed
     size = 2 * windows.shape[1]
-    here, there = torch.fft.rfft(windows[:, :summed], size), torch.fft.rfft(windows, size)
-    product = torch.fft.irfft(here.conj() * there, size)[:, :lags]
+    here, delayed = torch.fft.rfft(windows[:, :summed], size), torch.fft.rfft(windows, size)
+    product = torch.fft.irfft(here.conj() * delayed, size)[:, :lags]
     energy = torch.nn.functional.pad(windows.square().cumsum(dim=1), (1, 0))
     later = energy[:, summed : summed + lags] - energy[:, :lags]
     distance: Tensor = later[:, :1] + later - 2 * product

@@ -1,4 +1,4 @@
-"""What spaCy knows of a word: its vector, its part of speech."""
+"""Features from spaCy: the vector of a word and its part of speech."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,7 +15,7 @@ from raybrain.features.sentences import sentences
 from raybrain.storage import content_digest
 
 WIDTHS = {"sm": 96, "md": 300, "lg": 300}
-TAGS = (  # Universal Dependencies; a new one goes to the end, so that numbers stay
+TAGS = (  # Universal Dependencies; append new ones at the end, to keep the numbering
     *("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM"),
     *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
@@ -23,11 +23,11 @@ HOLLOW = ("PUNCT", "SPACE", "")
 
 
 class SpacyFeature(Feature):
-    """What a spaCy pipeline makes of words in their sentence.
+    """A property that a spaCy pipeline assigns to words in their sentence.
 
     Attributes:
-        pipeline: sm, md or lg: spaCy's own of that size for the language of each word, English where an event says none; or
-            the name or folder of a pipeline, for every language.
+        pipeline: "sm", "md" or "lg" for spaCy's own pipeline of that size in the language of each word (English for events
+            without a language); or the name or folder of one pipeline for all languages.
     """
 
     packages: ClassVar[tuple[str, ...]] = ("spacy",)
@@ -44,7 +44,7 @@ class SpacyFeature(Feature):
         return {"pipeline": folder_digest(self.pipeline)} if Path(self.pipeline).is_dir() else {}
 
     def identity(self) -> dict[str, str]:
-        """The versions of the pipelines that are installed, or that of the folder, which its content tells apart."""
+        """The versions of the installed pipelines of that size; or a digest of the named pipeline."""
         if self.pipeline in WIDTHS:
             import spacy
 
@@ -60,7 +60,7 @@ class SpacyFeature(Feature):
         return frames
 
     def value(self, tokens: Any) -> Any:
-        """The value of a word, from the tokens it falls into."""
+        """The value of a word, from its tokens."""
         raise NotImplementedError
 
     def _words(self, stimulus: Stimulus) -> Iterator[tuple[Word, Any]]:
@@ -71,14 +71,14 @@ class SpacyFeature(Feature):
 
 
 class SpacyVector(SpacyFeature, name="spacy_vector", shorthand="pipeline"):
-    """The vector of a word: 300-d and the same everywhere (md, lg), or 96-d in its context (sm, which has no others).
+    """The vector of a word: 300 dimensions independent of context ("md", "lg"), or 96 dimensions in context ("sm").
 
-    A word that spaCy cuts in several gets the mean of its parts, one without a vector gets zeros.
+    A word of several tokens gets the mean of their vectors, a word without a vector gets zeros.
     """
 
     @property
     def size(self) -> int:
-        """As wide as the vectors."""
+        """The dimension of the vectors."""
         if self.pipeline in WIDTHS:
             return WIDTHS[self.pipeline]
         self.check()
@@ -86,7 +86,7 @@ class SpacyVector(SpacyFeature, name="spacy_vector", shorthand="pipeline"):
         return int(network.vocab.vectors_length or network("word").tensor.shape[-1])
 
     def value(self, tokens: Any) -> np.ndarray:
-        """[size]."""
+        """The mean vector of the tokens [size]."""
         known = tokens.vocab.vectors_length
         parts = [token.vector for token in tokens if token.has_vector] if known else list(tokens.tensor)
         width = known or (parts[0].shape[-1] if parts else 0)
@@ -96,24 +96,24 @@ class SpacyVector(SpacyFeature, name="spacy_vector", shorthand="pipeline"):
 
 
 class PartOfSpeech(SpacyFeature, name="part_of_speech", shorthand="pipeline"):
-    """The part of speech of a word, a number: 1 adjective, 2 adposition, ... (Universal Dependencies); 0 between words."""
+    """The part of speech of a word as a class: 1 adjective, 2 adposition, ... (Universal Dependencies); 0 between words."""
 
     @property
     def categories(self) -> int:
-        """Silence and 17 tags."""
+        """Silence and the 17 tags."""
         return 1 + len(TAGS)
 
     def value(self, tokens: Any) -> float:
-        """Of the first of its tokens that is more than punctuation."""
+        """The class of the first token that is not punctuation."""
         tags = [token.pos_ for token in tokens]
         tag = next((tag for tag in tags if tag not in HOLLOW), tags[0])
         if not tag and not tokens.doc.has_annotation("POS"):
-            raise InputError(f"the spaCy pipeline {self.pipeline} tags no parts of speech; type part_of_speech:md")
+            raise InputError(f"the spaCy pipeline {self.pipeline} does not tag parts of speech; type part_of_speech:md")
         return 1 + TAGS.index(tag) if tag in TAGS else 1 + TAGS.index("X")
 
 
 def pipeline_name(pipeline: str, language: str) -> str:
-    """The pipeline of spaCy's that has a size and speaks a language; a name or folder is what it is.
+    """The name of spaCy's pipeline of a size for a language; names and folders are returned as they are.
 
     >>> pipeline_name("md", ""), pipeline_name("sm", "nl")
     ('en_core_web_md', 'nl_core_news_sm')
@@ -125,10 +125,10 @@ def pipeline_name(pipeline: str, language: str) -> str:
 
 
 def load(pipeline: str, language: str) -> Any:
-    """The pipeline for a language; it stays loaded.
+    """Load the pipeline for a language, and keep it loaded.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if it is not installed.
     """
     return _load(pipeline_name(pipeline, language))
 
@@ -141,16 +141,16 @@ def _load(name: str) -> Any:
         return spacy.load(name)
     except OSError:
         known = name.count("_") == 3 and name.split("_")[1] == "core"
-        more = f"type python -m spacy download {name}" if known else "give the name of an installed one, or a folder"
-        raise InputError(f"no spaCy pipeline {name!r} on this machine; {more}") from None
+        advice = f"type python -m spacy download {name}" if known else "give the name of an installed one, or a folder"
+        raise InputError(f"no spaCy pipeline {name!r} on this machine; {advice}") from None
 
 
 def pipeline_digest(pipeline: str) -> str:
-    """What tells a pipeline from another one: its name and version, and the files of its folder.
+    """A digest of a pipeline's name and version and of the files in its folder.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if it is not installed.
     """
-    found = load(pipeline, "")
+    network = load(pipeline, "")
     content = folder_digest(pipeline) if Path(pipeline).is_dir() else ""
-    return content_digest([*(found.meta[key] for key in ("lang", "name", "version")), content])
+    return content_digest([*(network.meta[key] for key in ("lang", "name", "version")), content])

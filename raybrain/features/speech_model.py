@@ -1,6 +1,6 @@
-"""Speech models: what wav2vec 2.0 and its like, or the encoder of Whisper, make of sound.
+"""Speech models: hidden states of wav2vec 2.0 and similar models, or of Whisper's encoder.
 
-See Défossez et al. 2023, Methods, "Deep speech representations": wav2vec 2.0 (Baevski et al. 2020) is its default.
+See Défossez et al. 2023, Methods, "Deep speech representations"; wav2vec 2.0 (Baevski et al. 2020) is the default.
 """
 
 import itertools
@@ -21,17 +21,19 @@ from raybrain.features.pretrained import Pretrained, hidden_states
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH_S = 120.0  # seconds of sound a GPU takes at once
-PADDED = ("wav2vec2", "hubert", "wavlm")  # their attention masks hide padding; of others we have not seen it
+BATCH_S = 120.0  # seconds of sound per batch on a GPU
+PADDED = ("wav2vec2", "hubert", "wavlm")  # models whose attention masks hide padding, as tests have shown
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How the frames of a model lie in the samples it takes: one every ``hop``, seeing ``field`` of them.
+    """How the frames of a model relate to the samples of its input.
 
     Attributes:
-        rate_hz: samples a second.
-        centred: frame i is centred on sample ``i * hop``, else it starts there.
+        rate_hz: the sampling rate of the input.
+        hop: samples between successive frames.
+        field: samples that a frame depends on.
+        centred: whether frame i is centred on sample ``i * hop``; otherwise its field starts there.
     """
 
     rate_hz: int
@@ -41,21 +43,21 @@ class Grid:
 
     @property
     def lead_s(self) -> float:
-        """The time of the first frame's centre."""
+        """The time of the centre of the first frame, in seconds."""
         return 0.0 if self.centred else (self.field - 1) / 2 / self.rate_hz
 
     def frames(self, samples: int) -> int:
-        """How many frames so many samples make."""
+        """The number of frames for a number of samples."""
         return math.ceil(samples / self.hop) if self.centred else 1 + (samples - self.field) // self.hop
 
     def samples(self, first: int, stop: int) -> slice:
-        """The samples that frames ``first`` to ``stop`` are made of."""
+        """The samples that frames ``first`` to ``stop`` depend on."""
         return slice(first * self.hop, stop * self.hop if self.centred else (stop - 1) * self.hop + self.field)
 
 
 @dataclass(frozen=True)
 class SoundWindow:
-    """A stretch of one sound that is run at once: its frames from ``first`` on, of which ``kept`` are used."""
+    """A part of one sound that is processed at once: its frames start at ``first``, and those in ``kept`` are used."""
 
     sound: int
     wave: "Tensor"
@@ -64,13 +66,13 @@ class SoundWindow:
 
 
 class SpeechFeature(Pretrained):
-    """Frames that a speech model makes of sound. A sound is never seen beside another one.
+    """The frames that a speech model computes from each sound, without seeing any other sound.
 
-    Frames are stored at ``rate_hz``, each the model's nearest in time.
+    They are stored at ``rate_hz``, taking the model's frame nearest in time.
 
     Attributes:
-        window_s: a sound longer than this is run in windows that overlap.
-        context_s: at both ends of such a window, there to be heard by the rest, and thrown away.
+        window_s: longer sounds are processed in overlapping windows of this duration.
+        context_s: the overlap at both ends of such a window; its frames are discarded.
     """
 
     unit: ClassVar[str] = "activation"
@@ -90,18 +92,18 @@ class SpeechFeature(Pretrained):
 
     @property
     def grid(self) -> Grid:
-        """How the model's frames lie in the sound."""
+        """How the model's frames relate to the samples of a sound."""
         config = self.settings()
         if config.model_type != "whisper" and not hasattr(config, "conv_stride"):
             raise InputError(
-                f"{self.checkpoint} is a {config.model_type} model; known are models of waves (wav2vec 2.0, HuBERT, WavLM) "
+                f"{self.checkpoint} is a {config.model_type} model; supported are models of waves (wav2vec 2.0, HuBERT, WavLM) "
                 "and Whisper"
             )
         extractor = self.tool("AutoFeatureExtractor")
         if config.model_type == "whisper":
             if self.window_s > extractor.chunk_length:
                 raise InputError(
-                    f"{self.checkpoint} hears {extractor.chunk_length} s at most, found window_s={self.window_s:g}"
+                    f"{self.checkpoint} takes {extractor.chunk_length} s at most, found window_s={self.window_s:g}"
                 )
             hop = 2 * extractor.hop_length  # its second convolution has a stride of two
             return Grid(extractor.sampling_rate, hop, hop, centred=True)
@@ -111,14 +113,14 @@ class SpeechFeature(Pretrained):
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The frames of all sounds, silence between them."""
-        return next(self._together([stimulus], "cpu"))
+        return next(self._extract_group([stimulus], "cpu"))
 
     def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> Iterator[np.ndarray]:
-        """The frames of some stimuli. A GPU takes several windows at once, a CPU one: there it is the same bit for bit."""
-        for some in [stimuli] if device != "cpu" else [[stimulus] for stimulus in stimuli]:
-            yield from self._together(some, device)
+        """The frames of several stimuli. Windows are batched on a GPU; on a CPU they are not, so that results are exact."""
+        for group in [stimuli] if device != "cpu" else [[stimulus] for stimulus in stimuli]:
+            yield from self._extract_group(group, device)
 
-    def _together(self, stimuli: Sequence[Stimulus], device: str) -> Iterator[np.ndarray]:
+    def _extract_group(self, stimuli: Sequence[Stimulus], device: str) -> Iterator[np.ndarray]:
         out = [self.frames(stimulus) for stimulus in stimuli]
         sounds = [(frames, sound) for frames, stimulus in zip(out, stimuli, strict=True) for sound in stimulus.sounds]
         if sounds:
@@ -139,7 +141,7 @@ class SpeechFeature(Pretrained):
         return pieces
 
     def run(self, waves: "Sequence[Tensor]", device: str) -> "list[Tensor]":
-        """What the model makes of some normalised waves at once, each [frames size] float32, as if it were run alone."""
+        """The model's output for several normalised waves, each [frames size] float32, as if each were processed alone."""
         import torch
 
         grid, net = self.grid, self.network(device)
@@ -149,22 +151,22 @@ class SpeechFeature(Pretrained):
         counts = [grid.frames(len(wave)) for wave in waves]
         if states.shape[1] < max(counts) or states.shape[2] != self.size:
             raise InputError(
-                f"{self.checkpoint} makes {states.shape[1]} frames of {states.shape[2]} where its settings promise "
-                f"{max(counts)} of {self.size}: not a model whose frames can be placed in time"
+                f"{self.checkpoint} returns {states.shape[1]} frames of {states.shape[2]} where its settings promise "
+                f"{max(counts)} of {self.size}; the frames of such a model cannot be placed in time"
             )
         return [state[:count] for state, count in zip(states, counts, strict=True)]
 
     def _states(self, net: Any, inputs: "dict[str, Tensor]") -> "Tensor":
-        """[batch frames size]."""
+        """The model's output [batch frames size]."""
         raise NotImplementedError
 
     def _inputs(self, waves: "Sequence[Tensor]", grid: Grid, device: str) -> "dict[str, Tensor]":
         import torch
 
         if grid.centred:
-            listed = [wave.numpy() for wave in waves]
-            made = self.tool("AutoFeatureExtractor")(listed, sampling_rate=grid.rate_hz, return_tensors="pt")
-            return {"input_features": made["input_features"].to(device)}
+            arrays = [wave.numpy() for wave in waves]
+            extracted = self.tool("AutoFeatureExtractor")(arrays, sampling_rate=grid.rate_hz, return_tensors="pt")
+            return {"input_features": extracted["input_features"].to(device)}
         lengths = torch.tensor([len(wave) for wave in waves])
         values = torch.nn.utils.rnn.pad_sequence(list(waves), batch_first=True)
         inputs = {"input_values": values.to(device)}
@@ -173,14 +175,14 @@ class SpeechFeature(Pretrained):
         return inputs
 
     def _wave(self, sound: Sound, grid: Grid) -> "Tensor":
-        """A whole sound as the model wants it: of zero mean and unit variance, if that is what it was trained on."""
+        """A whole sound as the model expects it: with zero mean and unit variance if it was trained on that."""
         import torch
 
         wave = read(sound, grid.rate_hz)
         if not len(wave) or grid.centred:
             return wave
-        made = self.tool("AutoFeatureExtractor")(wave.numpy(), sampling_rate=grid.rate_hz, return_tensors="pt")
-        values: torch.Tensor = made["input_values"][0].float()
+        inputs = self.tool("AutoFeatureExtractor")(wave.numpy(), sampling_rate=grid.rate_hz, return_tensors="pt")
+        values: torch.Tensor = inputs["input_values"][0].float()
         return torch.nn.functional.pad(values, (0, max(0, grid.field - len(values))))
 
     def _windows(self, sound: int, wave: "Tensor", grid: Grid) -> Iterator[SoundWindow]:
@@ -192,12 +194,12 @@ class SpeechFeature(Pretrained):
         inner = range(context + step, frames - context, step) if frames > step + 2 * context else ()
         for start, stop in itertools.pairwise([0, *inner, frames]):
             first, last = max(0, start - context), min(frames, stop + context)
-            stretch = grid.samples(first, last)
-            whole = slice(stretch.start, None if last == frames else stretch.stop)
+            samples = grid.samples(first, last)
+            whole = slice(samples.start, None if last == frames else samples.stop)
             yield SoundWindow(sound, wave[whole], first, slice(start - first, stop - first))
 
     def _batches(self, windows: Sequence[SoundWindow], samples: float) -> Iterator[list[SoundWindow]]:
-        """Windows that are run at once, of about the same length: of the very same one where padding would be heard."""
+        """Batches of windows of similar length; of equal length for models that padding would influence."""
         config = self.settings()
         free = config.model_type in PADDED and config.feat_extract_norm == "layer"
         batch: list[SoundWindow] = []
@@ -212,11 +214,11 @@ class SpeechFeature(Pretrained):
 
 
 class SpeechModel(SpeechFeature, name="speech_model", shorthand="checkpoint"):
-    """Hidden states of a speech model: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder. The default is the paper's.
+    """Hidden states of a speech model: wav2vec 2.0, HuBERT, WavLM or Whisper's encoder. The default is the paper's.
 
     Attributes:
-        layers: which hidden states; 0 is what enters the first transformer layer, k what leaves the k-th.
-        combine: their mean, or all of them side by side.
+        layers: which hidden states; 0 is the input of the first transformer layer, k the output of the k-th.
+        combine: take the mean of the layers, or concatenate them.
     """
 
     layers: tuple[NonNegativeInt, ...] = Field((14, 15, 16, 17, 18), min_length=1)
@@ -224,7 +226,7 @@ class SpeechModel(SpeechFeature, name="speech_model", shorthand="checkpoint"):
 
     @property
     def size(self) -> int:
-        """The width of the model, as often as there are layers side by side."""
+        """The width of the model, times the number of layers if they are concatenated."""
         config = self.settings()
         hidden_states(config, self.layers, self.checkpoint)
         return int(config.hidden_size) * (len(self.layers) if self.combine == "concat" else 1)
@@ -238,11 +240,11 @@ class SpeechModel(SpeechFeature, name="speech_model", shorthand="checkpoint"):
 
 
 class SpeechModelConv(SpeechFeature, name="speech_model_conv", shorthand="checkpoint"):
-    """The convolutional features of wav2vec 2.0, HuBERT or WavLM: what goes into their transformer."""
+    """The convolutional features of wav2vec 2.0, HuBERT or WavLM: the input of their transformer."""
 
     @property
     def size(self) -> int:
-        """Channels of the last convolution."""
+        """The number of channels of the last convolution."""
         config = self.settings()
         if not hasattr(config, "conv_dim"):
             raise InputError(f"{self.checkpoint} has no convolutions over waves; type speech_model:{self.checkpoint}")

@@ -11,12 +11,13 @@ from raybrain.features.base import Feature, Stimulus
 
 
 class Wave(Feature, name="wave", shorthand="samples"):
-    """Raw sound: each frame holds the samples until the next one, so that frames in a row are the wave again.
+    """Raw sound: each frame holds the samples up to the next one, so that successive frames are the wave.
 
-    For that the rate must be the brain's. The sound is resampled to ``rate_hz`` times ``samples``: 120 times 135 is 16.2 kHz.
+    The frame rate must therefore be that of the brain signal. The sound is resampled to ``rate_hz`` times ``samples``: 120 Hz
+    times 135 is 16.2 kHz.
 
     Attributes:
-        samples: of sound in a frame.
+        samples: samples of sound per frame.
     """
 
     unit: ClassVar[str] = "amplitude"
@@ -27,12 +28,14 @@ class Wave(Feature, name="wave", shorthand="samples"):
     @model_validator(mode="after")
     def _whole_rate(self) -> Self:
         if (self.rate_hz * self.samples) % 1:
-            raise InputError(f"{self.samples} samples a frame of {self.rate_hz:g} Hz are no whole number of samples a second")
+            raise InputError(
+                f"{self.samples} samples per frame at {self.rate_hz:g} Hz are not a whole number of samples per second"
+            )
         return self
 
     @property
     def size(self) -> int:
-        """One dimension a sample."""
+        """One dimension per sample."""
         return self.samples
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is known of a word or a phoneme from its label alone, for as long as it is spoken."""
+"""Features of words and phonemes that follow from their labels alone, constant while they are spoken."""
 
 import hashlib
 from typing import ClassVar
@@ -12,10 +12,10 @@ from raybrain.features.base import Feature, Stimulus
 
 
 class WordValue(Feature):
-    """One number a word, 0 between words."""
+    """One number per word, 0 between words."""
 
     def value(self, word: Word) -> float:
-        """The number."""
+        """The number of a word."""
         raise NotImplementedError
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
@@ -27,35 +27,35 @@ class WordValue(Feature):
 
 
 class WordLength(WordValue, name="word_length"):
-    """Letters of the word."""
+    """The number of letters of the word."""
 
     unit: ClassVar[str] = "letters"
 
     def value(self, word: Word) -> float:
-        """How many."""
+        """The number of letters."""
         return len(word.word)
 
 
 class WordPosition(WordValue, name="word_position"):
-    """Place of the word in its sentence; the first is 1."""
+    """The position of the word in its sentence, counted from 1."""
 
     unit: ClassVar[str] = "place"
 
     def value(self, word: Word) -> float:
-        """Counted from 1."""
+        """The position, counted from 1."""
         return word.word_index + 1
 
 
 class WordFrequency(WordValue, name="word_frequency"):
-    """How common the word is: 3 is once in a million words, 6 once in a thousand. English unless the event says otherwise.
+    """How common the word is: 3 is once in a million words, 6 once in a thousand. Events without a language count as English.
 
-    wordfreq takes the nearest language it has, and warns when that is another one.
+    wordfreq uses the nearest language it has, and warns if that is another one.
     """
 
     unit: ClassVar[str] = "Zipf"
 
     def value(self, word: Word) -> float:
-        """Zipf frequency in the word's language."""
+        """The Zipf frequency in the word's language."""
         import wordfreq
 
         try:
@@ -77,7 +77,7 @@ MODALITIES = ("audio", "visual")
 
 
 class Modality(WordValue, name="modality"):
-    """How the word reaches the subject: 1 it is heard, 2 it is read, 0 between words."""
+    """How the word is presented: 1 heard, 2 read, 0 between words."""
 
     @property
     def categories(self) -> int:
@@ -85,24 +85,24 @@ class Modality(WordValue, name="modality"):
         return 1 + len(MODALITIES)
 
     def value(self, word: Word) -> float:
-        """Its number."""
+        """The class of its modality."""
         if word.modality not in MODALITIES:
             raise InputError(f"a word at {word.start:.3f} s has modality {word.modality!r}. Allowed: {', '.join(MODALITIES)}")
         return 1 + MODALITIES.index(word.modality)
 
 
 class WordHash(Feature, name="word_hash", shorthand="buckets"):
-    """Which of ``buckets`` the word falls into, one-hot; all zero between words. Upper and lower case fall together.
+    """The hash bucket of the word, one-hot; all zero between words. Case is ignored.
 
     Attributes:
-        buckets: how many.
+        buckets: the number of buckets.
     """
 
     buckets: int = Field(64, ge=1)
 
     @property
     def size(self) -> int:
-        """One dimension a bucket."""
+        """One dimension per bucket."""
         return self.buckets
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
@@ -117,10 +117,10 @@ class WordHash(Feature, name="word_hash", shorthand="buckets"):
 
 
 class WordPulse(Feature, name="word_pulse"):
-    """1 for 50 ms from the onset of a word."""
+    """1 for 50 ms from the onset of each word."""
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
-        """A pulse a word."""
+        """A pulse for each word."""
         frames = self.frames(stimulus)
         for word in stimulus.words:
             frames[self.span(Event(start=word.start, duration=0.050), len(frames))] = 1.0
@@ -128,7 +128,7 @@ class WordPulse(Feature, name="word_pulse"):
 
 
 class PhonemePulse(Feature, name="phoneme_pulse"):
-    """1 for 16 ms wherever one phoneme gives way to another or to silence."""
+    """1 for 16 ms wherever a phoneme is followed by another one or by silence."""
 
     needs: ClassVar[tuple[str, ...]] = ("phonemes",)
 

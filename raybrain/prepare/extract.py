@@ -1,4 +1,4 @@
-"""Features: the frames of all that is heard, extracted once whoever heard it; and what training must know of them."""
+"""Extract: the frames of all features, once per stimulus, and the statistics of them that training needs."""
 
 import os
 import pickle
@@ -22,14 +22,14 @@ from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded
 from raybrain.store import Frames, Store, frames_folder
 
-TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech a task extracts: a model's frames are large, and wait for the whole task
+TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech per task: a model's frames are large, and kept until the task ends
 TRIED, DEATHS = ".tried", 2
-RAREST = 10.0  # the largest weight of a class, and one over the smallest
+RAREST = 10.0  # the largest weight of a class, and the inverse of the smallest
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """All that some recordings heard: each stimulus once, with its split; and how many were heard in all."""
+    """The stimuli of some recordings, each once, with their splits; ``heard`` counts every presentation."""
 
     stimuli: Mapping[str, Stimulus]
     splits: Mapping[str, Split]
@@ -37,22 +37,22 @@ class Corpus:
 
     @classmethod
     def of(cls, plan: SplitPlan, recordings: Iterable[str]) -> "Corpus":
-        """What these recordings heard."""
+        """The stimuli that these recordings heard."""
         blocks = [block for uid in recordings for block in plan.blocks[uid]]
         splits = {block.stimulus: block.split for block in blocks}
         return cls({key: plan.stimuli[key] for key in sorted(splits)}, splits, len(blocks))
 
     def train(self) -> dict[str, Stimulus]:
-        """The stimuli of the train split, in order of name."""
+        """The stimuli of the train split, sorted by name."""
         return {key: stimulus for key, stimulus in self.stimuli.items() if self.splits[key] == "train"}
 
 
 def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluster) -> dict[str, Any]:
-    """Extract what no store has yet, and tell of it for the manifest.
+    """Extract the frames that are missing, and describe the feature for the manifest.
 
     Raises:
-        InputError: if nothing that was heard has what the feature describes, or a stimulus cannot be done; those that are done
-            are kept.
+        InputError: if the studies have no events of a kind the feature needs, or extraction fails for a stimulus; finished
+            frames are kept.
     """
     for kind in feature.needs:
         if not any(getattr(stimulus, kind) for stimulus in corpus.stimuli.values()):
@@ -82,9 +82,9 @@ def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluste
     }
 
 
-def unchanged(told: dict[str, Any], frames: Frames) -> bool:
-    """Whether all frames a manifest tells of are there as they were written."""
-    return bool(frames.sizes(told["files"]) == told["files"])
+def unchanged(entry: dict[str, Any], frames: Frames) -> bool:
+    """Whether all frames listed in a feature's entry of the manifest exist as they were written."""
+    return bool(frames.sizes(entry["files"]) == entry["files"])
 
 
 def _extract_all(
@@ -95,22 +95,22 @@ def _extract_all(
     def extract(row: dict[str, Any]) -> dict[str, Any]:
         return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log, run)
 
-    for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run, which somebody may have stopped
+    for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run that was stopped
         left.unlink(missing_ok=True)
     tasks = list(_tasks(stimuli, MODEL_TASK_S if feature.model else TASK_S))
     pool = model_pool(cluster) if tasks and feature.model else None
     for row in each(tasks, extract, title, pool=pool, total=len(stimuli)):
         if row["error"]:
-            said = " ".join(word.word for word in stimuli[row["uid"]].words[:8]) or "no words"
-            raise InputError(f"feature {feature.name} of stimulus {row['uid']} ({said}): {row['error']}")
+            words = " ".join(word.word for word in stimuli[row["uid"]].words[:8]) or "no words"
+            raise InputError(f"feature {feature.name} of stimulus {row['uid']} ({words}): {row['error']}")
 
 
 def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str, Stimulus]]:
-    """Stimuli that last about so long together."""
+    """Group stimuli into tasks that last about ``seconds`` each."""
     task: dict[str, Stimulus] = {}
     for key, stimulus in stimuli.items():
         task[key] = stimulus
-        if sum(one.duration for one in task.values()) >= seconds:
+        if sum(grouped.duration for grouped in task.values()) >= seconds:
             yield task
             task = {}
     if task:
@@ -120,39 +120,39 @@ def _tasks(stimuli: Mapping[str, Stimulus], seconds: float) -> Iterator[dict[str
 def extract_some(
     feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, device: str, log: Path, run: str = ""
 ) -> dict[str, Any]:
-    """Extract a feature from some stimuli and write the frames of each as they come; nothing is gathered.
+    """Extract a feature from several stimuli, and write the frames of each as soon as they are computed.
 
-    What cannot be done together is tried one by one: it may have been too much at once, and who is at fault is known then.
-    A process that takes over from one of the same ``run`` that died does so as well, and gives up a stimulus that killed two
-    before it.
+    If extracting them together fails, they are tried one by one: together they may have been too much, and this way the failing
+    one is known. A process that takes over from one of the same ``run`` that died does so too, and gives up a stimulus at which
+    two processes have died.
 
     Returns:
-        A row with ``count`` stimuli; or with the ``error``, in one line, of the one called ``uid``.
+        A row with ``count`` stimuli; or with the ``error``, in one line, of the stimulus ``uid``.
     """
 
-    def some(keys: list[str]) -> dict[str, Any]:
+    def extract(keys: list[str]) -> dict[str, Any]:
         for key, values in zip(keys, feature.extract_many([stimuli[key] for key in keys], device), strict=True):
             frames.write(key, _checked(feature, values))
         return {}
 
-    tried = log / f"{feature.name}-{run}-{min(stimuli)}{TRIED}"  # by this task; a process that dies tells nobody else
-    before = _noted(tried)
+    tried = log / f"{feature.name}-{run}-{min(stimuli)}{TRIED}"  # of this task; the only trace of a process that dies
+    before = _read_notes(tried)
     if not before:
         _note(tried, "all")
-        with suppress(Exception):  # whoever is at fault will say so again, alone
-            some(frames.missing(stimuli))
+        with suppress(Exception):  # the failing stimulus raises it again below
+            extract(frames.missing(stimuli))
     for key in frames.missing(stimuli):
         if before.count(key) == DEATHS:
-            return {"uid": key, "error": f"its process was killed {DEATHS} times, perhaps for want of memory", "count": 0}
+            return {"uid": key, "error": f"its process was killed {DEATHS} times, perhaps for lack of memory", "count": 0}
         _note(tried, key)
-        row = guarded(partial(some, [key]), key, log)
+        row = guarded(partial(extract, [key]), key, log)
         if row["error"]:
             return row | {"count": 0}
     tried.unlink(missing_ok=True)
     return {"uid": "", "error": "", "count": len(stimuli)}
 
 
-def _noted(path: Path) -> list[str]:
+def _read_notes(path: Path) -> list[str]:
     try:
         return path.read_text().split()
     except FileNotFoundError:
@@ -166,10 +166,10 @@ def _note(path: Path, line: str) -> None:
 
 
 def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
-    """Frames as they are stored.
+    """Frames in the type they are stored in.
 
     Raises:
-        InputError: if they cannot be.
+        InputError: if they contain values that cannot be stored.
     """
     assert frames.ndim == 2 and frames.shape[1] == feature.size, f"{feature.name} gives {frames.shape}, not {feature.size}"
     if not np.isfinite(frames).all():
@@ -186,7 +186,7 @@ def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
 
 
 def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the frames of ``train`` in which a word is being said; over all if there are no words.
+    """Mean and standard deviation over the frames of ``train`` during words; over all frames if there are no words.
 
     Returns:
         Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension. 0 and 1 for classes.
@@ -194,7 +194,7 @@ def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimu
     count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
     wordless = not any(stimulus.words for stimulus in train.values())
     if feature.scale != "none" and not feature.categories:
-        for key in sorted(train):  # in one order, since sums depend on it
+        for key in sorted(train):  # in a fixed order, since floating-point sums depend on it
             values = frames.read(key)
             spoken = np.full(len(values), wordless)
             for word in train[key].words:
@@ -211,10 +211,10 @@ def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimu
 
 
 def class_weights(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> np.ndarray:
-    """How much a frame of each class should weigh in a loss, [categories]: the inverse of its frequency in ``train``.
+    """The weight of each class in a loss, [categories]: the inverse of its frequency in ``train``.
 
-    A class with ``n_c`` of ``n`` frames weighs ``n / (K n_c)``, where ``K`` classes occur at all, so that the mean weight of a
-    frame is 1; but neither more than RAREST nor less than 1 / RAREST. A class that never occurs weighs RAREST.
+    A class with ``n_c`` of ``n`` frames has the weight ``n / (K n_c)``, where ``K`` classes occur at all, so that the mean
+    weight over frames is 1; weights are limited to 1 / RAREST and RAREST. A class that does not occur has the weight RAREST.
     """
     if not feature.categories:
         return np.zeros(0)

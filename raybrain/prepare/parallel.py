@@ -1,4 +1,4 @@
-"""Parallel: run a function on many tasks with Ray Data; results come as they finish."""
+"""Parallel: run a function on many tasks with Ray Data; results are returned as they finish."""
 
 import logging
 import pickle
@@ -16,31 +16,31 @@ Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Resident:
-    """A process that stays: what ``function`` holds is unpickled once, and what it loads is kept from task to task."""
+    """A process that keeps running: ``function`` is unpickled once, and what it loads is kept between tasks."""
 
     def __init__(self, function: Task) -> None:
         self.function = function
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """One task."""
+        """Run one task."""
         return self.function(row)
 
 
 def each(
     tasks: Sequence[Any], function: Task, title: str, *, pool: ProcessPool | None = None, total: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Run ``function`` on every task, one block each; rows come as they finish.
+    """Run ``function`` on every task, one Ray Data block per task; rows are returned as they finish.
 
     Args:
         tasks: anything that can be pickled.
-        function: from {"task": a pickled task} to a row; a row's ``count`` is how much of ``total`` it has done.
+        function: from {"task": a pickled task} to a row; a row's ``count`` is its share of ``total``.
         title: of the progress bar.
-        pool: processes that stay from task to task; None for any. A task whose process dies is given to the next one, for
-            ever, so that ``function`` must know when to stop.
-        total: what there is to do, if that is not the number of tasks.
+        pool: processes that are kept between tasks; None for any process. A task whose process dies is given to the next
+            process, without limit, so that ``function`` must know when to give up.
+        total: the amount of work, if that is not the number of tasks.
 
     Raises:
-        InputError: if a process died again and again.
+        InputError: if a process died repeatedly.
     """
     if not tasks:
         return
@@ -57,7 +57,7 @@ def each(
         dataset = dataset.map(function)
     else:
         size = min(pool.size, len(items))
-        # one is enough to begin with, where others use the cluster as well
+        # one process is enough to begin with, where others use the cluster too
         compute = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=1)
         dataset = dataset.map(Resident, fn_constructor_args=(function,), compute=compute, **pool.resources)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -69,6 +69,6 @@ def each(
                 yield row
         except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
             raise InputError(
-                f"{title}: a process was killed again and again ({type(error).__name__}), perhaps for want of memory; "
+                f"{title}: a process was killed repeatedly ({type(error).__name__}), perhaps for lack of memory; "
                 "what is done is kept, and the same command goes on from there"
             ) from error

@@ -1,4 +1,4 @@
-"""Check: what of a study is missing, short or odd, recording by recording, without preparing anything."""
+"""Survey: what is missing, short or odd in a study, recording by recording, without preparing anything."""
 
 import itertools
 import pickle
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     import mne
 
 SLACK_S = 0.5
-LONG_SENTENCE = 200  # words; more and sentences are not marked
-BAD_SHARE = 0.2
-SHORT_SHARE = 0.5  # of the median of its task
-HOURS_SHARE = 0.1
+LONG_SENTENCE = 200  # words; longer sentences mean that sentences are not marked
+BAD_SHARE = 0.2  # of the channels
+SHORT_SHARE = 0.5  # of the median duration of recordings of the same task
+HOURS_SHARE = 0.1  # of the hours in the study's facts
 
 
 @dataclass
-class Looked:
-    """What a look at one recording's header and events told; zeros where it could not be read."""
+class RecordingSurvey:
+    """The header and events of one recording in numbers, and its problems; zeros where something could not be read."""
 
     recording: str
     seconds: float = 0.0
@@ -48,52 +48,52 @@ class Looked:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at a whole study told; ``plan`` is None where there are no events to plan with."""
+    """The recordings of a study and its problems; ``plan`` is None if there are no events to plan splits with."""
 
     root: Path
-    recordings: list[Looked]
+    recordings: list[RecordingSurvey]
     problems: list[str]
     plan: SplitPlan | None
 
     @property
     def wrong(self) -> int:
-        """How many problems there are."""
+        """The number of problems, including leaks between splits."""
         leaks = [*self.plan.sentences_in_two_splits, *self.plan.audio_in_two_splits] if self.plan else []
-        return len(self.problems) + sum(len(looked.problems) for looked in self.recordings) + len(leaks)
+        return len(self.problems) + sum(len(recording.problems) for recording in self.recordings) + len(leaks)
 
 
-def run(study: Study, cluster: Cluster) -> Survey:
-    """Look at every recording of a study, as Ray tasks, and at the splits it would have by default.
+def survey_study(study: Study, cluster: Cluster) -> Survey:
+    """Survey every recording of a study, as Ray tasks, and the splits it would have by default.
 
     Raises:
-        InputError: if the study is not there.
+        InputError: if the study is not on disk.
     """
     study = locate(study, cluster.home)
     root = _root(study, cluster.cache)
     sources = [Source(study, root, recording) for recording in study.recordings(root)]
-    looked: list[Looked] = []
+    surveyed: list[RecordingSurvey] = []
     heard: list[Heard] = []
     logs = cluster.home / "check"
 
     def task(row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": pickle.dumps(look(pickle.loads(row["task"]), logs))}
+        return {"result": pickle.dumps(survey_recording(pickle.loads(row["task"]), logs))}
 
     with ray_session(cluster):
         for row in each(sources, task, f"check: {study.name}"):
-            one, events = pickle.loads(row["result"])
-            looked.append(one)
-            source = next(source for source in sources if source.recording.uid == one.recording)
+            recording, events = pickle.loads(row["result"])
+            surveyed.append(recording)
+            source = next(source for source in sources if source.recording.uid == recording.recording)
             if events:
                 heard.append(Heard(source.recording, events, study.blocks_by))
-    looked.sort(key=lambda one: one.recording)
-    _mark_short(looked, {source.recording.uid: source.recording.task for source in sources})
+    surveyed.sort(key=lambda recording: recording.recording)
+    _mark_short(surveyed, {source.recording.uid: source.recording.task for source in sources})
     subjects = [source.recording.subject for source in sources]
-    problems = _against_facts(study, looked, subjects)
-    return Survey(root, looked, problems, _plan(heard) if heard else None)
+    problems = _against_facts(study, surveyed, subjects)
+    return Survey(root, surveyed, problems, _plan(heard) if heard else None)
 
 
 def _root(study: Study, cache: Path) -> Path:
-    """Where the study lies; what could be downloaded is not."""
+    """The study's folder; a study with hosts is not downloaded."""
     if not study.hosts:
         return study.fetch(cache)
     root = cache / study.name
@@ -102,67 +102,67 @@ def _root(study: Study, cache: Path) -> Path:
     return root
 
 
-def look(source: Source, logs: Path) -> tuple[Looked, tuple[Event, ...]]:
-    """Read one recording's header and events. What cannot be read is a problem, and no more is asked of it."""
+def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple[Event, ...]]:
+    """Read one recording's header and events. An error while reading becomes a problem, and that part is skipped."""
     study, root, recording = source.study, source.root, source.recording
-    looked = Looked(recording.uid)
+    surveyed = RecordingSurvey(recording.uid)
     events: list[Event] = []
 
     def signal() -> dict[str, Any]:
-        looked.problems += _look_at_signal(looked, study.raw(root, recording), study.facts)
+        surveyed.problems += _survey_signal(surveyed, study.raw(root, recording), study.facts)
         return {}
 
     def speech() -> dict[str, Any]:
-        found = study.events(root, recording)
-        looked.sentences = len(sentence_blocks(found, study.blocks_by))
-        looked.problems += _look_at_events(looked, found)
-        absent = sorted({event.filepath for event in found if isinstance(event, Sound) and not Path(event.filepath).is_file()})
+        listed = study.events(root, recording)
+        surveyed.sentences = len(sentence_blocks(listed, study.blocks_by))
+        surveyed.problems += _survey_events(surveyed, listed)
+        absent = sorted({event.filepath for event in listed if isinstance(event, Sound) and not Path(event.filepath).is_file()})
         if absent:
             raise InputError(f"no sound file {absent[0]}" + (f", nor {len(absent) - 1} others" if absent[1:] else ""))
-        events.extend(found)
+        events.extend(listed)
         return {}
 
     def further() -> dict[str, Any]:
-        looked.problems += study.problems(root, recording)
+        surveyed.problems += study.problems(root, recording)
         return {}
 
     for part in (signal, speech, further):
         error = guarded(part, recording.uid, logs)["error"]
-        if error and error not in looked.problems:
-            looked.problems.append(error)
-    return looked, tuple(events)
+        if error and error not in surveyed.problems:
+            surveyed.problems.append(error)
+    return surveyed, tuple(events)
 
 
-def _look_at_signal(looked: Looked, raw: "mne.io.BaseRaw", facts: Facts) -> list[str]:
+def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Facts) -> list[str]:
     import mne
 
     with mne.utils.use_log_level("error"):
         picks = brain_channels(raw)
         _, known = sensor_positions(mne.pick_info(raw.info, picks))
     names = {raw.ch_names[pick] for pick in picks}
-    looked.channels, looked.bad = len(picks), len(names & set(raw.info["bads"]))
-    looked.hertz = float(raw.info["sfreq"])
-    looked.seconds = raw.n_times / looked.hertz
+    surveyed.channels, surveyed.bad = len(picks), len(names & set(raw.info["bads"]))
+    surveyed.hertz = float(raw.info["sfreq"])
+    surveyed.seconds = raw.n_times / surveyed.hertz
     problems = []
-    if facts.channels and looked.channels != facts.channels:
-        problems.append(f"{looked.channels} channels, not {facts.channels}")
-    if facts.hertz and abs(looked.hertz - facts.hertz) > 1e-3 * facts.hertz:
-        problems.append(f"{looked.hertz:g} Hz, not {facts.hertz:g}")
-    if looked.bad > BAD_SHARE * looked.channels:
-        problems.append(f"{looked.bad} of {looked.channels} channels are bad")
+    if facts.channels and surveyed.channels != facts.channels:
+        problems.append(f"{surveyed.channels} channels, not {facts.channels}")
+    if facts.hertz and abs(surveyed.hertz - facts.hertz) > 1e-3 * facts.hertz:
+        problems.append(f"{surveyed.hertz:g} Hz, not {facts.hertz:g}")
+    if surveyed.bad > BAD_SHARE * surveyed.channels:
+        problems.append(f"{surveyed.bad} of {surveyed.channels} channels are bad")
     if not known.all():
-        problems.append(f"nobody knows where {len(known) - known.sum()} of {len(known)} sensors lie")
+        problems.append(f"the positions of {len(known) - known.sum()} of {len(known)} sensors are not known")
     return problems
 
 
-def _look_at_events(looked: Looked, events: Sequence[Event]) -> list[str]:
+def _survey_events(surveyed: RecordingSurvey, events: Sequence[Event]) -> list[str]:
     sounds = sorted((event for event in events if isinstance(event, Sound)), key=lambda sound: sound.start)
     words = [event for event in events if isinstance(event, Word)]
-    looked.sounds, looked.words = len(sounds), len(words)
-    looked.phonemes = sum(isinstance(event, Phoneme) for event in events)
+    surveyed.sounds, surveyed.words = len(sounds), len(words)
+    surveyed.phonemes = sum(isinstance(event, Phoneme) for event in events)
     problems = []
-    late = max((word.start for word in words), default=0.0) - looked.seconds
-    if looked.seconds and late > SLACK_S:
+    late = max((word.start for word in words), default=0.0) - surveyed.seconds
+    if surveyed.seconds and late > SLACK_S:
         problems.append(f"words go on for {late:.1f} s after its end")
     early = sum(event.start < -SLACK_S for event in events)
     if early:
@@ -171,7 +171,7 @@ def _look_at_events(looked: Looked, events: Sequence[Event]) -> list[str]:
     outside = sum(not any(s.start - SLACK_S <= word.start <= s.stop + SLACK_S for s in sounds) for word in heard)
     if outside:
         problems.append(f"{outside} of {len(heard)} words lie in no sound")
-    over = sum(one.stop - other.start > SLACK_S for one, other in itertools.pairwise(sounds))
+    over = sum(earlier.stop - later.start > SLACK_S for earlier, later in itertools.pairwise(sounds))
     if over:
         problems.append(f"{over} sounds start before the one before them ends")
     if words[1:] and not any(word.sequence or word.word_index for word in words):
@@ -185,34 +185,36 @@ def _look_at_events(looked: Looked, events: Sequence[Event]) -> list[str]:
     return problems
 
 
-def _mark_short(recordings: Sequence[Looked], tasks: dict[str, str]) -> None:
-    """Say which recordings are much shorter than those of the same task usually are."""
+def _mark_short(recordings: Sequence[RecordingSurvey], tasks: dict[str, str]) -> None:
+    """Add a problem to recordings that are much shorter than the median of the same task."""
     for task in set(tasks.values()):
-        alike = [one for one in recordings if tasks[one.recording] == task and one.seconds]
-        usual = median(one.seconds for one in alike) if len(alike) > 2 else 0.0
-        for one in alike:
-            if one.seconds < SHORT_SHARE * usual:
-                one.problems.append(f"{one.seconds:.0f} s long; half of {len(alike)} like it last {usual:.0f} s or more")
+        alike = [recording for recording in recordings if tasks[recording.recording] == task and recording.seconds]
+        usual = median(recording.seconds for recording in alike) if len(alike) > 2 else 0.0
+        for recording in alike:
+            if recording.seconds < SHORT_SHARE * usual:
+                recording.problems.append(
+                    f"{recording.seconds:.0f} s long; half of {len(alike)} like it last {usual:.0f} s or more"
+                )
 
 
-def _against_facts(study: Study, recordings: Sequence[Looked], subjects: Sequence[str]) -> list[str]:
-    """How much there is, if all of it was asked for."""
+def _against_facts(study: Study, recordings: Sequence[RecordingSurvey], subjects: Sequence[str]) -> list[str]:
+    """Compare the number of recordings and hours with the study's facts, if the whole study was requested."""
     facts, problems = study.facts, []
     if not study.whole:
         return []
     if facts.recordings and len(recordings) != facts.recordings:
-        each_has = Counter(subjects)
-        usual = Counter(each_has.values()).most_common(1)[0][0]
-        odd = ", ".join(f"{subject} has {count}" for subject, count in sorted(each_has.items()) if count != usual)
-        told = f"most subjects have {usual}, but {odd}" if odd else f"{len(each_has)} subjects have {usual} each"
-        problems.append(f"{len(recordings)} recordings, not {facts.recordings} ({told})")
-    hours = sum(one.seconds for one in recordings) / 3600
+        counts = Counter(subjects)
+        usual = Counter(counts.values()).most_common(1)[0][0]
+        odd = ", ".join(f"{subject} has {count}" for subject, count in sorted(counts.items()) if count != usual)
+        detail = f"most subjects have {usual}, but {odd}" if odd else f"{len(counts)} subjects have {usual} each"
+        problems.append(f"{len(recordings)} recordings, not {facts.recordings} ({detail})")
+    hours = sum(recording.seconds for recording in recordings) / 3600
     if facts.hours and abs(hours - facts.hours) > HOURS_SHARE * facts.hours:
         problems.append(f"{hours:.3g} hours, not {facts.hours:.3g}")
     return problems
 
 
 def _plan(heard: Sequence[Heard]) -> SplitPlan:
-    """Which blocks would go where, if the splits were left as they are."""
+    """The splits that the study would have by default."""
     paths = sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
     return make_plan(heard, {path: file_digest(Path(path)) for path in paths}, SplitConfig())

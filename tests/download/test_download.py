@@ -765,4 +765,4 @@ def test_fetch_says_what_is_wrong(shop: Plain, site: Website, raybrain: Callable
     assert ended.code == 2 and len(ended.err.strip().splitlines()) == 1
     assert f"if you have a copy, put it, or a link to it, at {tmp_path}/studies/shop" in ended.err
     (tmp_path / "dataset_description.json").touch()
-    assert f"lies in {tmp_path}" in raybrain("studies", "fetch", f"bids:{tmp_path}", "--home", str(tmp_path)).out
+    assert f"is in {tmp_path}" in raybrain("studies", "fetch", f"bids:{tmp_path}", "--home", str(tmp_path)).out

@@ -224,13 +224,13 @@ def test_models_that_cannot_be_used(models: Callable[[str], str], tmp_path: Path
     wrong = {
         "layers=4; type": small(models("wav2vec2"), layers="4"),
         "has hidden states 0 to 3": small(models("whisper"), layers="9"),
-        "bert model; known are models of waves": small(models("bert")),
+        "bert model; supported are models of waves": small(models("bert")),
         "holds no model that transformers can load: ": small(str(tmp_path)),
         f"the folder {tmp_path}/nowhere holds no model that transformers can load: it is not there": small(
             f"{tmp_path}/nowhere"
         ),
         "no convolutions over waves; type speech_model:": Feature.parse(f"speech_model_conv:{models('whisper')}"),
-        "hears 30 s at most, found window_s=31": small(models("whisper"), window_s=31),
+        "takes 30 s at most, found window_s=31": small(models("whisper"), window_s=31),
     }
     for message, feature in wrong.items():
         with pytest.raises(InputError) as error:
@@ -299,7 +299,7 @@ def test_a_wave_needs_the_rate_of_the_brain() -> None:
     with pytest.raises(InputError, match=r"type data\.features\.wave\.rate_hz=100"):
         override(Experiment(), {"data.features": "wave", "data.signal.rate_hz": 100})
     override(Experiment(), {"data.features": "wave", "data.signal.rate_hz": 100, "data.features.wave.rate_hz": 100})
-    with pytest.raises(InputError, match="no whole number"):
+    with pytest.raises(InputError, match="not a whole number"):
         override(Wave(), {"rate_hz": 120.5})
 
 
@@ -344,9 +344,9 @@ def test_prepare_a_speech_model(
     ended = raybrain("prepare", "quickstart", *settings, *feature, "--home", str(home), "--json")
     assert ended.code == 0, ended.err
     manifest = json.loads((Path(ended.json["store"]) / "manifest.json").read_text())
-    (told,) = [told for name, told in manifest["features"].items() if name.startswith("speech_model")]
-    assert (told["size"], told["rate_hz"]) == (16, 50.0) and told["computed"] == told["stimuli"] == len(told["files"]) > 1
-    assert told["deviation"][0] > 0 and told["identity"] == small(models("wav2vec2_layer")).identity()
+    (entry,) = [entry for name, entry in manifest["features"].items() if name.startswith("speech_model")]
+    assert (entry["size"], entry["rate_hz"]) == (16, 50.0) and entry["computed"] == entry["stimuli"] == len(entry["files"]) > 1
+    assert entry["deviation"][0] > 0 and entry["identity"] == small(models("wav2vec2_layer")).identity()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ ALICE = SHARED / "data" / "brennan2019" / "AliceChapterOne-EEG.csv"
 TEXT = "Alice was beginning to get very tired, the rabbit was the cat."
 
 
-def said(texts: Sequence[str], first: int = 0, **fields: Any) -> tuple[Word, ...]:
+def spoken(texts: Sequence[str], first: int = 0, **fields: Any) -> tuple[Word, ...]:
     """A word a second, each for 0.8 s."""
     return tuple(
         Word(start=float(second), duration=0.8, word=text, word_index=first + second, **fields)
@@ -50,7 +50,7 @@ def of_word(feature: Feature, frames: np.ndarray, word: Word) -> np.ndarray:
 
 
 def test_the_written_sentence_is_read_where_it_fits() -> None:
-    words = said([text.strip(",.").lower() for text in TEXT.split()], sequence=TEXT)
+    words = spoken([text.strip(",.").lower() for text in TEXT.split()], sequence=TEXT)
     (sentence,) = sentences(stimulus(words))
     assert sentence.text == TEXT and sentence.words == words
     assert [TEXT[start:stop].strip(",.").lower() for start, stop in sentence.places] == [word.word for word in words]
@@ -59,26 +59,26 @@ def test_the_written_sentence_is_read_where_it_fits() -> None:
 
 
 def test_a_sentence_never_reaches_beyond_the_stimulus() -> None:
-    heard = (*said(["was", "beginning", "get"], first=1, sequence=TEXT),)
+    heard = (*spoken(["was", "beginning", "get"], first=1, sequence=TEXT),)
     heard = (heard[0], heard[1], Word(start=3.0, duration=0.8, word="get", word_index=4, sequence=TEXT))
     assert sentences(stimulus(heard))[0].text == "was beginning to get"
 
 
 @pytest.mark.parametrize("sequence", ["", "something else", "Alice was", "was Alice beginning"])
 def test_words_stand_alone_where_the_sentence_does_not_fit(sequence: str) -> None:
-    words = said(["Alice", "was", "beginning"], sequence=sequence)
+    words = spoken(["Alice", "was", "beginning"], sequence=sequence)
     (sentence,) = sentences(stimulus(words))
     assert sentence.text == "Alice was beginning" and sentence.places == ((0, 5), (6, 9), (10, 19))
 
 
 def test_sentences_are_told_apart() -> None:
     words = [
-        *said(["the", "cat"], sequence_uid="a"),
+        *spoken(["the", "cat"], sequence_uid="a"),
         *(Word(start=2.0 + i, duration=0.5, word=w, word_index=i, sequence_uid="b") for i, w in enumerate(["the", "rabbit"])),
         *(Word(start=4.0 + i, duration=0.5, word=w, word_index=i, sequence_uid="b") for i, w in enumerate(["was", "tired"])),
     ]
-    found = sentences(stimulus(tuple(reversed(words))))
-    assert [sentence.text for sentence in found] == ["the cat", "the rabbit", "was tired"]
+    groups = sentences(stimulus(tuple(reversed(words))))
+    assert [sentence.text for sentence in groups] == ["the cat", "the rabbit", "was tired"]
 
 
 # text models
@@ -105,7 +105,7 @@ PIECES = {
 @pytest.mark.parametrize("kind", PIECES)
 def test_words_of_several_tokens(kind: str, models: Callable[[str], str]) -> None:
     text = "alice was beginning, the rabbit was the cat."
-    words = said([word.strip(",.") for word in text.split()], sequence=text)
+    words = spoken([word.strip(",.") for word in text.split()], sequence=text)
     feature = override(TextModel(), {"checkpoint": models(kind), "layers": "1,3"})
     states, tokens = vectors(models(kind), text, [1, 3])
     assert len(tokens) == 15 and "".join(tokens[1:3]).strip("▁").replace("##", "") == "alice"
@@ -121,7 +121,7 @@ def test_words_of_several_tokens(kind: str, models: Callable[[str], str]) -> Non
 
 def test_raw_vectors_do_not_depend_on_context(models: Callable[[str], str]) -> None:
     feature = Feature.parse(f"text_embedding:{models('xlm_roberta')}")
-    words = said(["the", "cat", "was", "the", "rabbit"])
+    words = spoken(["the", "cat", "was", "the", "rabbit"])
     frames = feature.extract(stimulus(words))
     table = transformers.AutoModel.from_pretrained(models("xlm_roberta")).get_input_embeddings().weight.detach().numpy()
     for word, token in zip(words, [4, 14, 8, 4, 5], strict=True):
@@ -134,14 +134,14 @@ def test_a_batch_of_sentences_equals_each_alone(models: Callable[[str], str]) ->
         rows = [[4, 5, 6, 7, 8], [4, 5], [9, 10, 11]]
         for row, together in zip(rows, feature.run(rows, "cpu"), strict=True):
             np.testing.assert_allclose(feature.run([row], "cpu")[0], together, atol=1e-5)
-        stories = [stimulus(said(text.split())) for text in ("the cat", "the rabbit was tired", "the cat was the rabbit")]
+        stories = [stimulus(spoken(text.split())) for text in ("the cat", "the rabbit was tired", "the cat was the rabbit")]
         for alone, together in zip(feature.extract_many(stories), feature.extract_many(stories, "cpu:0"), strict=True):
             np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
 def test_a_sentence_longer_than_the_model_takes(models: Callable[[str], str]) -> None:
     feature = override(TextModel(), {"checkpoint": models("bert"), "layers": "0"})
-    words = said(["alice", "beginning", "the"] * 15)  # 105 tokens, the model takes 32
+    words = spoken(["alice", "beginning", "the"] * 15)  # 105 tokens, the model takes 32
     rows: list[int] = []
     run = TextFeature.run
 
@@ -159,7 +159,7 @@ def test_a_sentence_longer_than_the_model_takes(models: Callable[[str], str]) ->
 
 
 def test_text_models_that_cannot_be_used(models: Callable[[str], str], tmp_path: Path) -> None:
-    words = stimulus(said(["the", "cat"]))
+    words = stimulus(spoken(["the", "cat"]))
     with pytest.raises(InputError, match="has hidden states 0 to 3, found layers=8,9,10"):
         Feature.parse(f"text_model:{models('bert')}").extract(words)
     with pytest.raises(InputError, match=r"whisper (reads input_features|has 50 tokens)"):
@@ -168,7 +168,7 @@ def test_text_models_that_cannot_be_used(models: Callable[[str], str], tmp_path:
     shutil.copytree(models("bert"), folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    with pytest.raises(InputError, match="has 20 tokens and a tokenizer of 5"):
+    with pytest.raises(InputError, match="has 20 tokens but a tokenizer of 5"):
         override(TextModel(), {"checkpoint": str(folder), "layers": "1"}).extract(words)
 
 
@@ -176,7 +176,7 @@ def test_text_models_that_cannot_be_used(models: Callable[[str], str], tmp_path:
 
 
 def test_spacy_vectors_and_parts_of_speech(models: Callable[[str], str]) -> None:
-    words = said(["the", "rabbit's", "very", "tired"], sequence="The rabbit's very tired.")
+    words = spoken(["the", "rabbit's", "very", "tired"], sequence="The rabbit's very tired.")
     vector, tag = (Feature.parse(f"{name}:{models('spacy')}") for name in ("spacy_vector", "part_of_speech"))
     frames = vector.extract(stimulus(words))
     expected = np.zeros((4, 6))
@@ -189,7 +189,7 @@ def test_spacy_vectors_and_parts_of_speech(models: Callable[[str], str]) -> None
 
 def test_a_pipeline_without_vectors_gives_context(tmp_path: Path) -> None:
     feature = Feature.parse(f"spacy_vector:{tiny_models.spacy_pipeline(tmp_path / 'small', vectors=False)}")
-    words = said(["the", "cat", "was", "the"])
+    words = spoken(["the", "cat", "was", "the"])
     frames = feature.extract(stimulus(words))
     assert feature.size == 8 and all(of_word(feature, frames, word).any() for word in words)
 
@@ -200,7 +200,7 @@ def test_spacy_speaks_the_language_of_the_event() -> None:
     assert [Feature.parse(f"spacy_vector:{size}").size for size in ("sm", "md")] == [96, 300]
     for language, name in (("", "en_core_web_md"), ("nl", "nl_core_news_md")):
         with pytest.raises(InputError, match=f"no spaCy pipeline '{name}' .*; type python -m spacy download {name}$"):
-            Feature.parse("spacy_vector").extract(stimulus(said(["huis"], language=language)))
+            Feature.parse("spacy_vector").extract(stimulus(spoken(["huis"], language=language)))
     with pytest.raises(InputError, match="no spaCy pipeline '/nowhere'"):
         Feature.parse("part_of_speech:/nowhere").identity()
 
@@ -255,12 +255,12 @@ def test_words_of_a_real_story() -> None:
 
 
 def test_modality() -> None:
-    words = (*said(["a"]), Word(start=1.0, duration=0.5, word="b", modality="visual"))
+    words = (*spoken(["a"]), Word(start=1.0, duration=0.5, word="b", modality="visual"))
     feature = Feature.parse("modality")
     assert feature.categories == 3
     assert feature.extract(stimulus(words))[[0, 110, 121], 0].tolist() == [1, 0, 2]
     with pytest.raises(InputError, match=r"modality 'smell'. Allowed: audio, visual"):
-        feature.extract(stimulus(said(["a"], modality="smell")))
+        feature.extract(stimulus(spoken(["a"], modality="smell")))
 
 
 def number(label: str, language: str = "en") -> int:

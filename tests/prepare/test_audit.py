@@ -59,11 +59,11 @@ def story(path: str, lead: float, speed: float = 1.0, words: Iterable[str] = (),
     """Four sentences of 20 s in one file, a word a second, by a clock that runs at ``speed``."""
     names = list(words) or [f"Word{number}" for number in range(20 * blocks)]
     sound = Sound(start=lead, duration=20 * blocks / speed, filepath=path, speed=speed)
-    said = [
+    words = [
         Word(start=sound.heard(second), duration=0.5 / speed, word=word, word_index=second % 20)
         for second, word in enumerate(names)
     ]
-    return (sound, *said)
+    return (sound, *words)
 
 
 def planned(*stories: tuple[Event, ...], digests: dict[str, str], mode: str = "clean", seed: int = 12) -> SplitPlan:
@@ -164,8 +164,8 @@ def test_what_the_audit_found_is_shown(raybrain: Callable[..., Ended], tmp_path:
 
 def groups(names: str, pairs: Iterable[tuple[str, str]]) -> set[frozenset[str]]:
     """What the pairs tie together."""
-    found = {name: frozenset(name) for name in names}
+    connected = {name: frozenset(name) for name in names}
     for one, other in pairs:
-        joined = found[one] | found[other]
-        found |= dict.fromkeys(joined, joined)
-    return set(found.values())
+        joined = connected[one] | connected[other]
+        connected |= dict.fromkeys(joined, joined)
+    return set(connected.values())

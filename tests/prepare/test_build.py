@@ -39,8 +39,8 @@ def story(lead: float = 0.0, jitter: float = 0.0, sentences: Sequence[Sequence[s
         start = lead + 4.0 * number
         events.append(Sound(start=start - 0.05, duration=4.0, filepath=f"{number}.wav"))
         for index, word in enumerate(words):
-            said = start + index + (rng.uniform(-jitter, jitter) if index else 0.0)
-            events.append(Word(start=said, duration=0.5, word=word, word_index=index, sequence=" ".join(words)))
+            start_s = start + index + (rng.uniform(-jitter, jitter) if index else 0.0)
+            events.append(Word(start=start_s, duration=0.5, word=word, word_index=index, sequence=" ".join(words)))
     return tuple(events)
 
 

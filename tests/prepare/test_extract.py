@@ -37,31 +37,31 @@ def prepared(home: Path, features: Sequence[Feature], wav: str, subjects: int = 
     return preparing.run(override(data, changes), Cluster(home=home))
 
 
-def told(found: Prepared) -> dict[str, int]:
-    (name,) = found.features
-    return {key: found.store.manifest["features"][name][key] for key in ("stimuli", "heard", "computed")}
+def counts(result: Prepared) -> dict[str, int]:
+    (name,) = result.features
+    return {key: result.store.manifest["features"][name][key] for key in ("stimuli", "heard", "computed")}
 
 
 @pytest.mark.slow
 def test_twenty_subjects_cost_one(ray_cluster: None, tmp_path: Path, wav: str, capfd: pytest.CaptureFixture[str]) -> None:
     feature, home = Counted(log=str(tmp_path / "log")), tmp_path / "home"
-    found = prepared(home, [feature], wav, subjects=20)
-    assert told(found) == {"stimuli": BLOCKS, "heard": 20 * BLOCKS, "computed": BLOCKS}
+    first = prepared(home, [feature], wav, subjects=20)
+    assert counts(first) == {"stimuli": BLOCKS, "heard": 20 * BLOCKS, "computed": BLOCKS}
     assert f"counted of {BLOCKS} stimuli (heard {20 * BLOCKS} times)" in " ".join(capfd.readouterr().err.split())
     extracted = word_in(feature.log).split()
     assert len(extracted) == len(set(extracted)) == BLOCKS
 
     other = prepared(home, [feature], wav, subjects=2, **{"splits.seed": 5})  # another store: other splits, other people
-    assert other.store.root != found.store.root
-    assert told(other) == {"stimuli": BLOCKS, "heard": 2 * BLOCKS, "computed": 0}
+    assert other.store.root != first.store.root
+    assert counts(other) == {"stimuli": BLOCKS, "heard": 2 * BLOCKS, "computed": 0}
     assert word_in(feature.log).split() == extracted
     scaled = prepared(home, [override(feature, {"scale": "none"})], wav, subjects=2, **{"splits.seed": 5})
-    assert told(scaled)["computed"] == 0, "how frames are scaled does not change them"
+    assert counts(scaled)["computed"] == 0, "how frames are scaled does not change them"
     assert scaled.digest != other.digest and scaled.brain == other.brain
 
     Path(f"{feature.log}.revision").write_text("2")
     anew = prepared(home, [feature], wav, subjects=2, **{"splits.seed": 5})
-    assert told(anew)["computed"] == BLOCKS, "another revision of its model"
+    assert counts(anew)["computed"] == BLOCKS, "another revision of its model"
     assert anew.digest != other.digest
 
 
@@ -82,11 +82,11 @@ def test_what_is_killed_goes_on_where_it_was(ray_cluster: None, tmp_path: Path, 
     done = len(list(frames_folder(home, feature).folder.glob("*.parquet")))
     assert 0 < done < BLOCKS
     Path(f"{feature.log}.kill").unlink()
-    assert told(prepared(home, [feature], wav)) == {"stimuli": BLOCKS, "heard": BLOCKS, "computed": BLOCKS - done}
-    asked = Counter(word_in(feature.log).split())
-    assert asked.pop("the10") == 2, "once it died over it"
-    assert asked.pop("the30") > 2
-    assert set(asked.values()) == {1} and len(asked) == BLOCKS - 2
+    assert counts(prepared(home, [feature], wav)) == {"stimuli": BLOCKS, "heard": BLOCKS, "computed": BLOCKS - done}
+    extractions = Counter(word_in(feature.log).split())
+    assert extractions.pop("the10") == 2, "once it died over it"
+    assert extractions.pop("the30") > 2
+    assert set(extractions.values()) == {1} and len(extractions) == BLOCKS - 2
     loads = word_in(f"{feature.log}.loads").split()
     assert len(loads) == len(set(loads)), "each process has loaded the model once"
 
@@ -109,17 +109,17 @@ def test_train_features_do_not_know_the_test_sounds(ray_cluster: None, tmp_path:
     soundfile.write(other, wave, rate, subtype="FLOAT")
     second = prepared(tmp_path / "home", features, other)
 
-    def frames(found: Prepared, feature: str) -> dict[str, bytes]:
-        segments = found.store.segments(found.recordings[0]).to_pylist()
+    def frames(result: Prepared, feature: str) -> dict[str, bytes]:
+        segments = result.store.segments(result.recordings[0]).to_pylist()
         stimuli = {f"{round(r['start_sample'] / 50 - r['stimulus_s'])} {r['split']}": r["stimulus"] for r in segments}
-        return {place: found.store.frames(feature).read(key).tobytes() for place, key in stimuli.items()}
+        return {place: result.store.frames(feature).read(key).tobytes() for place, key in stimuli.items()}
 
     for name in first.features:
         one, two = frames(first, name), frames(second, name)
         assert one.keys() == two.keys()
         assert {place.split()[1] for place in one if one[place] == two[place]} == {"train"}
         assert {place.split()[1] for place in one if one[place] != two[place]} == {"valid", "test"}
-        scale = [found.store.manifest["features"][name] for found in (first, second)]
+        scale = [statistics.store.manifest["features"][name] for statistics in (first, second)]
         for key in ("mean", "deviation"):  # up to the order of a sum, which goes by the names of stimuli
             np.testing.assert_allclose(scale[0][key], scale[1][key], rtol=1e-12)
 
@@ -138,11 +138,11 @@ def test_a_missing_package_is_named_before_anything_is_made(tmp_path: Path, wav:
 # one task
 
 
-def said(word: str) -> Stimulus:
+def spoken(word: str) -> Stimulus:
     return Stimulus(duration=1.0, words=(Word(start=0.0, duration=0.3, word=word),))
 
 
-STIMULI = {"A": said("one"), "B": said("two"), "C": said("three")}
+STIMULI = {"A": spoken("one"), "B": spoken("two"), "C": spoken("three")}
 
 
 class Batched(Feature):
@@ -183,7 +183,7 @@ def test_who_is_at_fault_is_named_and_the_others_are_kept(tmp_path: Path) -> Non
 
 def test_two_who_extract_the_same_end_with_whole_frames(tmp_path: Path) -> None:
     """Two stores that are prepared at once share a folder of frames, and so do two who prepare the same one."""
-    stimuli, frames = {f"{n:03d}": said("x" * n) for n in range(1, 60)}, Frames(tmp_path / "some")
+    stimuli, frames = {f"{n:03d}": spoken("x" * n) for n in range(1, 60)}, Frames(tmp_path / "some")
     rows = []
 
     def extract(run: str) -> None:
@@ -243,17 +243,17 @@ def test_frame_statistics_by_hand(tmp_path: Path, scale: str, mean: list[float],
     values = np.array([[9, 9], [1, 10], [3, 30], [9, 9]], np.float32)
     frames.write("trained", values)
     frames.write("tested", values * 5)
-    found = frame_statistics(feature, frames, TRAIN)
-    np.testing.assert_allclose(found[0], mean)
-    np.testing.assert_allclose(found[1], deviation)
+    statistics = frame_statistics(feature, frames, TRAIN)
+    np.testing.assert_allclose(statistics[0], mean)
+    np.testing.assert_allclose(statistics[1], deviation)
     assert class_weights(feature, frames, TRAIN).tolist() == []
 
 
 def test_scale_where_nobody_tells_the_words(tmp_path: Path) -> None:
     frames = Frames(tmp_path)
     frames.write("trained", np.array([[1.0], [1.0], [3.0], [3.0]], np.float32))
-    found = frame_statistics(Mel(rate_hz=100.0, bands=1), frames, {"trained": Stimulus(duration=0.03)})
-    assert [values.tolist() for values in found] == [[2.0], [1.0]]
+    statistics = frame_statistics(Mel(rate_hz=100.0, bands=1), frames, {"trained": Stimulus(duration=0.03)})
+    assert [values.tolist() for values in statistics] == [[2.0], [1.0]]
 
 
 def test_what_no_study_has_is_refused(tmp_path: Path) -> None:

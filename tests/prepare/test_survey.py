@@ -14,7 +14,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.download.base import Host
 from raybrain.events import Event, Sound, Word
-from raybrain.prepare import survey as check
+from raybrain.prepare import survey
 from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
@@ -56,27 +56,27 @@ def root(tmp_path: Path) -> Path:
 
 
 def problems(study: Study, root: Path) -> list[str]:
-    return check.look(Source(study, root, study.recordings(root)[0]), root)[0].problems
+    return survey.survey_recording(Source(study, root, study.recordings(root)[0]), root)[0].problems
 
 
 def test_what_is_as_it_should_be(root: Path) -> None:
-    looked, events = check.look(Source(Made(), root, Recording("made", "01")), root)
-    assert looked == check.Looked("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [])
+    surveyed, events = survey.survey_recording(Source(Made(), root, Recording("made", "01")), root)
+    assert surveyed == survey.RecordingSurvey("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [])
     assert len(events) == 31
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         ({"names": ("Fz", "Cz")}, ["2 channels, not 3"]),
         ({"hertz": 128.0}, ["128 Hz, not 100"]),
         ({"bad": ("Cz",)}, ["1 of 3 channels are bad"]),
-        ({"names": ("Fz", "Cz", "A7")}, ["nobody knows where 1 of 3 sensors lie"]),
+        ({"names": ("Fz", "Cz", "A7")}, ["the positions of 1 of 3 sensors are not known"]),
         ({"seconds": 30.0}, ["words go on for 9.0 s after its end"]),
     ],
 )
-def test_odd_signals(root: Path, settings: dict[str, Any], told: list[str]) -> None:
-    assert problems(Made(**settings), root) == told
+def test_odd_signals(root: Path, settings: dict[str, Any], expected: list[str]) -> None:
+    assert problems(Made(**settings), root) == expected
 
 
 def longer(events: Sequence[Event]) -> list[Event]:
@@ -103,7 +103,7 @@ ODD: dict[str, tuple[Callable[[Sequence[Event]], list[Event]], str]] = {
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_events(root: Path, odd: str) -> None:
-    change, told = ODD[odd]
+    change, expected = ODD[odd]
 
     class Odd(Made):
         def events(self, root: Path, recording: Recording) -> list[Event]:
@@ -112,23 +112,23 @@ def test_odd_events(root: Path, odd: str) -> None:
         def problems(self, root: Path, recording: Recording) -> list[str]:
             return ["and more"]
 
-    found = problems(Odd(), root)
-    assert len(found) == 2
-    assert found[0].startswith(told)
-    assert found[1] == "and more"
+    listed = problems(Odd(), root)
+    assert len(listed) == 2
+    assert listed[0].startswith(expected)
+    assert listed[1] == "and more"
 
 
 def test_what_is_short_or_missing() -> None:
-    looked = [check.Looked(f"made_sub-0{number}", seconds=100.0) for number in range(1, 5)]
-    looked[2].seconds = 49.0
-    check._mark_short(looked, {one.recording: "story" for one in looked})
-    assert [one.problems for one in looked] == [[], [], ["49 s long; half of 4 like it last 100 s or more"], []]
-    assert check._against_facts(Made(), looked, ["01", "01", "02", "02"]) == []
-    assert check._against_facts(Made(), looked[:3], ["01", "01", "02"]) == [
+    recordings = [survey.RecordingSurvey(f"made_sub-0{number}", seconds=100.0) for number in range(1, 5)]
+    recordings[2].seconds = 49.0
+    survey._mark_short(recordings, {recording.recording: "story" for recording in recordings})
+    assert [recording.problems for recording in recordings] == [[], [], ["49 s long; half of 4 like it last 100 s or more"], []]
+    assert survey._against_facts(Made(), recordings, ["01", "01", "02", "02"]) == []
+    assert survey._against_facts(Made(), recordings[:3], ["01", "01", "02"]) == [
         "3 recordings, not 4 (most subjects have 2, but 02 has 1)",
         "0.0692 hours, not 0.1",
     ]
-    assert check._against_facts(Made(bad=("Cz",)), looked[:3], ["01", "01", "02"]) == [], "less was asked for, perhaps"
+    assert survey._against_facts(Made(bad=("Cz",)), recordings[:3], ["01", "01", "02"]) == [], "less was asked for, perhaps"
 
 
 def test_words_that_are_read_need_no_sound(root: Path) -> None:
@@ -147,7 +147,7 @@ def test_nothing_is_downloaded_to_be_checked(tmp_path: Path) -> None:
             raise AssertionError("a check is no download")
 
     with pytest.raises(InputError, match="type raybrain studies fetch"):
-        check.run(Far(), Cluster(home=tmp_path))
+        survey.survey_study(Far(), Cluster(home=tmp_path))
 
 
 @pytest.mark.slow
@@ -165,11 +165,11 @@ def test_a_damaged_dataset(ray_cluster: None, raybrain: Callable[..., Ended], se
 
     ended = raybrain("studies", "check", f"bids:{copy}", "--home", str(tmp_path / "home"), "--json")
     assert ended.code == 1, ended.err
-    found = {row["recording"][-22:-15]: row["problems"] for row in ended.json["recordings"]}
-    assert {subject for subject, told in found.items() if told} == {"_sub-02", "_sub-03"}
-    assert "words lie in no sound" in found["_sub-02"][0]
-    assert len(found["_sub-03"]) == 1
-    assert "truncated" in found["_sub-03"][0]
+    problems_of = {row["recording"][-22:-15]: row["problems"] for row in ended.json["recordings"]}
+    assert {subject for subject, listed in problems_of.items() if listed} == {"_sub-02", "_sub-03"}
+    assert "words lie in no sound" in problems_of["_sub-02"][0]
+    assert len(problems_of["_sub-03"]) == 1
+    assert "truncated" in problems_of["_sub-03"][0]
     assert (ended.json["totals"]["recordings"], ended.json["totals"]["words"]) == (4, 4 * 574)
     assert ended.json["sentences_in_two_splits"] == ended.json["audio_in_two_splits"] == []
     assert "2 problems" in ended.out

@@ -69,7 +69,7 @@ def test_other_kinds_are_explained_with_their_fields() -> None:
     lstm = {setting.name: setting for setting in groups["encoder.lstm of encoder=conv_rnn"].settings}
     assert lstm["encoder.lstm.layers"].allowed == "whole number above 0"
     buckets = groups["data.features=word_hash"].settings[-1]
-    assert (buckets.name, buckets.value, buckets.meaning) == ("data.features.word_hash.buckets", "64", "how many")
+    assert (buckets.name, buckets.value, buckets.meaning) == ("data.features.word_hash.buckets", "64", "the number of buckets")
 
 
 @pytest.mark.parametrize(
