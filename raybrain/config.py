@@ -337,6 +337,20 @@ def tree(value: Any) -> Any:
     raise TypeError(f"a setting must be a plain value, a Config or a tuple, not {type(value).__name__}")
 
 
+def from_tree(kind: type[ConfigT], content: Any) -> ConfigT:
+    """What :func:`tree` made plain data of.
+
+    Raises:
+        InputError: a kind or a setting that is not known here.
+    """
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = "".join(f"{part}: " for part in problem["loc"][-1:] if isinstance(part, str))
+        raise InputError(f"{where}{_message(problem)}") from None
+
+
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """``value`` as one level of dotted names: what MLflow and a person comparing two runs want."""
     if isinstance(value, Config):

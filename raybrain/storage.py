@@ -1,8 +1,10 @@
 """Storage: how bytes are kept: written whole or not at all, and known by checksum."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +29,20 @@ def aside(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def aside_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into; it appears under ``path``, in place of what was there, only if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -98,6 +114,20 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_name(f"{path.name}.lock")):
         yield
+
+
+@contextmanager
+def full_disk_told(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while weights are written to ``path`` into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        stat = os.statvfs(path.parent)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or stat.f_bavail * stat.f_frsize < 2**20
+        reason = "the disk is full" if full else str(error).splitlines()[0]
+        raise InputError(
+            f"cannot write {path}: {reason}; the last whole checkpoint is kept, make room and run the same command again"
+        ) from None
 
 
 @contextmanager
