@@ -94,8 +94,9 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     assert {"train_loss", "valid_loss", "test_top10", "test_chance10"} <= set(run.data.metrics)
     client = MlflowClient(tracking.uri)
     assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
-    artifacts = {item.path for folder in ("", "tables") for item in client.list_artifacts(tracking.id, folder)}
-    assert {"best.pt", "experiment.json", "tables/test_subjects.csv", "tables/test_controls.csv"} <= artifacts
+    artifacts = {item.path for folder in ("", "model", "tables") for item in client.list_artifacts(tracking.id, folder)}
+    assert {"model/model.json", "model/model.safetensors", "experiment.json"} <= artifacts
+    assert {"tables/test_subjects.csv", "tables/test_controls.csv"} <= artifacts
     assert {"test_control_top10/noise", "test_control_top10/other segment", "test_sentences_in_two_splits"} <= set(
         run.data.metrics
     )

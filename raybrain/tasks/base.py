@@ -11,10 +11,13 @@ The smallest complete task, from what was heard to the brain; each recording is 
 ...     def shapes(self, data):
 ...         names = [f"feature {number}" for number in range(data.features)]
 ...         return replace(data, channels=data.features, features=data.channels, layouts=(Layout.unknown(names),), slices=())
+...     def window(self, brain):
+...         return Window(brain.rate_hz, brain.tmin_s, brain.times, baseline_samples=0)
+...     def scaler(self, brain, speech):
+...         return speech
 ...     def given(self, data, rows, draws):
-...         heard = data.speech(rows)
+...         brain, heard = data.brain(rows, draws), data.speech(rows)
 ...         nowhere = torch.zeros(1, heard.shape[1], 2)
-...         brain = data.brain(rows, draws)
 ...         return replace(brain, signal=heard, layout=torch.zeros_like(brain.layout), positions=nowhere,
 ...             valid=torch.zeros(nowhere.shape[:2], dtype=torch.bool))
 ...     def aimed(self, data, rows):
@@ -34,7 +37,7 @@ from torch import Tensor
 from raybrain.batch import Batch, Shapes
 from raybrain.config import Choice
 from raybrain.metrics import TOP
-from raybrain.signal.window import Window
+from raybrain.signal.window import Scaler, Window
 from raybrain.tasks.candidates import Pool, WordSegments
 
 CONTROLS = ("random", "untrained", "other segment", "noise", "shifted")
@@ -78,8 +81,12 @@ class Task(Choice):
         raise NotImplementedError
 
     def window(self, brain: Window) -> Window:
-        """How what goes in is cut from a continuous signal that people have; ``brain`` says it of the brain."""
-        return Window(brain.rate_hz, brain.tmin_s, brain.times, baseline_samples=0)
+        """How what goes in is cut from a continuous signal, for use after training; ``brain`` says it of the brain."""
+        return brain
+
+    def scaler(self, brain: Scaler, speech: Scaler) -> Scaler:
+        """How what goes in is scaled, for use after training; the arguments say it of a recording's brain, and of features."""
+        return brain
 
     def given(self, data: Data, rows: Tensor, draws: Tensor) -> Batch:
         """What goes in."""

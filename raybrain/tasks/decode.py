@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from raybrain.batch import Batch, Shapes
-from raybrain.signal.window import Window
 from raybrain.tasks.base import Data, Task
 from raybrain.tasks.candidates import Pool, WordSegments, pools
 
@@ -14,10 +13,6 @@ class Decode(Task, name="decode"):
     def shapes(self, data: Shapes) -> Shapes:
         """Those of the data."""
         return data
-
-    def window(self, brain: Window) -> Window:
-        """That of the brain."""
-        return brain
 
     def given(self, data: Data, rows: Tensor, draws: Tensor) -> Batch:
         """The brain."""

@@ -15,6 +15,7 @@ from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import locate
+from raybrain.model_folder import is_model
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
 from raybrain.train.loop import describe
@@ -114,7 +115,7 @@ def recall(job: TrainJob) -> Trained | None:
     It is logged anew if the tracking store does not know it: it is another server, or its database was deleted.
     """
     result = job.record.result()
-    if result is None:
+    if result is None or not is_model(job.record.model):  # whoever deleted the model gets it again, from the weights
         return None
     known, tracker = job.record.tracking(), Tracker.open(job.cluster.home)
     if known and known.uri == tracker.uri and tracker.has(known.id):
@@ -140,7 +141,7 @@ def finish(job: TrainJob) -> Trained:
     sizes = job.record.sizes()
     if sizes:
         job.tracking.tags({f"step.{key}": value for key, value in sizes.flat().items()})
-    job.tracking.artifact(job.record.weights)
+    job.tracking.artifact(job.record.model)
     job.tracking.artifact(job.record.settings)
     result = job.record.finish(job.experiment.signature, job.digest, job.record.history())
     job.tracking.end("FINISHED")

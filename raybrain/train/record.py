@@ -1,11 +1,9 @@
 """Record: what a run keeps on disk so that it can be killed anywhere and go on to the very same result."""
 
-import errno
-import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +13,8 @@ import torch
 
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.storage import aside, read_json, write_json
+from raybrain.model_folder import ModelCard, write_model
+from raybrain.storage import aside, full_disk_told, read_json, write_json
 from raybrain.tracking import Run
 from raybrain.train.order import Contrast
 
@@ -283,6 +282,15 @@ class RunRecord:
         """The file of the best weights."""
         return self.path / "best.pt"
 
+    def keep_model(self, card: ModelCard, weights: Mapping[str, torch.Tensor]) -> None:
+        """Write the folder of the trained model.
+
+        Raises:
+            InputError: if the disk is full.
+        """
+        with full_disk_told(self.model):
+            write_model(self.model, card, weights)
+
     def inherit(self, other: "RunRecord", epochs: int) -> None:
         """Begin where another run stands, if that is at the end of its epoch ``epochs``; else this run begins at its own start.
 
@@ -338,15 +346,8 @@ class RunRecord:
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint whole or not at all."""
-        try:
-            with aside(path) as temporary:
-                torch.save(state, temporary)
-        except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _free(self.path) < 2**20
-            reason = "the disk is full" if full else str(error).splitlines()[0]
-            raise InputError(
-                f"cannot write {path}: {reason}; the last whole checkpoint is kept, make room and run the same command again"
-            ) from None
+        with full_disk_told(path), aside(path) as temporary:
+            torch.save(state, temporary)
 
     def _load(self, path: Path, device: torch.device | str) -> dict[str, Any] | None:
         if not path.exists():
@@ -380,8 +381,3 @@ def is_complete(history: Sequence[Row], train: TrainConfig) -> bool:
         return False
     stale = len(history) - 1 - history.index(best_epoch(history))
     return len(history) >= train.epochs or stale >= train.patience
-
-
-def _free(path: Path) -> int:
-    stat = os.statvfs(path)
-    return stat.f_bavail * stat.f_frsize

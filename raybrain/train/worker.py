@@ -12,6 +12,7 @@ from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.tracking import Run
 from raybrain.train.loop import Diverged, Training
+from raybrain.train.model_card import keep_model
 from raybrain.train.order import contrast
 from raybrain.train.record import Damaged, Row, RunRecord, RunSizes, best_epoch
 from raybrain.train.step import Place
@@ -121,7 +122,9 @@ def work(job: TrainJob, place: Place, report: Reporter) -> None:
         if place.rank == 0:
             parameters = sum(parameter.numel() for parameter in training.learner.parameters)
             job.record.keep_sizes(RunSizes(sizes, parameters, tables.where))
-        training.run(Progress(job, place, report), job.cluster.checkpoint_s)
+        history = training.run(Progress(job, place, report), job.cluster.checkpoint_s)
+        if place.rank == 0:
+            keep_model(job, training.learner, history)
     except (Diverged, Damaged) as error:
         if place.rank == 0:
             job.record.fail(str(error))
