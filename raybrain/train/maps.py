@@ -16,6 +16,7 @@ import filelock
 import numpy as np
 
 from raybrain.config import InputError
+from raybrain.features.scale import FeatureScale
 from raybrain.signal.window import Scaler, SegmentConfig, Window
 from raybrain.store import Part, Store, feature_digest
 
@@ -198,18 +199,18 @@ def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
         raise InputError(f"the data in {store.root} were prepared anew while they were used; run the same command again")
     lengths = {key: frames.length(key) for key in sorted(entry["files"])}
     begins = np.cumsum([1, *lengths.values()])
-    mean, deviation = np.array(entry["mean"]), np.array(entry["deviation"])
+    scale = FeatureScale.of(entry)
     shape = (int(begins[-1]), entry["size"])
     out = np.lib.format.open_memmap(folder / "frames.npy", mode="w+", dtype=np.float32, shape=shape)
-    out[0] = (entry["silence"] - mean) / deviation
+    out[0] = scale.quiet
     for (key, length), begin in zip(lengths.items(), begins, strict=False):
-        out[begin : begin + length] = (frames.read(key) - mean) / deviation
+        out[begin : begin + length] = scale.scaled(frames.read(key))
     out.flush()
     meta = {
         "version": VERSION,
-        "name": entry["feature"]["name"],
-        "rate_hz": entry["rate_hz"],
-        "weights": entry["weights"],
+        "name": scale.name,
+        "rate_hz": scale.rate_hz,
+        "weights": list(scale.weights),
         "stimuli": {key: [int(begin), length] for (key, length), begin in zip(lengths.items(), begins, strict=False)},
     }
     (folder / "meta.json").write_text(json.dumps(meta))
