@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
-from raybrain.doctor.findings import Finding, refused
+from raybrain.doctor.findings import Finding, failed
 from raybrain.doctor.machine import cpus, device, examine, memory_bytes
 from raybrain.download.fetch import free_bytes
 from raybrain.download.unpack import amount
@@ -60,14 +60,14 @@ class Diagnosis:
                 return self._to_download(study, what) if study.hosts else _to_make(study, what)
             there = read_extent(study, root)
         except InputError as error:
-            return refused(what, error)
+            return failed(what, error)
         except OSError as error:
             return Finding(what, f"{error.filename}: {error.strerror}", "bad")
         expected = study.facts.recordings if study.whole else 0
         counted = f"{there.recordings} recordings of {there.subjects} subjects, {there.hours:.1f} h, {there.channels} channels"
         if expected and there.recordings != expected:
-            do = f"{expected} recordings are expected; look with `raybrain studies check {study.typed}`"
-            return Finding(what, f"{counted} in {root}", "warn", do)
+            advice = f"{expected} recordings are expected; look with `raybrain studies check {study.typed}`"
+            return Finding(what, f"{counted} in {root}", "warn", advice)
         return Finding(what, f"{counted} in {root}")
 
     def _to_download(self, study: Study, what: str) -> Finding:
@@ -78,8 +78,8 @@ class Diagnosis:
                 missing = offer.bytes(missing=True)
                 self.missing += missing
                 offered = f"{amount(missing)} to download from {offer.host}, {len(offer.missing)} files"
-                do = f"raybrain studies fetch {study.typed} --home {shlex.quote(str(self.cluster.home))}"
-                return Finding(what, offered, "ok", do)
+                advice = f"raybrain studies fetch {study.typed} --home {shlex.quote(str(self.cluster.home))}"
+                return Finding(what, offered, "ok", advice)
             reasons.append(offer.error)
         reason = f"not there, and no host answers: {reasons[0]}"
         return Finding(what, reason, "warn", f"put it, or a link to it, at {download.folder}")
@@ -111,7 +111,7 @@ class Diagnosis:
             speed = measure(experiment, cluster, channels, data.subjects or SUBJECTS)
             contrast(train, cluster.workers, *([] if data.segments is None else [data.segments]))
         except InputError as error:
-            yield refused("training", error)
+            yield failed("training", error)
             return
         yield _step(speed, cluster, train.batch_size)
         estimator.paces.remember(experiment, speed)
@@ -137,8 +137,8 @@ def _memory_to_prepare(task: float) -> Finding:
     needed = f"about {amount(task)} a recording, {cpus()} at a time"
     if task * cpus() <= total:
         return Finding("memory to prepare", needed)
-    do = "give Ray fewer CPUs: `ray start --head --num-cpus 1` and --address auto"
-    return Finding("memory to prepare", needed, "warn", do)
+    advice = "give Ray fewer CPUs: `ray start --head --num-cpus 1` and --address auto"
+    return Finding("memory to prepare", needed, "warn", advice)
 
 
 def _step(speed: Speed, cluster: Cluster, batch_size: int) -> Finding:
@@ -152,8 +152,8 @@ def _all_steps(data: Data, cost: Cost, epochs: int) -> Finding:
     assert cost.steps is not None and cost.seconds is not None
     steps = f"about {data.segments:,} train segments, {cost.steps // epochs:,} steps an epoch, {epochs} epochs at most"
     long = cost.seconds > LONG_S
-    do = "use a GPU, more --workers or a smaller encoder" if long else ""
-    return Finding("training", f"{steps}: {duration(cost.seconds)}", "warn" if long else "ok", do)
+    advice = "use a GPU, more --workers or a smaller encoder" if long else ""
+    return Finding("training", f"{steps}: {duration(cost.seconds)}", "warn" if long else "ok", advice)
 
 
 def _worker_memory(speed: Speed, cluster: Cluster) -> Finding:

@@ -1,4 +1,4 @@
-"""Finding: something that was looked at."""
+"""Findings: the results of checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,23 +9,30 @@ from raybrain.config import InputError
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, the result, whether that is well, and what to do if not."""
+    """The result of a check.
+
+    Attributes:
+        what: what was checked.
+        result: what is the case.
+        state: whether that is well.
+        advice: what to do if not.
+    """
 
     what: str
     result: str
     state: Literal["ok", "warn", "bad"] = "ok"
-    do: str = ""
+    advice: str = ""
 
 
-def looked(what: str, look: Callable[[], Finding]) -> Finding:
-    """What ``look`` finds; what it refuses is bad, and its line says what to do."""
+def check(what: str, examine: Callable[[], Finding]) -> Finding:
+    """The finding of ``examine``; if it raises an InputError, a bad finding with that message."""
     try:
-        return look()
+        return examine()
     except InputError as error:
-        return refused(what, error)
+        return failed(what, error)
 
 
-def refused(what: str, error: InputError) -> Finding:
-    """A bad finding of what was refused; our errors say what was found, then what to type."""
-    result, _, do = str(error).partition("; ")
-    return Finding(what, result, "bad", do)
+def failed(what: str, error: InputError) -> Finding:
+    """A bad finding from an error, whose message has the form "what is wrong; what to do"."""
+    result, _, advice = str(error).partition("; ")
+    return Finding(what, result, "bad", advice)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raybrain.cluster import Cluster, probe
 from raybrain.config import InputError
-from raybrain.doctor.findings import Finding, looked
+from raybrain.doctor.findings import Finding, check
 from raybrain.download.fetch import free_bytes
 from raybrain.download.http import shown
 from raybrain.download.unpack import amount
@@ -23,15 +23,15 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 def examine(cluster: Cluster) -> Iterator[Finding]:
     """Look at everything that does not depend on an experiment."""
     yield Finding("python", platform.python_version())
-    yield looked("torch and torchaudio", _torch)
-    yield looked("Ray", lambda: _ray(cluster))
+    yield check("torch and torchaudio", _torch)
+    yield check("Ray", lambda: _ray(cluster))
     yield Finding("CPUs", f"{cpus()}, {cluster.workers * cluster.cpus_per_worker} of them for training")
     yield _memory()
-    yield looked("GPUs", lambda: _gpus(cluster))
+    yield check("GPUs", lambda: _gpus(cluster))
     folders = {"home": cluster.home, "memory maps": cluster.maps}
     for name, folder in folders.items():
-        yield looked(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
-    yield looked("tracking", lambda: _tracking(cluster.home))
+        yield check(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
+    yield check("tracking", lambda: _tracking(cluster.home))
 
 
 def cpus() -> int:
@@ -108,8 +108,10 @@ def _folder(name: str, folder: Path) -> Finding:
         option = "--home DIR" if name == "home" else "--cluster scratch=DIR"
         raise InputError(f"cannot write to {there} ({error.strerror}); choose another folder with {option}") from None
     free = free_bytes(folder)
-    state, do = ("bad", "make room") if free < NOTHING else ("warn", "a study may need more") if free < LITTLE else ("ok", "")
-    return Finding(f"{name} folder", f"{folder}, {amount(free)} free", state, do)  # type: ignore[arg-type]
+    state, advice = (
+        ("bad", "make room") if free < NOTHING else ("warn", "a study may need more") if free < LITTLE else ("ok", "")
+    )
+    return Finding(f"{name} folder", f"{folder}, {amount(free)} free", state, advice)  # type: ignore[arg-type]
 
 
 def _tracking(home: Path) -> Finding:

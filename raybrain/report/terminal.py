@@ -231,11 +231,11 @@ STATES = {"ok": "green", "warn": "yellow", "bad": "bold red"}
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:
-    """A row a finding."""
+    """One row per finding."""
     table = Table(title="doctor")
-    for name in ("looked at", "result", "", "what to do"):
+    for name in ("check", "result", "", "what to do"):
         table.add_column(name, overflow="fold")
     for finding in findings:
         state = f"[{STATES[finding.state]}]{finding.state}[/]"
-        table.add_row(escape(finding.what), escape(finding.result), state, escape(finding.do))
+        table.add_row(escape(finding.what), escape(finding.result), state, escape(finding.advice))
     return table

@@ -54,7 +54,7 @@ def test_what_is_wrong_is_bad(raybrain: Raybrain, tmp_path: Path, monkeypatch: p
     ended = raybrain("doctor", "--json", "--address", "127.0.0.1:9", "--cluster", f"scratch={tmp_path}/file/x", *home)
     looked = rows(ended)
     assert ended.code == 1
-    bad = {what: finding["do"] for what, finding in looked.items() if finding["state"] == "bad"}
+    bad = {what: finding["advice"] for what, finding in looked.items() if finding["state"] == "bad"}
     assert set(bad) == {"Ray", "home folder", "memory maps folder", "tracking"}
     assert (
         "ray start --head" in bad["Ray"] and "--home DIR" in bad["home folder"] and "scratch=DIR" in bad["memory maps folder"]
@@ -77,14 +77,14 @@ def test_a_full_disk(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.Mon
     ended = raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(tmp_path))
     assert ended.code == 1
     for what in ("disk", "home folder", "memory maps folder"):
-        assert rows(ended)[what]["state"] == "bad" and "make room" in rows(ended)[what]["do"]
+        assert rows(ended)[what]["state"] == "bad" and "make room" in rows(ended)[what]["advice"]
 
 
 def test_a_missing_folder_does_not_crash_it(raybrain: Raybrain, tmp_path: Path, quick: None) -> None:
     ended = raybrain("doctor", "quickstart", f"data.studies=bids:{tmp_path}/none", "--json", "--home", str(tmp_path))
     looked = rows(ended)
     assert ended.code == 1
-    assert looked["study bids"]["state"] == "bad" and "type bids:PATH" in looked["study bids"]["do"]
+    assert looked["study bids"]["state"] == "bad" and "type bids:PATH" in looked["study bids"]["advice"]
     assert looked["prepared data"]["state"] == "warn" and looked["a training step"]["state"] == "ok"
     assert raybrain("doctor", "quickstart", "encoder.dpeth=2").code == 2
 
@@ -112,13 +112,13 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
 def test_a_study_to_be_downloaded(raybrain: Raybrain, tmp_path: Path, shop: list[Host], quick: None) -> None:
     asked = ("doctor", "quickstart", "data.studies=shop", "--json", "--home", str(tmp_path))
     looked = rows(raybrain(*asked))
-    assert looked["study shop"]["state"] == "warn" and f"{tmp_path}/studies/shop" in looked["study shop"]["do"]
+    assert looked["study shop"]["state"] == "warn" and f"{tmp_path}/studies/shop" in looked["study shop"]["advice"]
     with serve() as site:
         site.pages["/list"] = b"ok"
         shop.append(Plain(site.url, RemoteFile("a", f"{site.url}/a", 3_000_000_000), RemoteFile("b", f"{site.url}/b", 1)))
         looked = rows(raybrain(*asked))
     assert looked["study shop"]["result"] == "3.0 GB to download from plain, 2 files"
-    assert "raybrain studies fetch shop" in looked["study shop"]["do"]
+    assert "raybrain studies fetch shop" in looked["study shop"]["advice"]
     mel, brain = 20 * 3600 * 125 * 40 * 4, 20 * 3600 * 120 * 200 * 4  # bytes: hours, hertz, dimensions, float32
     assert looked["prepared data"]["result"] == f"at most {(mel + brain) / 1e9:.1f} GB"
     assert looked["disk"]["result"].startswith(f"{(2 * mel + 2 * brain + 3e9) / 1e9:.1f} GB in all")
