@@ -100,7 +100,7 @@ class SearchSpace:
             "none" trains all to the end, "pbt" goes on with copies of good trials in their place, and changes settings of the
             optimiser as it goes; a :class:`~raybrain.tune.schedulers.base.Scheduler`, or one as typed, like "asha:2".
         published: what others found, mean and standard deviation in percent, by the names of variants.
-        question, name: the docstring and the name of the file.
+        question, name: the docstring and the name of the file, if it comes from one.
         asked: dotted settings from the command line; of a searched setting, where the search starts.
     """
 
@@ -118,7 +118,7 @@ class SearchSpace:
     scheduler: Chosen[Scheduler] = Chosen(Scheduler, "asha")
     published: Mapping[tuple[str, ...], tuple[float, float]] = field(default_factory=dict)
     question: str = ""
-    name: str = ""
+    name: str = "sweep"
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from raybrain.cluster import Cluster
 from raybrain.config import InputError
+from raybrain.store import Prepared, Store
 from raybrain.tune.question import code_of, question_of
 from raybrain.tune.space import SearchSpace, load_space
+from raybrain.tune.sweep import make_sweep
 
 FILE = '''
 """How deep?"""
@@ -115,12 +118,24 @@ def test_settings_of_the_search_from_the_command_line() -> None:
             space.ask(changes)
 
 
-def made(depth: int) -> Callable[[Any], bool]:
+def test_a_sweep_has_a_folder_by_what_is_asked_of_which_data(tmp_path: Path) -> None:
+    def folder(digest: str = "0123", **changes: Any) -> Path:
+        space = SearchSpace("quickstart", {"encoder.depth": CategoricalDistribution([2, 4])}, trials=4)
+        data = [Prepared(Store(tmp_path), (), {}, digest, "", {})]
+        return make_sweep(space, changes).folder(data, Cluster(home=tmp_path))
+
+    assert folder().name.startswith("sweep-"), "as in a notebook, where no file gives it a name"
+    assert folder() == folder(**{"scheduler": "asha:3"})
+    names = {folder(), folder("4567"), folder(**{"scheduler.grace": "2"}), folder(**{"sampler": "random"})}
+    assert len(names) == 4
+
+
+def shallower_than(depth: int) -> Callable[[Any], bool]:
     return lambda experiment: experiment.encoder.depth < depth
 
 
 def test_code_with_what_it_closes_over() -> None:
-    assert code_of(made(3)) == code_of(made(3)) != code_of(made(4))
+    assert code_of(shallower_than(3)) == code_of(shallower_than(3)) != code_of(shallower_than(4))
     first, second = (lambda experiment: True), (lambda experiment: experiment.encoder.depth == 1)  # in one line
     assert code_of(first) != code_of(second)
 
