@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -49,7 +50,7 @@ def plays(root: Path) -> None:
 @pytest.mark.slow
 def test_a_study_in_one_file(ray_cluster: None, tmp_path: Path) -> None:
     """The file and the commands of the README, by a process of its own, whose workers must find the file too."""
-    text = section("Add a study")
+    text = section("Add your own")
     code = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
     export = re.search(r"^    export RAYBRAIN_PLUGINS=(\S+)", text, flags=re.MULTILINE)
     commands = re.findall(r"^    (raybrain .*?)(?:  #.*)?$", text, flags=re.MULTILINE)
@@ -87,3 +88,27 @@ def test_a_file_that_is_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RAYBRAIN_PLUGINS", str(tmp_path / name))
     with pytest.raises(InputError, match=told):
         Study.kinds()
+
+
+@pytest.mark.slow
+def test_five_lines_of_python(
+    ray_cluster: None, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The lines for a notebook run as they are shown, on a smaller experiment."""
+    code = re.search(r"```python\n(.*?)```", section("In Python"), flags=re.DOTALL)
+    assert code
+    small = dict(setting.split("=", 1) for setting in TINY) | {"train.epochs": "1"}
+    lines = code[1].replace('{"encoder.depth": 6}', repr(small))
+    assert lines != code[1]
+    monkeypatch.setenv("RAYBRAIN_HOME", str(home))
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    assert list(names["answer"].table["subject"]) == ["01", "02", "all"]
+    assert "data ready" in capfd.readouterr().err
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert README.count("\n") <= 250
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert not [link for link in links if not (REPO / link).exists()]
