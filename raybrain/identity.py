@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
@@ -32,9 +32,9 @@ def signature(config: Config, **also: Any) -> str:
     content: dict[str, Any] = {"differences": differences(contents(config)), **also}
     if isinstance(config, Choice):
         content |= {"name": config.name, "version": version(type(config))}
-    versions = {path: number for path, kind in _kinds(config) if (number := version(kind)) != 1}
-    if versions:
-        content["versions"] = versions
+    inside = {path: number for path, number in versions(config).items() if path and number != 1}
+    if inside:
+        content["versions"] = inside
     return _digest(json.dumps(content, sort_keys=True, allow_nan=False))
 
 
@@ -65,8 +65,29 @@ def _mapped(config: ConfigT, change: Callable[[Any], Any]) -> ConfigT:
     return changed
 
 
+def versions(config: Config) -> dict[str, int | str]:
+    """The version of every Choice in ``config``, by dotted path: "" is ``config`` itself, parts of a tuple go by number."""
+    return {path: version(kind) for path, kind in _kinds(config)}
+
+
+def check_unedited(config: Config, before: Mapping[str, int | str]) -> None:
+    """Refuse to go on with other code than what signatures were made of: a process that starts later reads a plug-in anew.
+
+    Args:
+        config: the settings, in this process.
+        before: their :func:`versions` in the process that sent them.
+
+    Raises:
+        InputError: if a plug-in was edited meanwhile.
+    """
+    for path, kind in _kinds(config):
+        if version(kind) != before[path]:
+            raise InputError(f"the code of {kind.name!r} was edited while it was used; run the same command again")
+
+
 def _kinds(config: Config, prefix: str = "") -> Iterator[tuple[str, type[Choice]]]:
-    """Every Choice inside ``config``, by dotted path; in a tuple by number."""
+    if isinstance(config, Choice) and not prefix:
+        yield "", type(config)
     for field in type(config).model_fields:
         value = getattr(config, field)
         many = isinstance(value, tuple)

@@ -28,7 +28,7 @@ class Bench:
     def job(self, experiment: Experiment) -> TrainJob:
         home = self.folder.parent
         run = RunRecord(home / "runs" / experiment.signature)
-        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run)
+        return TrainJob(experiment, Cluster(home=home), Store(home), (), "digest", "brain", {}, run, {})
 
     @property
     def begun(self) -> list[Any]:

@@ -1,19 +1,26 @@
 """A signature names settings and code: what a plug-in's source says, not where it lies or how it is laid out."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import ray
 
-from raybrain.config import Choice, Config, InputError
+from raybrain.cluster import Cluster
+from raybrain.config import Choice, Config, InputError, override
 from raybrain.encoders.base import Encoder
-from raybrain.experiment import Experiment
+from raybrain.experiment import DataConfig, Experiment
 from raybrain.identity import code_digest, contents, locate, plain, signature, version
+from raybrain.prepare import build
+from tests.conftest import REPO, TINY, Ended
 
-REPO = Path(__file__).parents[1]
 PLUGIN = '''
 """Features of mine."""
 from raybrain.features.base import Feature
@@ -188,3 +195,128 @@ def test_a_class_defined_again_takes_its_own_place() -> None:
     assert version(Family.kind("mine")) == version(define(3)), "it is the source that counts"
     with pytest.raises(InputError, match=r"two kinds of family called 'mine', in .*test_identity\.py and in elsewhere; give"):
         type("Other", (Family,), {"__module__": "elsewhere"}, name="mine")
+
+
+def test_code_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> None:
+    """As in a worker that starts later."""
+    send = "import pickle; from raybrain.features.base import Feature; from raybrain.identity import versions\n"
+    send += "f = Feature.parse('loud'); print(pickle.dumps((f, versions(f))).hex())"
+    take = "import pickle; from raybrain.identity import check_unedited; check_unedited(*pickle.loads(bytes.fromhex({!r})))"
+    signatures(tmp_path)
+    sent = ask(send, [tmp_path / "mine.py"])
+    code = take.format(sent.stdout.strip())
+    path = {"PYTHONPATH": f"{REPO}{os.pathsep}{tmp_path}"}
+    assert ask(code, [tmp_path / "mine.py"], **path).returncode == 0
+    (tmp_path / "mine.py").write_text(PLUGIN.replace("self.gain *", "self.gain +"))
+    error = ask(code, [tmp_path / "mine.py"], **path).stderr.splitlines()[-1]
+    assert error.endswith("the code of 'loud' was edited while it was used; run the same command again")
+
+
+# the whole command
+
+MINE = """
+import torch
+from raybrain.encoders.base import Encoder
+from raybrain.studies.synthetic import Synthetic
+
+class Flat(Encoder, name="flat"):
+    def build(self, shapes):
+        return FlatModule(shapes.channels, shapes.features)
+
+class FlatModule(torch.nn.Module):
+    def __init__(self, channels, features):
+        super().__init__()
+        self.map = torch.nn.Conv1d(channels, features, 1)
+
+    def forward(self, batch):
+        return self.map(batch.signal)
+
+class Mine(Synthetic, name="mine"):
+    def sources(self, root, recording):
+        {first}
+        return super().sources(root, recording)
+"""
+
+
+@pytest.mark.slow
+def test_an_edited_plugin_is_trained_anew(ray_cluster: None, tmp_path: Path) -> None:
+    plugin, address = tmp_path / "mine.py", ray.get_runtime_context().gcs_address
+    small = [word.replace("synthetic", "mine") for word in TINY if not word.startswith(("encoder", "train.epochs"))]
+    small += ["encoder=flat", "train.epochs=1", "train.updates_per_epoch=2"]
+    words = ["train", "quickstart", "data.studies=mine", *small]
+    words += ["--home", str(tmp_path / "home"), "--address", address, "--json"]
+    command = f"import sys; sys.argv = {['raybrain', *words]}; from raybrain.cli import main; main()"
+
+    def train(text: str) -> subprocess.CompletedProcess[str]:
+        plugin.write_text(text)
+        return ask(command, [plugin])
+
+    def result(text: str) -> Any:
+        done = train(text)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        return found["signature"], found["store"], found["run"], found["history"]
+
+    before = result(MINE.format(first="pass"))
+    assert result(MINE.format(first="pass  # nothing") + "\n# the end\n") == before
+    after = result(MINE.format(first="pass").replace("return self.map(batch.signal)", "return 2 * self.map(batch.signal)"))
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, False, False]
+    edits = f"open({str(plugin)!r}, 'a').write('edited = True\\n')"  # the main process looks for sources, others read events
+    edited = train(MINE.format(first=edits))
+    assert edited.returncode == 2
+    assert "the code of 'mine' was edited while it was used; run the same command again" in edited.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_nothing_is_done_again_wherever_data_and_home_lie(
+    ray_cluster: None, raybrain: Callable[..., Ended], semireal: Path, tmp_path: Path
+) -> None:
+    small = [word for word in TINY if "synthetic" not in word and "epochs" not in word]
+    small += ["train.epochs=1", "train.updates_per_epoch=2"]
+
+    def train(folder: Path | str, home: Path) -> Any:
+        ended = raybrain("train", "quickstart", f'data.studies="bids:{folder}"', *small, "--home", str(home), "--json")
+        assert ended.code == 0, ended.err
+        return ended.json
+
+    def made(home: Path) -> dict[str, tuple[int, int]]:
+        """What is costly: each file's number on the disk, and its time."""
+        stats = {path: path.stat() for suffix in ("parquet", "npy", "pt") for path in home.rglob(f"*.{suffix}")}
+        return {str(path.relative_to(home)): (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+    here, home = tmp_path / "here", tmp_path / "home"
+    shutil.copytree(semireal, here, copy_function=shutil.copyfile)
+    first = train(here, home)
+    files = made(home)
+    assert {Path(name).parts[0] for name in files} >= {"stores", "features", "maps", "runs"}
+    there = tmp_path / "another name"
+    shutil.copytree(here, there, copy_function=shutil.copyfile)  # which gives all files new times
+    shutil.rmtree(here)
+    assert train(there, home) == first
+    moved = home.rename(tmp_path / "elsewhere")
+    again = train(first_dataset(moved), moved)
+    assert {key: again[key] for key in ("signature", "history", "test", "subjects", "controls")} == {
+        key: first[key] for key in ("signature", "history", "test", "subjects", "controls")
+    }
+    assert made(moved) == files
+
+
+def first_dataset(home: Path) -> str:
+    """The name of the dataset that a home knows of."""
+    return str(*json.loads((home / "datasets.json").read_text()))
+
+
+@pytest.mark.slow
+def test_a_subject_more_is_another_question_and_little_work(ray_cluster: None, semireal: Path, tmp_path: Path) -> None:
+    folder, cluster = tmp_path / "data", Cluster(home=tmp_path / "home")
+    shutil.copytree(semireal, folder, copy_function=shutil.copyfile)
+    later = shutil.move(folder / "sub-04", tmp_path / "sub-04")
+    data = override(DataConfig(), {"studies": f'"bids:{folder}"', "features": "word_length"})
+    first, signed = build.run(data, cluster), data.brain_signature
+    shutil.move(later, folder / "sub-04")
+    time.sleep(0.5)  # a look at a folder is trusted for a moment
+    second = build.run(data, cluster)
+    assert data.brain_signature != signed
+    assert (len(first.recordings), len(second.recordings)) == (3, 4)
+    same = [first.store.table_path("brain", uid).samefile(second.store.table_path("brain", uid)) for uid in first.recordings]
+    assert same == [True, True, True]

@@ -16,7 +16,7 @@ from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, tree
 from raybrain.events import Event, Sound, sentence_blocks
-from raybrain.identity import locate
+from raybrain.identity import check_unedited, locate, versions
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
@@ -207,10 +207,13 @@ def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:
 
 
 def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) -> Iterator[Heard]:
+    code = {source.study: versions(source.study) for source in sources}
+
     def read(row: dict[str, Any]) -> dict[str, Any]:
         source: Source = pickle.loads(row["task"])
 
         def task() -> dict[str, Any]:
+            check_unedited(source.study, code[source.study])
             events = source.study.events(source.root, source.recording)
             sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
             return {"result": pickle.dumps(events)}
@@ -233,9 +236,16 @@ def _make_parts(jobs: Sequence[Job], current: Mapping[str, Part], logs: Path, fa
     if len(missing) < len(others):
         console.print(f"prepare: {len(others) - len(missing)} signals are there already, in another store", highlight=False)
 
+    code = {job.data: versions(job.data) for job in missing}
+
     def make(row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["task"])
-        return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+
+        def task() -> dict[str, Any]:
+            check_unedited(job.data, code[job.data])
+            return make_part(job)
+
+        return {"seconds": 0.0, "segments": 0} | guarded(task, job.source.recording.uid, logs)
 
     for row in each(missing, make, "prepare: signals"):
         if row["error"]:

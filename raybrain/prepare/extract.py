@@ -16,7 +16,7 @@ from raybrain.cluster import Cluster, given_device, model_pool
 from raybrain.config import InputError, tree
 from raybrain.events import Split
 from raybrain.features.base import Feature, Stimulus
-from raybrain.identity import signature
+from raybrain.identity import check_unedited, signature, versions
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded
@@ -90,10 +90,15 @@ def unchanged(entry: dict[str, Any], frames: Frames) -> bool:
 def _extract_all(
     feature: Feature, stimuli: Mapping[str, Stimulus], frames: Frames, cluster: Cluster, log: Path, title: str
 ) -> None:
-    run = secrets.token_hex(4)
+    run, code = secrets.token_hex(4), versions(feature)
 
     def extract(row: dict[str, Any]) -> dict[str, Any]:
-        return extract_some(feature, pickle.loads(row["task"]), frames, given_device(cluster), log, run)
+        some: dict[str, Stimulus] = pickle.loads(row["task"])
+        try:
+            check_unedited(feature, code)
+        except InputError as error:
+            return {"uid": min(some), "error": str(error), "count": 0}
+        return extract_some(feature, some, frames, given_device(cluster), log, run)
 
     for left in log.glob(f"{feature.name}-*{TRIED}"):  # by an earlier run that was stopped
         left.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.identity import locate
+from raybrain.identity import locate, versions
 from raybrain.model_folder import is_model
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
@@ -52,6 +52,7 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
         digest=prepared.digest,
         brain=prepared.brain,
         features=prepared.features,
+        code=versions(experiment),
         record=run_record(cluster.home, experiment, prepared.digest),
     )
 

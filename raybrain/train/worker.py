@@ -9,6 +9,7 @@ import torch
 
 from raybrain.cluster import Cluster, given_device
 from raybrain.experiment import Experiment
+from raybrain.identity import check_unedited
 from raybrain.store import Store
 from raybrain.tracking import Run
 from raybrain.train.loop import Diverged, Training
@@ -24,7 +25,10 @@ VERDICT_S = 0.05  # between two looks for what a sweep has decided
 
 @dataclass(frozen=True)
 class TrainJob:
-    """All a worker needs to know, as plain values."""
+    """All a worker needs to know, as plain values; ``code`` are the versions of the experiment's kinds.
+
+    A worker that starts after a plug-in was edited would import other code than what the experiment's signature stands for.
+    """
 
     experiment: Experiment
     cluster: Cluster
@@ -34,6 +38,7 @@ class TrainJob:
     brain: str
     features: dict[str, str]
     record: RunRecord
+    code: dict[str, int | str]
     tracking: Run | None = None
 
     def tables(self, device: torch.device) -> Tables:
@@ -113,6 +118,7 @@ def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) ->
 
 def work(job: TrainJob, place: Place, report: Reporter) -> None:
     """Train until the end or a stop. What a restart would not help is written to the run folder rather than raised."""
+    check_unedited(job.experiment, job.code)
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     if place.rank == 0:

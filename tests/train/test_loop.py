@@ -112,7 +112,7 @@ def test_it_stops_when_it_is_told_and_goes_on_later(
 
 
 def test_a_verdict_is_waited_for(tmp_path: Path) -> None:
-    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunRecord(tmp_path))
+    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunRecord(tmp_path), {})
     job.record.keep_verdict(1, stop=False)
     later = Timer(0.2, lambda: job.record.keep_verdict(2, stop=True))
     later.start()
