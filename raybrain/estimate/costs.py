@@ -89,8 +89,8 @@ class Cost:
         """Steps and GPU-hours."""
         if self.steps is None:
             return "cost: not known before the data are there"
-        gpu = "" if self.gpu_hours is None else f" = {self.gpu_hours:.{0 if self.gpu_hours >= 10 else 2}f} GPU-hours"
-        return f"at most {self.steps} steps{gpu}"
+        gpu = "" if self.gpu_hours is None else f" = {_two_digits(self.gpu_hours)} GPU-hours"
+        return f"at most {self.steps:,} steps{gpu}"
 
     def further(self) -> list[str]:
         """Time on this machine, disk and memory, as far as they are known."""
@@ -235,6 +235,10 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _times(value: float | None, count: int | None) -> float | None:

@@ -74,7 +74,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "question": report.space.question if report.space else "",
         "studies": _studies(table),
         "results": _results(table),
-        "tolerance": TOLERANCE[0].upper() + TOLERANCE[1:],
+        "tolerance": TOLERANCE[0].upper() + TOLERANCE[1:] if any(cell.published for cell in table) else "",
         "missing": report.missing,
         "subjects_picture": _subjects(table),
         "comparisons": [_comparison(one) for one in comparisons(table)],

@@ -70,14 +70,14 @@ def make_forecast(sweep: Sweep, cluster: Cluster) -> Forecast:
         points = [point.params for point in planned][: sweep.trials]
     else:
         points = [point.params] if (point := start(space)) else []
-    known = trainings(sweep)
+    known = _priced(sweep)
     return Forecast(
         sweep.trials,
         points,
         _space(space),
         len(space.repeats()),
         {_data_line(experiment.data): estimator.data(experiment.data) for experiment in sweep.data_parts},
-        estimator.cost(known, sweep.trials * len(space.repeats()) / len(known)),  # of a search only the recipe is known
+        estimator.cost(known, sweep.trials * len(space.repeats()) / len(known)),
         space.scheduler.most_copies(space, sweep.trials),
     )
 
@@ -93,6 +93,17 @@ def trainings(sweep: Sweep) -> list[Experiment]:
         for point in points[: sweep.trials]
         for changes in space.repeats().values()
     ]
+
+
+def _priced(sweep: Sweep) -> list[Experiment]:
+    """The trainings whose cost is reckoned: of a search the recipe's for each data part it has, else the first of the part."""
+    space, known = sweep.space, trainings(sweep)
+    point = start(space) if space.points is None else None
+    if point is None:
+        return known
+    recipes = [space.experiment({**point.settings, **changes}) for changes in space.repeats().values()]
+    by_data = {experiment.data: experiment for experiment in recipes}
+    return [by_data.get(experiment.data, experiment) for experiment in known]
 
 
 def _space(space: SearchSpace) -> dict[str, str]:

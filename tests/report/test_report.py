@@ -162,6 +162,7 @@ def test_the_page_holds_everything_and_needs_nothing() -> None:
     assert "published 55.1 ± 0.7; fail" in text
     assert "1428 candidates, chance 0.7%" in text
     assert "Which &lt;parts&gt;?" in text
+    assert "A mean passes within 2 points" in text
     assert "trial 7 failed" in text
     assert text.count('src="data:image/png;base64,') == 2
     assert not re.findall(r'(?:src|href)="(?!data:)', text), "self-contained"
@@ -198,6 +199,7 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     assert "&lt;out of memory&gt;" in text and "<th>lr</th>" in text and "<th>valid_top5</th>" in text
     assert "<td>0.600</td><td>finished</td><td>the recipe</td>" in text
     assert 'alt="pareto front"' in text
+    assert "A mean passes" not in text, "nothing was published"
     assert "<h2>Search</h2>" not in page(SweepReport("s", seeds_of({("gwilliams2022", "full"): 0.68})))
 
 
@@ -365,7 +367,7 @@ def test_reproduce_on_data_that_are_not_there(
     assert ended.code == 2
     lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]
     assert [line.split()[1] for line in lines] == ["gwilliams2022", "brennan2019"]
-    assert re.search(r"one: 8 trainings, at most \d+ steps = [\d.]+ GPU-hours", ended.out)
+    assert re.search(r"one: 8 trainings, at most 37,728 steps = [\d.]+ GPU-hours", ended.out)
     assert [item["study"] for item in ended.json["missing"]] == ["gwilliams2022", "brennan2019"]
     one = raybrain("reproduce", "paper", "study=brennan2019", "--home", str(tmp_path / "home"), "--dry-run", "--json")
     assert (one.code, one.json["grids"][0]["trainings"]) == (2, 4)
