@@ -118,8 +118,8 @@ class Choice(Config):
         """Import every module beside the family's ``base.py``."""
         package, _, module = cls.family().__module__.rpartition(".")
         if module == "base":
-            for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
-                importlib.import_module(f"{package}.{found.name}")
+            for sibling in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                importlib.import_module(f"{package}.{sibling.name}")
 
     @classmethod
     def _load_plugins(cls) -> None:
@@ -205,10 +205,10 @@ def _import_plugin(file: Path) -> None:
         raise InputError(f"the plug-in {file} has the name of another module, {module.__file__}; give the file another name")
 
 
-def hint(found: str, allowed: Iterable[str]) -> str:
+def hint(typed: str, allowed: Iterable[str]) -> str:
     """``, did you mean 'depth'? Allowed: ...``: the end of a message about a name that is not there."""
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(found, allowed, n=1)
+    near = difflib.get_close_matches(typed, allowed, n=1)
     start = f", did you mean {near[0]!r}?" if near else "."
     return f"{start} Allowed: {', '.join(allowed) or 'none'}"
 
@@ -290,10 +290,10 @@ def _validated(kind: type[ConfigT], values: dict[str, Any], changes: dict[tuple[
         return kind.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        found = prefix + ".".join(str(part) for part in problem["loc"])
+        where = prefix + ".".join(str(part) for part in problem["loc"])
         if not problem["loc"]:  # fields that do not go together: name those that were asked for
-            found = ", ".join(f"{prefix}{'.'.join(path)}={_shown(value)}" for path, value in changes.items())
-        raise InputError(f"{found}: {_message(problem)}") from None
+            where = ", ".join(f"{prefix}{'.'.join(path)}={_shown(value)}" for path, value in changes.items())
+        raise InputError(f"{where}: {_message(problem)}") from None
 
 
 def _from_text(annotation: Any, text: str) -> Any:
@@ -313,8 +313,8 @@ def _from_text(annotation: Any, text: str) -> Any:
 def _message(problem: Any) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    found = f" (found {_shown(problem['input'])})" if not isinstance(problem["input"], dict | Config) else ""
-    return f"{problem['msg'][0].lower()}{problem['msg'][1:]}{found}"
+    value = f" (found {_shown(problem['input'])})" if not isinstance(problem["input"], dict | Config) else ""
+    return f"{problem['msg'][0].lower()}{problem['msg'][1:]}{value}"
 
 
 def _shown(value: Any) -> str:
@@ -370,18 +370,18 @@ def differences(config: Config) -> dict[str, Any]:
 
 
 def _differences(config: Config, default: Config) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for field in type(config).model_fields:
         here, usual = getattr(config, field), getattr(default, field)
         if here == usual and type(here) is type(usual):
             continue
         if isinstance(here, Choice) and type(here) is not type(usual):
-            found[f"{field}.name"] = here.name
+            changed[f"{field}.name"] = here.name
             usual = type(here)()
         if isinstance(here, Config):
-            found |= {f"{field}.{key}": item for key, item in _differences(here, usual).items()}
+            changed |= {f"{field}.{key}": item for key, item in _differences(here, usual).items()}
         elif isinstance(here, tuple) and any(isinstance(part, Choice) for part in here):
-            found[field] = [{"name": part.name} | _differences(part, type(part)()) for part in here]
+            changed[field] = [{"name": part.name} | _differences(part, type(part)()) for part in here]
         else:
-            found[field] = tree(here)
-    return found
+            changed[field] = tree(here)
+    return changed

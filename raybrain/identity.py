@@ -150,18 +150,18 @@ def closure(module: str, file: Path, wanted: Callable[[str], bool]) -> dict[str,
     package = module.partition(".")[0] if depth else ""  # of a package only that counts, not what lies beside it
     if not package and any(part in INSTALLED for part in top.parts):
         return {file.name: file}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = [(module, file.absolute())]
     while waiting:
         name, path = waiting.pop()
-        if str(path.relative_to(top)) in found:
+        if str(path.relative_to(top)) in files:
             continue
-        found[str(path.relative_to(top))] = path
+        files[str(path.relative_to(top))] = path
         folder = name if path.name == "__init__.py" else name.rpartition(".")[0]
         for imported in imports(_parsed(path), folder):
             if not package or imported.partition(".")[0] == package:
                 waiting += [(name, path) for name, path in _files(top, imported) if wanted(name)]
-    return found
+    return files
 
 
 def _parsed(path: Path) -> ast.Module:

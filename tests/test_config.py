@@ -70,6 +70,8 @@ def test_parts_by_name() -> None:
     assert changed(data__features="[ mel:20 , word_length ]") == changed(
         data__features=["mel", "word_length"], data__features__mel__bands=20
     )
+    twice = override(Experiment(), {"data.studies": "synthetic,synthetic:eeg", "data.studies.synthetic#1.seed": "3"})
+    assert [flat(study)["seed"] for study in twice.data.studies] == [0, 3]
     assert changed(data__features__mel__bands="20") == {"data.features": [{"name": "mel", "bands": 20}]}
     assert changed(data__studies="bids:/x (1)") == {"data.studies": [{"name": "bids", "path": "/x (1)"}]}
     assert changed(data__studies="bids:/x", data__studies__bids__subjects="1,2")["data.studies"][0]["subjects"] == ["1", "2"]
@@ -112,7 +114,10 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "not a group": ({"encoder.depth.x": "1"}, ("'encoder.depth'", "no field 'x'", "type encoder.depth=VALUE")),
     "not a value": ({"data.features.mel": "1"}, ("'data.features.mel'", "type data.features.mel.FIELD=VALUE")),
     "group": ({"optim": "adam"}, ("optim is a group", "type optim.FIELD=VALUE", "lr")),
-    "ambiguous": ({"data.studies": "synthetic,synthetic:eeg", "data.studies.synthetic.seed": 1}, ("2 parts",)),
+    "ambiguous": (
+        {"data.studies": "synthetic,synthetic:eeg", "data.studies.synthetic.seed": 1},
+        ("2 parts", "synthetic#0, synthetic#1"),
+    ),
     "order": ({"data.segments.tmin_s": "3"}, ("data.segments.tmin_s=3", "below tmax_s=2.5")),
     "together": ({"encoder.conv.groups": "7"}, ("encoder.conv.groups=7", "must divide")),
     "field of another kind": ({"loss": "l1", "loss.pool": "true"}, ("'loss.pool'",)),

@@ -84,9 +84,9 @@ def version(checkpoint: str, revision: str) -> str:
     settings(checkpoint, revision)
     if _stamps(checkpoint):
         return folder_digest(checkpoint)
-    found = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
-    assert isinstance(found, str), "transformers has just read it"
-    return Path(found).parent.name  # snapshots/COMMIT/config.json
+    settings_file = try_to_load_from_cache(checkpoint, "config.json", revision=revision)
+    assert isinstance(settings_file, str), "transformers has just read it"
+    return Path(settings_file).parent.name  # snapshots/COMMIT/config.json
 
 
 def hidden_states(config: Any, layers: tuple[int, ...], checkpoint: str) -> None:
@@ -136,8 +136,8 @@ def _network(checkpoint: str, commit: str, random: bool, device: str) -> Any:
                 model = AutoModel.from_config(config, dtype=torch.float32)
         else:
             given = {"revision": commit, "local_files_only": True, "dtype": torch.float32}
-            model, told = AutoModel.from_pretrained(checkpoint, **given, output_loading_info=True)
-            lost = sorted(name for name in told["missing_keys"] if not any(part in name for part in UNUSED))
+            model, report = AutoModel.from_pretrained(checkpoint, **given, output_loading_info=True)
+            lost = sorted(name for name in report["missing_keys"] if not any(part in name for part in UNUSED))
             if lost:  # transformers would draw them at random and go on
                 raise InputError(f"the model {checkpoint} has no weights for {lost[0]} and {len(lost) - 1} more")
     part = model.get_encoder() if model.config.is_encoder_decoder else model

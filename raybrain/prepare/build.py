@@ -49,17 +49,14 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     ]
     _refuse_doubles(sources)
     current = _current_parts(store, sources)
-    found = _finished(data, store, sources, current)
-    if found:
-        return found
+    finished = _finished(data, store, sources, current)
+    if finished:
+        return finished
     with ray_session(cluster):
         return _prepare(data, store, sources, current, cluster)
 
 
 def _refuse_doubles(sources: Sequence[Source]) -> None:
-    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
-    if twice:
-        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once")
     roots: dict[str, Path] = {}
     for source in sources:
         name, root = source.recording.study, source.root
@@ -68,6 +65,9 @@ def _refuse_doubles(sources: Sequence[Source]) -> None:
                 f"{roots[name]} and {root} both hold a study called {name!r}; call one of them otherwise, "
                 "as with data.studies.bids#1.label=NAME"
             )
+    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
+    if twice:
+        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once")
 
 
 def _current_parts(store: Store, sources: Sequence[Source]) -> dict[str, Part]:

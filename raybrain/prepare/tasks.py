@@ -37,8 +37,8 @@ class Source:
 
     def files(self) -> dict[str, Path]:
         """The files this recording is read from, those inside of folders too, by path below the study's folder."""
-        found = {file for path in self.study.sources(self.root, self.recording) for file in _files(path)}
-        return {relative(file, self.root): file for file in sorted(found)}
+        files = {file for path in self.study.sources(self.root, self.recording) for file in _files(path)}
+        return {relative(file, self.root): file for file in sorted(files)}
 
 
 @dataclass(frozen=True)

@@ -85,11 +85,11 @@ def frames_folder(home: Path, feature: "Feature") -> Frames:
     return Frames(home / "features" / feature_name(unscaled))
 
 
-def feature_digest(name: str, told: dict[str, Any]) -> str:
+def feature_digest(name: str, entry: dict[str, Any]) -> str:
     """Names what training reads of a feature: the stimuli, and how their frames are scaled.
 
     Args:
         name: of the feature in the manifest.
-        told: what the manifest says of it.
+        entry: what the manifest says of it.
     """
-    return content_digest([name, told["mean"], told["deviation"], told["weights"], sorted(told["files"])])
+    return content_digest([name, entry["mean"], entry["deviation"], entry["weights"], sorted(entry["files"])])

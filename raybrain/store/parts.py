@@ -63,12 +63,12 @@ class Store:
     def manifest(self) -> dict[str, Any]:
         """The manifest; InputError if there is none that can be read."""
         try:
-            found: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
+            manifest: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
-            found = {}
-        if not set(found) >= MANIFEST:
+            manifest = {}
+        if not set(manifest) >= MANIFEST:
             raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
-        return found
+        return manifest
 
     def write_manifest(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Write the manifest, with the features that the one before knows of besides; whoever else does so has to wait."""

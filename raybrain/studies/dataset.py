@@ -85,10 +85,10 @@ def _short(text: str) -> str:
 
 
 def _checksum(folder: Path) -> str:
-    found = sorted(_files(str(folder), "", ()))
+    files = sorted(_files(str(folder), "", ()))
     with ThreadPoolExecutor(READERS) as pool:
-        contents = pool.map(lambda file: _content(os.path.join(folder, file[0]), file[1]), found)
-        lines = [f"{name}\t{stat.st_size}\t{content}\n" for (name, stat), content in zip(found, contents, strict=True)]
+        contents = pool.map(lambda file: _content(os.path.join(folder, file[0]), file[1]), files)
+        lines = [f"{name}\t{stat.st_size}\t{content}\n" for (name, stat), content in zip(files, contents, strict=True)]
     return hashlib.sha256("".join(lines).encode(errors="surrogateescape")).hexdigest()[:DIGITS]
 
 

@@ -19,6 +19,7 @@ from raybrain.features.base import Feature, Stimulus
 from raybrain.features.pitch import Pitch
 from raybrain.features.speech_model import SpeechFeature, SpeechModel
 from raybrain.features.wave import Wave
+from raybrain.identity import signature
 from tests.conftest import TINY, Ended
 from tests.tiny_models import SPEECH
 
@@ -177,11 +178,13 @@ def test_a_folder_is_told_apart_by_its_content(models: Callable[[str], str], tmp
     (folder / ".cache").mkdir()
     (folder / ".cache" / "config.json.metadata").write_text("when it was downloaded")
     assert feature.identity() == small(models("wav2vec2")).identity()
+    assert signature(feature) == signature(small(models("wav2vec2"))), "wherever the folder lies"
     model = transformers.AutoModel.from_pretrained(folder)
     with torch.no_grad():
         model.encoder.layers[0].attention.out_proj.weight.mul_(2)
     model.save_pretrained(folder)
     assert feature.identity() != small(models("wav2vec2")).identity()
+    assert signature(feature) != signature(small(models("wav2vec2")))
     assert np.abs(feature.extract(stimulus) - first).max() > 1e-3
 
 

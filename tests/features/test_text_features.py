@@ -21,6 +21,7 @@ from raybrain.features.phonemes import OTHERS, SOUNDS, phoneme_class
 from raybrain.features.sentences import sentences
 from raybrain.features.spacy_words import pipeline_name
 from raybrain.features.text_model import TextFeature, TextModel
+from raybrain.identity import signature
 from tests import tiny_models
 from tests.conftest import SHARED
 
@@ -173,6 +174,16 @@ def test_text_models_that_cannot_be_used(models: Callable[[str], str], tmp_path:
 
 
 # spaCy
+
+
+def test_a_pipeline_folder_is_known_by_its_content(models: Callable[[str], str], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(models("spacy"), copy, copy_function=shutil.copyfile)
+    first, second = (Feature.parse(f"spacy_vector:{folder}") for folder in (models("spacy"), copy))
+    assert (signature(first), first.identity()) == (signature(second), second.identity())
+    (copy / "more.txt").write_text("words")
+    assert signature(first) != signature(second)
+    assert first.identity() != second.identity()
 
 
 def test_spacy_vectors_and_parts_of_speech(models: Callable[[str], str]) -> None:

@@ -291,6 +291,18 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     assert len(after) == 4
 
 
+def test_studies_of_one_name(semireal: Path, copy: Path, tmp_path: Path) -> None:
+    """One of them may be called otherwise."""
+    data = override(DataConfig(), {"studies": f"bids:{semireal},bids:{copy}", "features": "word_length"})
+    with pytest.raises(InputError, match=r"^/.* and /.*/copy both hold a study called 'bids-real-eeg-back.*'; call"):
+        preparing.run(data, Cluster(home=tmp_path))
+    twice = override(data, {"studies": f"bids:{copy},bids:{copy}"})
+    with pytest.raises(InputError, match=r"names recording bids-real-eeg-background-and_sub-01_task-listening twice"):
+        preparing.run(twice, Cluster(home=tmp_path))
+    called = override(data, {"studies.bids#1.label": "again"}).studies[1]
+    assert {recording.study for recording in called.recordings(copy)} == {"bids-again"}
+
+
 @pytest.mark.slow
 def test_nothing_to_prepare(ray_cluster: None, raybrain: Prepare, copy: Path, tmp_path: Path) -> None:
     (copy / "stimuli" / "LJ001-0002.wav").unlink()

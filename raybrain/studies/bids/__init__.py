@@ -88,13 +88,13 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
 
     def recordings(self, root: Path) -> list[Recording]:
         """All EEG and MEG recordings but empty-room ones, sorted."""
-        found = self._recordings(root)
-        if not found:
+        paths = self._recordings(root)
+        if not paths:
             raise InputError(
                 f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(EXTENSIONS)}"
             )
-        chosen = choose(list(found), self.subjects, None, root)
-        tasks = {recording.task for recording in found}
+        chosen = choose(list(paths), self.subjects, None, root)
+        tasks = {recording.task for recording in paths}
         if self.task is not None and self.task not in tasks:
             raise InputError(f"no task {self.task!r} in {root}{hint(self.task, tasks)}")
         kept = [recording for recording in chosen if self.task in (None, recording.task)]
@@ -144,10 +144,10 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         return _recordings(root, f"bids-{self.label or title(root)}", subject)
 
     def _path(self, root: Path, recording: Recording) -> Any:
-        found = self._recordings(root, recording.subject)
-        if recording not in found:
-            raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in found))}")
-        return found[recording]
+        paths = self._recordings(root, recording.subject)
+        if recording not in paths:
+            raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in paths))}")
+        return paths[recording]
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The data and every sidecar that applies to it, those of folders above included, and the TextGrids of its sounds."""
@@ -184,18 +184,19 @@ def _recordings(root: Path, study: str, subject: str | None) -> dict[Recording, 
             ignore_nosub=True,
         )
         paths = [path for path in paths if path.extension != ".pdf"] + list(_bti_folders(root, subject))
-    found: dict[Recording, Any] = {}
+    by_recording: dict[Recording, Any] = {}
     for path in paths:
         if path.subject == "emptyroom" or path.acquisition in NOT_SPEECH or path.split not in (None, "1", "01"):
             continue
         recording = Recording(study, path.subject, path.session or "", path.task or "", path.run or "")
-        if recording in found:
+        if recording in by_recording:
+            other = by_recording[recording].fpath.name
             raise InputError(
-                f"{found[recording].fpath.name} and {path.fpath.name} in {root} have the same subject, session, task and run, "
+                f"{other} and {path.fpath.name} in {root} have the same subject, session, task and run, "
                 "which is all raybrain tells recordings apart by; move one of them out of the dataset"
             )
-        found[recording] = path
-    return found
+        by_recording[recording] = path
+    return by_recording
 
 
 def _bti_folders(root: Path, subject: str | None) -> Iterator[Any]:
