@@ -151,11 +151,19 @@ def _plugin_environment() -> dict[str, str]:
     return {"RAYBRAIN_PLUGINS": os.pathsep.join(map(str, files)), "PYTHONPATH": path} if files else {}
 
 
-def _remove_orphans() -> None:
-    """Remove what sessions left behind that were killed."""
+def sessions() -> dict[Path, bool]:
+    """The folders of the Ray sessions that raybrain began on this machine, and whether the process that did still lives."""
+    alive = {}
     for folder in Path(tempfile.gettempdir()).glob("rb-*-*"):
         owner = folder.name.split("-")[1]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+        alive[folder] = not owner.isdigit() or Path(f"/proc/{owner}").exists() or not Path("/proc/self").exists()
+    return alive
+
+
+def _remove_orphans() -> None:
+    """Remove what sessions left behind that were killed."""
+    for folder, alive in sessions().items():
+        if not alive:
             shutil.rmtree(folder, ignore_errors=True)
 
 

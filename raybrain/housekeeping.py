@@ -5,7 +5,6 @@ again: memory maps, prepared data and features that no run is made from, Ray's f
 """
 
 import os
-import re
 import shutil
 import time
 import uuid
@@ -14,23 +13,25 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from raybrain.claims import claims_of_others, guard
-from raybrain.cluster import Cluster
+from raybrain.cluster import Cluster, sessions
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.storage import read_json
+from raybrain.storage import HALF_WRITTEN, read_json
 from raybrain.store import Store, brain_digest, feature_digest, frames_folder
+from raybrain.train.maps import HALF_MADE
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.sweep_record import SweepRecord, sweep_records
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Kind = Literal["run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
 KINDS: tuple[Kind, ...] = ("run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind")
 STALE_S = 3600.0  # what is half-written for longer than this is of a process that was killed
-REMOVED = ".removed-"
-HALF = re.compile(r"\.(?!removed-).+-[0-9a-f]{32}")  # as storage names what it writes aside
-HALF_MAP = re.compile(r"\.(?!removed-)(.+)-[a-z0-9_]{8}")  # and training its memory maps
+REMOVED = ".now-removed-"
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _maps(folder: Path, stores: Sequence[Store], kept: set[Path]) -> Iterator[It
                 needed.setdefault(f"{name}-{feature_digest(name, entry)}", set()).add(store.root.name)
     for path in _inside(folder):
         used_by = tuple(sorted(f"store {name}" for name in needed.get(path.name, ())))
-        busy = _held(folder / f"{path.name}.lock")
+        busy = _held(_lock(folder / f"{path.name}.lock"))
         yield Item("map", path, "", used_by, "" if used_by or busy else "of no store that is needed")
 
 
@@ -247,22 +248,30 @@ def _rays_files(runs: Sequence[RunRecord], sweeps: Sequence[SweepRecord]) -> Ite
     """What Ray keeps of a training or a sweep, which nobody reads once it is over."""
     for run in runs:
         if run.ray.exists():
-            over = run.state == "finished" and not _held(run.path / "lock")
+            over = run.state == "finished" and not _held(run.lock())
             yield Item("Ray's files", run.ray, "", (run.path.name,), "its run is finished" if over else "")
     for sweep in sweeps:
         if sweep.ray.exists():
-            over = sweep.is_finished and not _held(sweep.path / "lock")
+            over = sweep.is_finished and not _held(sweep.lock())
             yield Item("Ray's files", sweep.ray, "", (sweep.path.name,), "its sweep is finished" if over else "")
+    for folder, alive in sessions().items():
+        yield Item("Ray's files", folder, "a session on this machine", needless="" if alive else "its process was killed")
 
 
-def _held(lock: Path) -> bool:
+def _lock(path: Path) -> "FileLock":
+    import filelock
+
+    return filelock.FileLock(path)
+
+
+def _held(lock: "FileLock") -> bool:
     """Whether a living process holds a lock."""
     import filelock
 
-    if not lock.exists():
+    if not os.path.exists(lock.lock_file):
         return False
     try:
-        with filelock.FileLock(lock).acquire(timeout=0):
+        with lock.acquire(timeout=0):
             return False
     except filelock.Timeout:
         return True
@@ -273,12 +282,12 @@ def _left_behind(cluster: Cluster) -> Iterator[Item]:
     rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps")]
     for room in rooms:
         for path in sorted(room.rglob(".*")):
-            if HALF.fullmatch(path.name) and _is_stale(path) and not _held(path.parent / "lock"):
+            if HALF_WRITTEN.fullmatch(path.name) and not path.name.startswith(REMOVED) and _is_stale(path):
                 yield Item("left behind", path, needless="a process was killed while it wrote it")
         for path in sorted(room.glob("*/damaged")):
             yield Item("left behind", path, needless="damaged, and made again since")
     for path in sorted(cluster.maps.glob(".*")):
-        if (half := HALF_MAP.fullmatch(path.name)) and not _held(path.with_name(f"{half[1]}.lock")):
+        if (half := HALF_MADE.fullmatch(path.name)) and not _held(_lock(path.with_name(f"{half[1]}.lock"))):
             yield Item("left behind", path, needless="a process was killed while it wrote it")
     for room in [*rooms, cluster.maps]:
         for path in sorted([*room.glob(f"{REMOVED}*"), *room.glob(f"*/{REMOVED}*")]):

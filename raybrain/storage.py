@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,9 @@ from raybrain.config import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+HALF_WRITTEN = re.compile(r"\..+-[0-9a-f]{32}")  # names of what is written aside
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +49,11 @@ def prepared(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Par
 
 
 @pytest.fixture
-def kept(prepared: Parts, tmp_path: Path) -> Kept:
-    """A copy of it in which one part has a run."""
+def kept(prepared: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """A copy of it in which one part has a run; of other sessions on this machine nothing is seen."""
     source, parts = prepared
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     home = tmp_path / "home"
     shutil.copytree(source, home)
     run = run_record(home, USED, parts["used"].digest)
@@ -152,21 +156,30 @@ def test_rays_files_go_once_the_run_is_finished_and_nobody_holds_it(kept: Kept) 
 
 
 def test_what_killed_processes_left_behind(kept: Kept) -> None:
-    cluster, run = kept
+    cluster, _ = kept
     store = next(item.path for item in look(cluster) if item.kind == "store" and not item.needless)
-    old, fresh, strange, own = store / HALF, store / f"{HALF[:-1]}1", store / ".DS_Store", run.path / HALF
-    for path in (old, fresh, strange, own):
+    old, fresh, strange = store / HALF, store / f"{HALF[:-1]}1", store / ".DS_Store"
+    for path in (old, fresh, strange):
         path.write_text("x")
     long_ago = time.time() - 2 * 3600
-    for path in (old, strange, own):
+    for path in (old, strange):
         os.utime(path, (long_ago, long_ago))
     (store / "damaged").mkdir()
     (cluster.maps / ".brain-0-abcdefgh").mkdir()
-    with filelock.FileLock(run.path / "lock"), filelock.FileLock(cluster.maps / "brain-0.lock"):
+    with filelock.FileLock(cluster.maps / "brain-0.lock"):
         assert sorted(needless(cluster)["left behind"]) == [HALF, "damaged"]
     clean(cluster, look(cluster))
-    assert not old.exists() and not own.exists() and fresh.exists() and strange.exists()
+    assert not old.exists() and fresh.exists() and strange.exists()
     assert not list(cluster.maps.glob(".*"))
+
+
+def test_sessions_of_ray_whose_process_was_killed(kept: Kept) -> None:
+    cluster, _ = kept
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    folders = [Path(tempfile.mkdtemp(prefix=f"rb-{process}-")) for process in (dead.pid, os.getpid())]
+    assert set(names(cluster, "Ray's files")) == {folder.name for folder in folders}
+    assert needless(cluster)["Ray's files"] == [folders[0].name]
 
 
 def test_a_map_that_is_being_written_stays(kept: Kept) -> None:
@@ -176,7 +189,8 @@ def test_a_map_that_is_being_written_stays(kept: Kept) -> None:
         assert needless(cluster)["map"] == [other]
 
 
-def test_links_are_not_followed(tmp_path: Path) -> None:
+def test_links_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "big.fif").write_bytes(b"x" * 1000)
     cluster = Cluster(home=tmp_path / "home")

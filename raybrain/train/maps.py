@@ -6,6 +6,7 @@ content, so trials that differ in features share the signal, and those that diff
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from raybrain.store import Part, Store, feature_digest
 
 VERSION = 3  # raise it when maps are written in another way
 SPLITS = ("train", "valid", "valid_words", "test")
+
+
+HALF_MADE = re.compile(r"\.(.+)-[a-z0-9_]{8}")  # names of maps that are written aside
 
 
 def brain_map(store: Store, uids: list[str], digest: str, folder: Path) -> Path:
