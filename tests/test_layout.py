@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -183,6 +184,28 @@ def test_files(name: str) -> None:
     assert ast.get_docstring(TREES[name]), f"{name} has no docstring"
     lines = SOURCES[name].count("\n")
     assert lines < 400, f"{name} has {lines} lines"
+
+
+def test_no_two_files_share_a_name() -> None:
+    names = Counter(path.name for path in FILES if path.name not in ("base.py", "__init__.py"))
+    assert not [name for name, count in names.items() if count > 1]
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    classes = Counter(
+        node.name
+        for tree in TREES.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in classes.items() if count > 1]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_functions_are_short(name: str) -> None:
+    functions = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 50]
+    assert not long, f"{name}: {', '.join(long)}"
 
 
 def test_recipes_load() -> None:

@@ -10,7 +10,7 @@ from raybrain.doctor.findings import Finding, failed
 from raybrain.doctor.machine import cpus, device, examine, memory_bytes
 from raybrain.download.fetch import free_bytes
 from raybrain.download.unpack import amount
-from raybrain.estimate.costs import Cost, Data, Estimator, duration
+from raybrain.estimate.costs import Cost, DataSize, Estimator, duration
 from raybrain.estimate.extent import folder_of, known_extent, read_extent
 from raybrain.estimate.speed import Speed, measure
 from raybrain.experiment import Experiment
@@ -84,7 +84,7 @@ class Diagnosis:
         reason = f"not there, and no host answers: {reasons[0]}"
         return Finding(what, reason, "warn", f"put it, or a link to it, at {download.folder}")
 
-    def _disk(self, experiment: Experiment, data: Data) -> Iterator[Finding]:
+    def _disk(self, experiment: Experiment, data: DataSize) -> Iterator[Finding]:
         """What is going to be written, whether each disk has room for all that falls to it, and memory to prepare."""
         if data.footprint is None:
             yield Finding("prepared data", "not known without the recordings", "warn", "look again when they are there")
@@ -103,7 +103,7 @@ class Diagnosis:
         if not data.ready:
             yield _memory_to_prepare(data.footprint.task)
 
-    def _training(self, experiment: Experiment, data: Data, estimator: Estimator) -> Iterator[Finding]:
+    def _training(self, experiment: Experiment, data: DataSize, estimator: Estimator) -> Iterator[Finding]:
         """A step, all of them, and the memory of a worker."""
         cluster, train = self.cluster, resolve(experiment.train, self.cluster.workers)
         channels = estimator.channels(experiment.data) or CHANNELS
@@ -148,7 +148,7 @@ def _step(speed: Speed, cluster: Cluster, batch_size: int) -> Finding:
     return Finding("a training step", measured)
 
 
-def _all_steps(data: Data, cost: Cost, epochs: int) -> Finding:
+def _all_steps(data: DataSize, cost: Cost, epochs: int) -> Finding:
     assert cost.steps is not None and cost.seconds is not None
     steps = f"about {data.segments:,} train segments, {cost.steps // epochs:,} steps an epoch, {epochs} epochs at most"
     long = cost.seconds > LONG_S

@@ -57,7 +57,7 @@ class Display:
             self.bars.stop()
 
     def update(self, path: str, count: int, total: int | None) -> None:
-        """Record that ``count`` bytes of the file at ``path`` have been downloaded."""
+        """Receipt that ``count`` bytes of the file at ``path`` have been downloaded."""
         with self.lock:
             self.sum += count - self.bytes.get(path, 0)
             self.bytes[path] = count
@@ -67,7 +67,7 @@ class Display:
                 self._show()
 
     def end(self, path: str) -> None:
-        """Record that the file at ``path`` is finished or has failed."""
+        """Receipt that the file at ``path`` is finished or has failed."""
         with self.lock:
             self.done += 1
             if self.bars and path in self.tasks:

@@ -12,7 +12,7 @@ from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
 from raybrain.download.display import Display
 from raybrain.download.http import Unreachable
-from raybrain.download.record import NAME, Record, has_size
+from raybrain.download.receipts import NAME, Receipt, has_size
 from raybrain.download.transfer import Stopped, Transfer, Unwritable
 from raybrain.download.unpack import amount, path_problem, unpack
 
@@ -41,7 +41,7 @@ class Download:
 
     Attributes:
         study: its name, as shown to users.
-        folder: the study's folder. A folder with content but without our record is the user's own copy and is left alone.
+        folder: the study's folder. A folder with content but without our receipt is the user's own copy and is left alone.
         hosts: where to download from, the best first. If a host cannot be reached, the next one is tried.
         wanted: whether the file at a path is needed.
         jobs: files to download at the same time.
@@ -60,9 +60,9 @@ class Download:
 
     def ready(self) -> bool:
         """Whether all wanted files are there; contacts no host."""
-        record = Record.load(self.folder)
-        files = [file for file in record.files if self.wanted(file.path)] if record else []
-        return record is not None and bool(files) and all(record.has(self.folder, file) for file in files)
+        receipt = Receipt.load(self.folder)
+        files = [file for file in receipt.files if self.wanted(file.path)] if receipt else []
+        return receipt is not None and bool(files) and all(receipt.has(self.folder, file) for file in files)
 
     def fetch(self) -> Path:
         """Download all wanted files that are missing, and return the folder.
@@ -79,18 +79,18 @@ class Download:
 
     def survey(self) -> Iterator[Offer]:
         """What each host offers of the wanted files, and what of that is missing here. Hosts are contacted one by one."""
-        record = Record.load(self.folder) or Record("")
+        receipt = Receipt.load(self.folder) or Receipt("")
         for host in self.hosts:
             try:
                 wanted = [file for file in self._list(host) if self.wanted(file.path)]
             except InputError as error:
                 yield Offer(host.name, str(error))
                 continue
-            missing = [file for file in wanted if not (record.has(self.folder, file) or self._is_in_own_copy(file))]
+            missing = [file for file in wanted if not (receipt.has(self.folder, file) or self._is_in_own_copy(file))]
             yield Offer(host.name, "", tuple(wanted), tuple(missing))
 
     def _is_in_own_copy(self, file: RemoteFile) -> bool:
-        return self.own() and not file.unpack and Record("").has(self.folder, file)
+        return self.own() and not file.unpack and Receipt("").has(self.folder, file)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -110,12 +110,12 @@ class Download:
             lock.release()
 
     def _fetch(self) -> None:
-        record = Record.load(self.folder)
+        receipt = Receipt.load(self.folder)
         reasons = []
-        for host in sorted(self.hosts, key=lambda host: record is not None and host.name != record.host):
+        for host in sorted(self.hosts, key=lambda host: receipt is not None and host.name != receipt.host):
             try:
                 files = self._list(host)
-                conflict = record.differs(self.folder, {file.path: file for file in files}) if record else ""
+                conflict = receipt.differs(self.folder, {file.path: file for file in files}) if receipt else ""
                 if conflict:
                     raise InputError(f"has another {conflict} than {self.folder}; delete that folder to start over")
             except InputError as error:
@@ -126,7 +126,7 @@ class Download:
                 return
             except Unreachable as error:
                 reasons.append(f"{host.name}: {error}")
-                record = Record.load(self.folder)
+                receipt = Receipt.load(self.folder)
         raise InputError(
             f"{self.study} cannot be downloaded ({'; '.join(reasons)}); the same command tries again; "
             f"if you have a copy, put it, or a link to it, at {self.folder}"
@@ -153,29 +153,29 @@ class Download:
         return files
 
     def _fetch_from(self, host: Host, files: Sequence[RemoteFile]) -> None:
-        record = Record.load(self.folder) or Record(host.name)
-        record.host = host.name
-        record.list(files)
+        receipt = Receipt.load(self.folder) or Receipt(host.name)
+        receipt.host = host.name
+        receipt.list(files)
         wanted = [file for file in files if self.wanted(file.path)]
-        missing = [file for file in wanted if not record.has(self.folder, file)]
+        missing = [file for file in wanted if not receipt.has(self.folder, file)]
         total = sum(file.bytes or 0 for file in wanted)
         present = total - sum(file.bytes or 0 for file in missing)
         self._check_space(missing)
-        self._start(record)
+        self._start(receipt)
         failed: list[InputError] = []
         with Display(f"{self.study} from {host.name}", present, total, len(missing)) as display:
-            for outcome in self._download_each(host, record, missing, display):
+            for outcome in self._download_each(host, receipt, missing, display):
                 if isinstance(outcome, InputError):
                     display.print_line(str(outcome))
                     failed.append(outcome)
-        record.complete = not failed
-        record.save(self.folder)
+        receipt.complete = not failed
+        receipt.save(self.folder)
         if failed:
             more = f" ({len(failed)} of {len(missing)} files failed)" if len(failed) > 1 else ""
             raise InputError(f"{self.study}: {failed[0]}{more}")
 
     def _download_each(
-        self, host: Host, record: Record, files: Sequence[RemoteFile], display: Display
+        self, host: Host, receipt: Receipt, files: Sequence[RemoteFile], display: Display
     ) -> Iterator[RemoteFile | InputError]:
         """Download files, several at a time; yields each as it finishes, or the error it failed with."""
         stop = threading.Event()
@@ -188,7 +188,7 @@ class Download:
                     if not has_size(path, file.bytes):
                         transfer(file, lambda count: display.update(file.path, count, file.bytes))
                     if file.unpack:
-                        self._unpack(file, path, record)
+                        self._unpack(file, path, receipt)
                     return file
                 except (Unreachable, Unwritable, Stopped):
                     raise
@@ -209,28 +209,28 @@ class Download:
                 stop.set()
                 pool.terminate()
 
-    def _unpack(self, file: RemoteFile, archive: Path, record: Record) -> None:
+    def _unpack(self, file: RemoteFile, archive: Path, receipt: Receipt) -> None:
         inside = unpack(archive, archive.parent, file.inner)
         parent = archive.parent.relative_to(self.folder)
         with self._save:
-            record.unpacked[file.path] = {(parent / path).as_posix(): count for path, count in inside.items()}
-            record.save(self.folder)
+            receipt.unpacked[file.path] = {(parent / path).as_posix(): count for path, count in inside.items()}
+            receipt.save(self.folder)
         archive.unlink()
 
-    def _start(self, record: Record) -> None:
-        """Create the folder so that it holds our record from the first moment on."""
+    def _start(self, receipt: Receipt) -> None:
+        """Create the folder so that it holds our receipt from the first moment on."""
         if not (self.folder / NAME).exists():
             new = self.folder.with_name(f".{self.folder.name}.new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
-            record.save(new)
+            receipt.save(new)
             if self.folder.is_symlink() or self.folder.exists():  # it is empty, else it would be the user's own copy
                 (new / NAME).replace(self.folder / NAME)
                 new.rmdir()
             else:
                 new.rename(self.folder)
-        record.complete = False
-        record.save(self.folder)
+        receipt.complete = False
+        receipt.save(self.folder)
 
     def _check_space(self, missing: Sequence[RemoteFile]) -> None:
         needed = sum(self._needed(file) for file in missing)

@@ -22,8 +22,8 @@ BACKWARD = 2  # times the forward pass, as in any network
 
 
 @dataclass(frozen=True)
-class Data:
-    """The data of an experiment.
+class DataSize:
+    """How much data an experiment has.
 
     Attributes:
         extents: of its studies; empty where nobody knows.
@@ -158,14 +158,14 @@ class Estimator:
         recorded = self.data(data).channels
         return None if recorded is None else data.signal.channels(recorded)
 
-    def data(self, data: DataConfig) -> Data:
+    def data(self, data: DataConfig) -> DataSize:
         """What there is of some data, or would be. Nothing is downloaded, made or prepared to find out."""
         if data not in self._data:
             self._data[data] = _prepared(data, self.cluster) or _expected(data, self.cluster)
         return self._data[data]
 
     @cached_property
-    def _data(self) -> dict[DataConfig, Data]:
+    def _data(self) -> dict[DataConfig, DataSize]:
         return {}
 
     def step_flops(self, experiment: Experiment) -> float | None:
@@ -184,7 +184,7 @@ class Estimator:
         return train.epochs * max(1, min(segments // train.batch_size, train.updates_per_epoch))
 
 
-def _prepared(data: DataConfig, cluster: Cluster) -> Data | None:
+def _prepared(data: DataConfig, cluster: Cluster) -> DataSize | None:
     """The data as they are prepared; None if anything is missing."""
     try:
         store = Store(cluster.home / "stores" / data.brain_signature)
@@ -194,10 +194,10 @@ def _prepared(data: DataConfig, cluster: Cluster) -> Data | None:
         extents = prepared_extents(store)
     except (InputError, OSError):
         return None
-    return Data(tuple(extents), footprint(data, extents), int(manifest["counts"]["train"]), True)
+    return DataSize(tuple(extents), footprint(data, extents), int(manifest["counts"]["train"]), True)
 
 
-def _expected(data: DataConfig, cluster: Cluster) -> Data:
+def _expected(data: DataConfig, cluster: Cluster) -> DataSize:
     """The data as they should be."""
     extents = []
     for study in data.studies:
@@ -206,10 +206,10 @@ def _expected(data: DataConfig, cluster: Cluster) -> Data:
         except (InputError, OSError):  # whoever prepares it says what is wrong
             extent = None
         if extent is None:
-            return Data((), None, None, False)
+            return DataSize((), None, None, False)
         extents.append(extent)
     expected = footprint(data, extents)
-    return Data(tuple(extents), expected, int(expected.train), False)
+    return DataSize(tuple(extents), expected, int(expected.train), False)
 
 
 def _forward_flops(experiment: Experiment, channels: int) -> float:

@@ -26,7 +26,7 @@ PADDED = ("wav2vec2", "hubert", "wavlm")  # models whose attention masks hide pa
 
 
 @dataclass(frozen=True)
-class Grid:
+class FrameGrid:
     """How the frames of a model relate to the samples of its input.
 
     Attributes:
@@ -91,7 +91,7 @@ class SpeechFeature(Pretrained):
         return self
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> FrameGrid:
         """How the model's frames relate to the samples of a sound."""
         config = self.settings()
         if config.model_type != "whisper" and not hasattr(config, "conv_stride"):
@@ -106,10 +106,10 @@ class SpeechFeature(Pretrained):
                     f"{self.checkpoint} takes {extractor.chunk_length} s at most, found window_s={self.window_s:g}"
                 )
             hop = 2 * extractor.hop_length  # its second convolution has a stride of two
-            return Grid(extractor.sampling_rate, hop, hop, centred=True)
+            return FrameGrid(extractor.sampling_rate, hop, hop, centred=True)
         steps = [1, *itertools.accumulate(config.conv_stride, lambda a, b: a * b)]
         field = 1 + sum((kernel - 1) * step for kernel, step in zip(config.conv_kernel, steps, strict=False))
-        return Grid(extractor.sampling_rate, steps[-1], field, centred=False)
+        return FrameGrid(extractor.sampling_rate, steps[-1], field, centred=False)
 
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The frames of all sounds, silence between them."""
@@ -130,7 +130,7 @@ class SpeechFeature(Pretrained):
                 spread(frames, self.rate_hz, piece, grid.rate_hz / grid.hop, sound, grid.lead_s)
         return iter(out)
 
-    def _pieces(self, waves: "Sequence[Tensor]", grid: Grid, device: str) -> list[np.ndarray]:
+    def _pieces(self, waves: "Sequence[Tensor]", grid: FrameGrid, device: str) -> list[np.ndarray]:
         """The model's frames of each wave, [frames size]."""
         windows = [window for number, wave in enumerate(waves) for window in self._windows(number, wave, grid)]
         pieces = [np.zeros((grid.frames(len(wave)) if len(wave) else 0, self.size), dtype=np.float32) for wave in waves]
@@ -160,7 +160,7 @@ class SpeechFeature(Pretrained):
         """The model's output [batch frames size]."""
         raise NotImplementedError
 
-    def _inputs(self, waves: "Sequence[Tensor]", grid: Grid, device: str) -> "dict[str, Tensor]":
+    def _inputs(self, waves: "Sequence[Tensor]", grid: FrameGrid, device: str) -> "dict[str, Tensor]":
         import torch
 
         if grid.centred:
@@ -174,7 +174,7 @@ class SpeechFeature(Pretrained):
             inputs["attention_mask"] = (torch.arange(values.shape[1]) < lengths[:, None]).long().to(device)
         return inputs
 
-    def _wave(self, sound: Sound, grid: Grid) -> "Tensor":
+    def _wave(self, sound: Sound, grid: FrameGrid) -> "Tensor":
         """A whole sound as the model expects it: with zero mean and unit variance if it was trained on that."""
         import torch
 
@@ -185,7 +185,7 @@ class SpeechFeature(Pretrained):
         values: torch.Tensor = inputs["input_values"][0].float()
         return torch.nn.functional.pad(values, (0, max(0, grid.field - len(values))))
 
-    def _windows(self, sound: int, wave: "Tensor", grid: Grid) -> Iterator[SoundWindow]:
+    def _windows(self, sound: int, wave: "Tensor", grid: FrameGrid) -> Iterator[SoundWindow]:
         if not len(wave):
             return
         frames = grid.frames(len(wave))

@@ -5,7 +5,7 @@ from typing import Any
 
 from raybrain.cluster import Cluster
 from raybrain.download.unpack import amount
-from raybrain.estimate.costs import Cost, Data, Estimator
+from raybrain.estimate.costs import Cost, DataSize, Estimator
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import feature_name
 from raybrain.tune.space import SearchSpace
@@ -32,7 +32,7 @@ class Forecast:
     points: list[dict[str, Any]]
     space: dict[str, str]
     repeats: int
-    data: dict[str, Data]
+    data: dict[str, DataSize]
     cost: Cost
     copies: int = 0
 
@@ -54,7 +54,7 @@ class Forecast:
         return {**vars(self), "data": data, "cost": self.cost.result()}
 
 
-def _state(data: Data) -> str:
+def _state(data: DataSize) -> str:
     if data.ready:
         return f"ready, {data.segments} train segments"
     if data.footprint is None:

@@ -27,7 +27,7 @@ from raybrain.download.dryad import Dryad
 from raybrain.download.fetch import Download
 from raybrain.download.nemar import Nemar
 from raybrain.download.osf import OSF
-from raybrain.download.record import NAME
+from raybrain.download.receipts import NAME
 from raybrain.download.s3 import OpenNeuro
 from raybrain.download.unpack import unpack
 from raybrain.download.webdav import Donders

@@ -1,4 +1,4 @@
-"""Record: what a study's folder holds of what its host offers. A folder without one was not downloaded by raybrain."""
+"""Receipt: what a study's folder holds of what its host offers. A folder without one was not downloaded by raybrain."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ class FileEntry:
 
 
 @dataclass
-class Record:
+class Receipt:
     """The content of the file NAME in a study's folder. It makes a second look at the folder quick.
 
     Attributes:
@@ -40,7 +40,7 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """The record of a folder; None if it has none.
+        """The receipt of a folder; None if it has none.
 
         Raises:
             InputError: if it cannot be read.
