@@ -1,4 +1,4 @@
-"""Storage: how bytes are kept: written whole or not at all, and known by checksum."""
+"""Storage: how bytes are kept: written whole or not at all, known by checksum, and worked on by one process at a time."""
 
 import errno
 import hashlib
@@ -6,9 +6,12 @@ import json
 import os
 import re
 import shutil
+import socket
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,3 +147,82 @@ def damage_told(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowInvalid) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None
+
+
+# one owner at a time
+
+
+LOOK_S = 1.0  # between two looks whether an owner is done
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who works on a folder: host, process, since when (seconds since 1970), and what for."""
+
+    host: str
+    pid: int
+    since: float
+    purpose: str
+
+    def describe(self) -> str:
+        """For people."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host} ({self.purpose}, since {since})"
+
+
+@contextmanager
+def claimed(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator[None]:
+    """Work on a folder while no other process does; wait for the one that does so now.
+
+    Args:
+        folder: is made if it is not there.
+        purpose: what for, in a word or two.
+        busy: is called once if another process works on it, with a line that says which. May raise instead of waiting.
+    """
+    import filelock
+
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        owner = owner_of(folder)
+        busy(f"{owner.describe() if owner else 'another process'} works on {folder}")
+        lock.acquire(poll_interval=LOOK_S)
+    try:
+        write_json(folder / "owner.json", asdict(Owner(socket.gethostname(), os.getpid(), time.time(), purpose)))
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def unclaimed(folder: Path) -> Iterator[bool]:
+    """Whether no process works on a folder; if so, none begins to while the block runs."""
+    import filelock
+
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """Who works on a folder, or did so last; None if that is not known."""
+    try:
+        known = read_json(folder / "owner.json")
+        return None if known is None else Owner(**known)
+    except (InputError, TypeError):
+        return None
+
+
+def _lock(folder: Path) -> Any:
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(folder / "lock")

@@ -2,14 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError, differences, flat
@@ -18,13 +17,14 @@ from raybrain.identity import locate, versions
 from raybrain.model_folder import is_model
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
-from raybrain.train.loop import describe
+from raybrain.train.messages import Exchange, Inbox, Message, Sender
 from raybrain.train.order import contrast, resolve
-from raybrain.train.record import best_epoch, run_record
-from raybrain.train.worker import TrainJob, train_worker, with_kept
+from raybrain.train.progress import TrainingBar
+from raybrain.train.record import Row, best_epoch, is_complete, run_record
+from raybrain.train.worker import Ending, TrainJob, train_worker
 
 console = Console(stderr=True)
-LOOK_S = 0.1  # between two looks for epochs that workers have finished
+LOOK_S = 0.1  # between two looks whether workers are done
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Trained:
     """A finished training run."""
 
     job: TrainJob
-    history: list[dict[str, float]]
+    history: list[Row]
     tracking: Run
 
     @property
-    def best(self) -> dict[str, float]:
+    def best(self) -> Row:
         """The metrics of the epoch whose weights are kept: the lowest valid loss."""
         return best_epoch(self.history)
 
@@ -89,25 +89,73 @@ def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None 
 
 
 def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained:
-    """Train what is not trained yet.
+    """Train what is not trained yet; wait if another process trains it now.
 
     Raises:
         InputError: if the batch does not divide, the loss diverges or the disk is full.
     """
     job = make_job(experiment, prepared, cluster)
-    if finished := recall(job):
-        return finished
     check(experiment.train, cluster, prepared)
-    job = tracked(job, Tracker.open(cluster.home))
-    assert job.tracking
-    try:
-        with ray_session(cluster), _watched(job):
-            fit(job)
-    except BaseException as error:
-        with suppress(Exception):  # what went wrong is worth more than what else goes wrong
-            job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    return finish(job)
+
+    def with_ray(job: TrainJob) -> Ending:
+        with ray_session(cluster), TrainingBar(console, job.experiment.train.epochs, len(job.record.history())) as bar:
+            return fit(job, Exchange.open(), bar.show)
+
+    call = Call(with_ray, "train", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True))
+    trained = train(job, Tracker.open(cluster.home), call)
+    assert trained, f"{job.record.path} was stopped, and nobody was to stop it"
+    return trained
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a training is called.
+
+    Attributes:
+        train: trains a job, in this process or with workers.
+        purpose: what other processes are told that want to train the same.
+        busy: is called once, with a line that says who else trains it now, before waiting for that.
+        name: of the MLflow run; the signature if empty.
+        parent: id of the MLflow run it belongs to.
+    """
+
+    train: Callable[[TrainJob], Ending]
+    purpose: str
+    busy: Callable[[str], object]
+    name: str = ""
+    parent: str | None = None
+
+
+class CannotTrain(InputError):
+    """A training came to an end that it would come to again."""
+
+
+def train(job: TrainJob, tracker: Tracker, call: Call) -> Trained | None:
+    """Train a run unless it is trained, while no other process does. All training goes through here.
+
+    Returns:
+        The finished run; None if it was stopped before its end.
+
+    Raises:
+        CannotTrain: if the loss diverged, or a checkpoint is damaged.
+        InputError: if the disk is full.
+    """
+    with job.record.claim(call.purpose, call.busy):
+        if finished := recall(job):
+            return finished
+        job = tracked(job, tracker, call.name, call.parent)
+        assert job.tracking
+        try:
+            ending = call.train(job)
+        except BaseException as error:
+            with suppress(Exception):  # what went wrong is worth more than what else goes wrong
+                job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        if ending.reason:
+            job.record.fail(ending.reason)
+            job.tracking.end("FAILED")
+            raise CannotTrain(ending.reason)
+        return finish(job, ending.history) if is_complete(ending.history, job.experiment.train) else None
 
 
 def recall(job: TrainJob) -> Trained | None:
@@ -125,49 +173,43 @@ def recall(job: TrainJob) -> Trained | None:
     assert job.tracking
     for row in result.history:
         job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
-    return finish(job)
+    return finish(job, result.history)
 
 
-def finish(job: TrainJob) -> Trained:
-    """Turn what the workers left behind into a result.
-
-    Raises:
-        InputError: if the loss diverged.
-    """
+def finish(job: TrainJob, history: list[Row]) -> Trained:
+    """Keep and log the result of a training that came to its end."""
     assert job.tracking
-    reason = job.record.failure()
-    if reason:
-        job.tracking.end("FAILED")
-        raise InputError(reason)
     sizes = job.record.sizes()
     if sizes:
         job.tracking.tags({f"step.{key}": value for key, value in sizes.flat().items()})
     job.tracking.artifact(job.record.model)
     job.tracking.artifact(job.record.settings)
-    result = job.record.finish(job.experiment.signature, job.digest, job.record.history())
+    job.record.finish(job.experiment.signature, job.digest, history)
     job.tracking.end("FINISHED")
-    return Trained(job, result.history, job.tracking)
+    return Trained(job, history, job.tracking)
 
 
-def fit(job: TrainJob, hear: Callable[[dict[str, float]], object] | None = None) -> None:
+def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], judged: bool = False) -> Ending:
     """Train with Ray Train.
 
     Args:
         job: what to train.
-        hear: is called here with every epoch, as :func:`with_kept` tells it, and sees to the verdict that the workers then
-            wait for (:func:`~raybrain.train.worker.stop_asked`).
+        exchange: where its workers send messages, under the name of its folder.
+        hear: is called here with each of them.
+        judged: whether the workers wait for a verdict after each epoch (:meth:`~raybrain.train.messages.Exchange.judge`).
     """
     import ray.train
     from ray.train import LoggingConfig
     from ray.train.torch import TorchTrainer
 
-    cluster = job.cluster
+    cluster, run = job.cluster, job.record.path.name
     each = worker_resources(cluster)
     least = cluster.min_workers or cluster.workers
     room_for(cluster, least)
+    exchange.clear(run)
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"job": job, "judged": hear is not None},
+        train_loop_config={"job": job, "audience": Sender(exchange, run, judged)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
             use_gpu="GPU" in each,
@@ -180,28 +222,18 @@ def fit(job: TrainJob, hear: Callable[[dict[str, float]], object] | None = None)
         ),
     )
     try:
-        _interruptible(trainer.fit, _relay(job, hear) if hear else lambda: None)
+        result = _listening(trainer.fit, Inbox(exchange, run), hear)
     except ray.train.TrainingFailedError as error:
-        raise told(error) from error
+        raise cause_of(error) from error
+    return Ending(**result.return_value)
 
 
-def _relay(job: TrainJob, hear: Callable[[dict[str, float]], object]) -> Callable[[], None]:
-    """Hands on what is new in the run folder, whenever it is called."""
-    heard = 0
+def _listening(call: Callable[[], Any], inbox: Inbox, hear: Callable[[Message], object]) -> Any:
+    """Call in another thread and handle messages meanwhile.
 
-    def look() -> None:
-        nonlocal heard
-        history = job.record.history()
-        while heard < len(history):
-            heard += 1
-            hear(with_kept(history[:heard]))
-
-    return look
-
-
-def _interruptible(call: Callable[[], object], meanwhile: Callable[[], None]) -> None:
-    """Call in another thread, so that Ctrl-C stays ours: on the main thread Ray Train takes it, and never gives it back."""
-    done: Future[object] = Future()
+    So Ctrl-C stays ours: on the main thread Ray Train takes it, and never gives it back.
+    """
+    done: Future[Any] = Future()
 
     def run_it() -> None:
         try:
@@ -210,12 +242,21 @@ def _interruptible(call: Callable[[], object], meanwhile: Callable[[], None]) ->
             done.set_exception(error)
 
     threading.Thread(target=run_it, name="train", daemon=True).start()
-    while not wait([done], timeout=LOOK_S).done:
-        meanwhile()
-    done.result()
+    while not done.done():
+        for message in inbox.receive(LOOK_S):
+            hear(message)
+    for message in inbox.rest():
+        hear(message)
+    return done.result()
 
 
-def told(error: BaseException) -> BaseException:
+def reason_of(error: Any) -> str:
+    """What an error says, in one line."""
+    text = str(cause_of(error) if isinstance(error, BaseException) else error).strip()
+    return text.splitlines()[-1] if text else type(error).__name__
+
+
+def cause_of(error: BaseException) -> BaseException:
     """What a worker meant to say to a person, dug out of what Ray wraps around it; ``error`` itself if there is nothing."""
     seen: list[Any] = [error]
     for item in seen:
@@ -225,47 +266,3 @@ def told(error: BaseException) -> BaseException:
         inner = [item.__cause__, getattr(item, "cause", None), *workers.values()]
         seen += [found for found in inner if isinstance(found, BaseException) and found not in seen]
     return error
-
-
-@contextmanager
-def _watched(job: TrainJob) -> Iterator[None]:
-    """A progress bar fed by the run folder, and a line for every epoch, while the block runs."""
-    stop = threading.Event()
-    epochs = job.experiment.train.epochs
-    seen = len(job.record.history())
-    columns = (
-        TextColumn("train: {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-
-    def watch(progress: Progress) -> None:
-        nonlocal seen
-        bar = progress.add_task("starting workers", total=None)
-        told_sizes = False
-        while True:
-            last = stop.wait(0.5)
-            sizes = job.record.sizes()
-            if sizes and not told_sizes:
-                progress.print(sizes.describe(), highlight=False, soft_wrap=True)
-                told_sizes = True
-            history = job.record.history()
-            for row in history[seen:]:
-                progress.print(describe(row, epochs), highlight=False, soft_wrap=True)
-            seen = max(seen, len(history))
-            now = job.record.progress()
-            if now:
-                progress.update(bar, description=f"epoch {now['epoch'] + 1}/{epochs}", completed=now["step"], total=now["of"])
-            if last:
-                return
-
-    with Progress(*columns, console=console, transient=True) as progress:
-        thread = threading.Thread(target=watch, args=(progress,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()

@@ -188,9 +188,11 @@ class Training:
         self.record.keep_checkpoint(self.learner.state() | {"state": vars(self.state)})
 
     def _resume(self) -> State:
+        """Go on from the last checkpoint. The first worker reads it for all, so that all are at the same step."""
         device = self.place.device
-        saved = self.record.checkpoint(device)
-        if saved is not None:
+        packed = self.place.first(self.record.packed_checkpoint() if self.place.rank == 0 else None)
+        if packed is not None:
+            saved = self.record.unpacked_checkpoint(packed, device)
             self.learner.restore(saved)
             return State(**saved["state"])
         zero = torch.zeros((), dtype=torch.float64, device=device)

@@ -1,26 +1,27 @@
 """Record: what a run keeps on disk so that it can be killed anywhere and go on to the very same result."""
 
+import io
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import filelock
 import torch
 
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.model_folder import ModelCard, write_model
-from raybrain.storage import aside, full_disk_told, read_json, write_json
+from raybrain.storage import Owner, aside, claimed, full_disk_told, owner_of, read_json, unclaimed, write_json
 from raybrain.tracking import Run
 from raybrain.train.order import Contrast
 
 if TYPE_CHECKING:
     import pandas as pd
-    from filelock import FileLock
 
 Row = dict[str, float]  # the metrics of an epoch
 State = Literal["new", "begun", "finished", "failed"]
@@ -114,7 +115,7 @@ class RunRecord:
     def begin(self, experiment: Experiment) -> None:
         """Note what is trained; a failure of an earlier time is forgotten."""
         write_json(self.settings, tree(experiment))
-        self.forget_failure()
+        self._file("failure").unlink(missing_ok=True)
 
     def experiment(self) -> Experiment | None:
         """What is trained; None if that is not known."""
@@ -165,37 +166,9 @@ class RunRecord:
         """Note why training cannot go on; the same command may try again, with mended data say."""
         write_json(self._file("failure"), reason)
 
-    def forget_failure(self) -> None:
-        """The same command tries again."""
-        self._file("failure").unlink(missing_ok=True)
-
     def failure(self) -> str | None:
         """Why training could not go on; None if it could."""
         return None if (known := self._read("failure")) is None else str(known)
-
-    # messages between processes
-
-    def keep_progress(self, progress: dict[str, int]) -> None:
-        """Note how many updates of an epoch are done."""
-        write_json(self._file("progress"), progress)
-
-    def progress(self) -> dict[str, int] | None:
-        """How many updates of an epoch are done."""
-        known: dict[str, int] | None = self._read("progress")
-        return known
-
-    def keep_verdict(self, epoch: int, stop: bool) -> None:
-        """Note whether a sweep wants the run to stop after an epoch."""
-        write_json(self._file("verdict"), {"epoch": epoch, "stop": stop})
-
-    def verdict(self) -> dict[str, Any] | None:
-        """The last verdict of a sweep."""
-        known: dict[str, Any] | None = self._read("verdict")
-        return known
-
-    def forget_verdict(self) -> None:
-        """It is of another time."""
-        self._file("verdict").unlink(missing_ok=True)
 
     # its run in the tracking store
 
@@ -254,7 +227,20 @@ class RunRecord:
         Raises:
             Damaged: if it cannot be read.
         """
-        return self._load(self.last, device)
+        packed = self.packed_checkpoint()
+        return None if packed is None else self.unpacked_checkpoint(packed, device)
+
+    def packed_checkpoint(self) -> bytes | None:
+        """The checkpoint as it travels between workers; None at the start."""
+        return _content(self.last)
+
+    def unpacked_checkpoint(self, packed: bytes, device: torch.device | str) -> dict[str, Any]:
+        """The checkpoint on a device.
+
+        Raises:
+            Damaged: if it cannot be read.
+        """
+        return _unpacked(packed, self.last, device)
 
     def keep_best(self, state: dict[str, Any]) -> None:
         """Keep the weights of the epoch with the lowest valid loss, and its number.
@@ -270,7 +256,8 @@ class RunRecord:
         Raises:
             Damaged: if they cannot be read.
         """
-        return self._load(self.weights, device)
+        packed = _content(self.weights)
+        return None if packed is None else _unpacked(packed, self.weights, device)
 
     @property
     def last(self) -> Path:
@@ -301,8 +288,6 @@ class RunRecord:
         Raises:
             InputError: if the disk is full.
         """
-        import filelock
-
         try:
             last, best, sizes = other.checkpoint(), other.best(), other.sizes()
         except Damaged:
@@ -314,17 +299,31 @@ class RunRecord:
             return
         if best["epoch"] != best_epoch(history)["epoch"]:  # another process trains it on
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with suppress(filelock.Timeout), self.lock(timeout=0):  # or another process trains this one
-            if not self.last.exists():
+        with self.free() as free:  # or another process trains this one
+            if free and not self.last.exists():
                 self.keep_best(best)
                 self.keep_checkpoint(last)
 
-    def lock(self, timeout: float = -1) -> "FileLock":
-        """Held by the process that trains this run; raises filelock.Timeout after so many seconds, or never if that is -1."""
-        import filelock
+    # who works on it
 
-        return filelock.FileLock(self.path / "lock", timeout=timeout)
+    def claim(self, purpose: str, busy: Callable[[str], object]) -> AbstractContextManager[None]:
+        """Work on the run while nobody else does: see :func:`~raybrain.storage.claimed`."""
+        return claimed(self.path, purpose, busy)
+
+    def free(self) -> AbstractContextManager[bool]:
+        """Whether nobody works on the run: see :func:`~raybrain.storage.unclaimed`."""
+        return unclaimed(self.path)
+
+    def owner(self) -> Owner | None:
+        """Who works on the run, or did so last; None if that is not known."""
+        return owner_of(self.path)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write weights while no other process does: one of a command that was killed may live on for a moment."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path / "writer"):
+            yield
 
     # files
 
@@ -349,16 +348,6 @@ class RunRecord:
         with full_disk_told(path), aside(path) as temporary:
             torch.save(state, temporary)
 
-    def _load(self, path: Path, device: torch.device | str) -> dict[str, Any] | None:
-        if not path.exists():
-            return None
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except Exception as error:  # torch raises whatever the damage leads to
-            cure = f"type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"
-            raise Damaged(f"damaged checkpoint ({type(error).__name__}) {path}; {cure}") from None
-        return state
-
 
 def run_record(home: Path, experiment: Experiment, digest: str) -> RunRecord:
     """The record of an experiment on data with this digest."""
@@ -381,3 +370,19 @@ def is_complete(history: Sequence[Row], train: TrainConfig) -> bool:
         return False
     stale = len(history) - 1 - history.index(best_epoch(history))
     return len(history) >= train.epochs or stale >= train.patience
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _unpacked(packed: bytes, path: Path, device: torch.device | str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(packed), map_location=device, weights_only=True)
+    except Exception as error:  # torch raises whatever the damage leads to
+        cure = f"type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"
+        raise Damaged(f"damaged checkpoint ({type(error).__name__}) {path}; {cure}") from None
+    return state

@@ -39,6 +39,20 @@ class Place:
         """Automatic mixed precision, or nothing."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
 
+    def first(self, value: bytes | None) -> bytes | None:
+        """What the first worker has, on all of them; what the others have does not matter."""
+        if self.world == 1:
+            return value
+        size = torch.tensor(-1 if value is None else len(value), device=self.device)
+        dist.broadcast(size, 0)
+        if size <= 0:
+            return None if size < 0 else b""
+        content = torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        if self.rank == 0 and value:
+            content.copy_(torch.frombuffer(bytearray(value), dtype=torch.uint8))
+        dist.broadcast(content, 0)
+        return content.cpu().numpy().tobytes()
+
     def share(self, count: int) -> slice:
         """This worker's slice of ``count`` items in one global order."""
         return slice(self.rank * count // self.world, (self.rank + 1) * count // self.world)

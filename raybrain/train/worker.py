@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -13,14 +14,14 @@ from raybrain.identity import check_unedited
 from raybrain.store import Store
 from raybrain.tracking import Run
 from raybrain.train.loop import Diverged, Training
+from raybrain.train.messages import Audience, Epochs, Started, Steps
 from raybrain.train.model_card import keep_model
 from raybrain.train.order import contrast
 from raybrain.train.record import Damaged, Row, RunRecord, RunSizes, best_epoch
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables, open_tables
 
-PROGRESS_S = 0.5  # between two looks people can take
-VERDICT_S = 0.05  # between two looks for what a sweep has decided
+STEPS_S = 0.5  # between two messages about steps
 
 
 @dataclass(frozen=True)
@@ -47,43 +48,44 @@ class TrainJob:
         return tables.place(device)
 
 
-class Reporter(Protocol):
-    """Who else hears of a finished epoch: a sweep, which may have enough of it, or nobody."""
+class Bookkeeper:
+    """Keeps the history, logs it, and tells the audience: all from the first worker. Whether to stop, all workers agree on."""
 
-    def __call__(self, metrics: dict[str, Any]) -> bool:
-        """Called on every worker. Whether training is to stop there, the same on all."""
-
-
-class Progress:
-    """Tells the run folder (for the progress bar) and MLflow, from the first worker; and the reporter, from all."""
-
-    def __init__(self, job: TrainJob, place: Place, report: Reporter) -> None:
-        self.job, self.first, self.report = job, place.rank == 0, report
-        self.last = 0.0
+    def __init__(self, job: TrainJob, place: Place, audience: Audience) -> None:
+        self.job, self.place, self.audience = job, place, audience
+        self.told_at = 0.0
         self.logged: int | None = None  # epochs MLflow knows of
 
     def step(self, epoch: int, step: int, of: int) -> None:
-        """Note where training stands, every now and then."""
-        if self.first and (step == of or time.monotonic() - self.last > PROGRESS_S):
-            self.last = time.monotonic()
-            self.job.record.keep_progress({"epoch": epoch, "step": step, "of": of})
+        """Say where training stands, every now and then."""
+        if self.place.rank == 0 and (step == of or time.monotonic() - self.told_at > STEPS_S):
+            self.told_at = time.monotonic()
+            self.audience.hear(Steps(epoch, step, of))
 
     def resumed(self, history: list[Row]) -> bool:
-        """Tell the reporter what it may not have heard, as after a restart."""
-        if self.first:
+        """Say what the audience may not have heard, as after a restart."""
+        if self.place.rank == 0:
             self.job.record.keep_history(history)
             self._log(history)
-        return any(self.report(with_kept(history[:epochs])) for epochs in range(1, len(history) + 1))
+        return any(self._stops(history[:epochs]) for epochs in range(1, len(history) + 1))
 
     def epoch(self, history: list[Row]) -> bool:
         """Keep the metrics of a finished epoch."""
-        if self.first:
+        if self.place.rank == 0:
             self.job.record.keep_history(history)
             self._log(history)
-        return self.report(with_kept(history))
+        return self._stops(history)
+
+    def _stops(self, history: list[Row]) -> bool:
+        """Tell of the last epoch; whether to stop there."""
+        stop = b""
+        if self.place.rank == 0:
+            self.audience.hear(Epochs(history))
+            stop = b"stop" * self.audience.stops(len(history))
+        return self.place.first(stop) == b"stop"
 
     def _log(self, history: list[Row]) -> None:
-        """Tell MLflow of the epochs it does not know yet. If it does not answer, training goes on and it is told later."""
+        """Log the epochs that MLflow does not know yet. If it does not answer, training goes on and logs them later."""
         if self.job.tracking is None:
             return
         try:
@@ -94,6 +96,19 @@ class Progress:
                 self.logged = int(row["epoch"])
         except Exception as error:  # whatever a server, a proxy or a database may do
             print(f"MLflow does not answer ({type(error).__name__}); training goes on", flush=True)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended.
+
+    Attributes:
+        history: the metrics of each epoch.
+        reason: why it cannot go on, however often it is tried; None if it can, or is complete.
+    """
+
+    history: list[Row]
+    reason: str | None = None
 
 
 def with_kept(history: Sequence[Row]) -> Row:
@@ -116,45 +131,42 @@ def make_place(cluster: Cluster, rank: int, world: int, device: torch.device) ->
     return Place(rank, world, device, autocast=mixed, compile=cluster.compile)
 
 
-def work(job: TrainJob, place: Place, report: Reporter) -> None:
-    """Train until the end or a stop. What a restart would not help is written to the run folder rather than raised."""
+def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
+    """Train until the end or a stop. What a restart would not help is returned rather than raised.
+
+    Args:
+        job: what to train.
+        place: where this worker stands.
+        audience: who hears of it, and may stop it; only the first worker's is asked.
+
+    Raises:
+        InputError: if a plug-in was edited meanwhile, or the disk is full.
+    """
     check_unedited(job.experiment, job.code)
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
-    if place.rank == 0:
-        job.record.forget_failure()
-    try:
-        training = Training(job.experiment, tables, sizes, place, job.record)
-        if place.rank == 0:
-            parameters = sum(parameter.numel() for parameter in training.learner.parameters)
-            job.record.keep_sizes(RunSizes(sizes, parameters, tables.where))
-        history = training.run(Progress(job, place, report), job.cluster.checkpoint_s)
-        if place.rank == 0:
-            keep_model(job, training.learner, history)
-    except (Diverged, Damaged) as error:
-        if place.rank == 0:
-            job.record.fail(str(error))
+    with job.record.writing() if place.rank == 0 else nullcontext():
+        try:
+            training = Training(job.experiment, tables, sizes, place, job.record)
+            if place.rank == 0:
+                parameters = sum(parameter.numel() for parameter in training.learner.parameters)
+                made = RunSizes(sizes, parameters, tables.where)
+                job.record.keep_sizes(made)
+                audience.hear(Started(made.describe()))
+            history = training.run(Bookkeeper(job, place, audience), job.cluster.checkpoint_s)
+            if place.rank == 0:
+                keep_model(job, training.learner, history)
+        except (Diverged, Damaged) as error:
+            return Ending([], str(error))
+    return Ending(history)
 
 
-def stop_asked(job: TrainJob, epoch: int) -> bool:
-    """Whether a sweep wants a training to end after an epoch; waits until that is decided.
-
-    The verdict is a file of the run, so all workers read the same one; the next one is not made before all have read it, as
-    it is about an epoch that all train together.
-    """
-    while True:
-        verdict = job.record.verdict()
-        if verdict and (verdict["stop"] or verdict["epoch"] >= epoch):
-            return bool(verdict["stop"])
-        time.sleep(VERDICT_S)
-
-
-def train_worker(config: dict[str, Any]) -> None:
-    """What each Ray Train worker runs."""
+def train_worker(config: dict[str, Any]) -> dict[str, Any]:
+    """What each Ray Train worker runs; plain values of an :class:`Ending`."""
     import ray.train
     import ray.train.torch
 
     job: TrainJob = config["job"]
     context = ray.train.get_context()
     place = make_place(job.cluster, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
-    work(job, place, lambda metrics: config["judged"] and stop_asked(job, int(metrics["epoch"])))
+    return vars(work(job, place, config["audience"]))

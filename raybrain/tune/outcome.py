@@ -173,8 +173,26 @@ def _typed(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def stop_run(job: TrainJob, how: str, reason: str | None) -> None:
-    """End the MLflow run of a training that did not finish, if it has not ended; say why, if that is known."""
+def stop_run(job: TrainJob, purpose: str, how: str, reason: str | None) -> None:
+    """End the MLflow run of a training that a sweep did not finish, if it has not ended; say why, if that is known.
+
+    What another process trains now, or trained last, is left alone.
+
+    Args:
+        job: what was to be trained.
+        purpose: what this sweep's processes say they train it for.
+        how: it ended.
+        reason: why, if that is known.
+    """
+    if job.record.state == "new":
+        return
+    with job.record.free() as free:
+        owner = job.record.owner()
+        if free and owner and owner.purpose == purpose and job.record.state != "finished":
+            _stop(job, how, reason)
+
+
+def _stop(job: TrainJob, how: str, reason: str | None) -> None:
     run = job.record.tracking()
     status: Status = "FAILED" if how == "failed" else "KILLED"
     if run:

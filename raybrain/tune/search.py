@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from raybrain.config import tree
-from raybrain.train.fit import told
+from raybrain.train.fit import reason_of
+from raybrain.train.messages import Exchange
 from raybrain.tune.ledger import Ledger, Member
 
 Ended = Callable[[Member, str, str | None], None]  # told of a training, how it ended, and why if that is known
@@ -35,6 +37,10 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
     def late(self) -> bool:
         """Whether time is up."""
         return time.monotonic() >= self.until
+
+    def end(self) -> None:
+        """Begin nothing any more, as if time were up."""
+        self.until = -math.inf
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its searcher on disk; what a ledger knows is in its database."""
@@ -69,30 +75,27 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
     has would stay behind, and their share of the machine with them, which others then wait for in vain.
     """
 
-    def __init__(self, search: LedgerSearch) -> None:
+    def __init__(self, search: LedgerSearch, exchange: Exchange) -> None:
         super().__init__()
-        self.search = search
+        self.search, self.exchange = search, exchange
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps a copy of its scheduler on disk, too."""
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge an epoch; the training waits for the verdict (:func:`~raybrain.train.worker.stop_asked`)."""
+        """Judge an epoch; the training waits for the verdict, and stops if none can reach it."""
         if "epoch" in result:
             member = self.search.running[trial.trial_id]
             unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
             stop = self.search.ledger.report(member, result) or (self.search.late and unfinished)
-            member.job.record.keep_verdict(int(result["epoch"]), stop)
+            try:
+                self.exchange.judge(member.job.record.path.name, int(result["epoch"]), stop)
+            except RayError:
+                self.search.end()
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Remember why a training crashed; the searcher is told only that it did."""
         error = trial.get_pickled_error() or "it crashed"
-        self.search.crashed[trial.trial_id] = last_line(error)
-
-
-def last_line(error: Any) -> str:
-    """What an error says, in one line."""
-    text = str(told(error) if isinstance(error, BaseException) else error).strip()
-    return text.splitlines()[-1] if text else type(error).__name__
+        self.search.crashed[trial.trial_id] = reason_of(error)

@@ -1,8 +1,8 @@
 """Run: a sweep with Ray Tune. What is tried and what came of it is kept by a :mod:`ledger <raybrain.tune.ledger>`."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,12 @@ from rich.console import Console
 
 from raybrain.cluster import Cluster, room_for, worker_resources
 from raybrain.config import InputError, flat
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.experiment import Experiment
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking import Run, Tracker
-from raybrain.train.fit import check as check_training
-from raybrain.train.fit import finish, fit, make_job, tracked
+from raybrain.train.messages import Exchange
 from raybrain.train.order import resolve
-from raybrain.train.worker import TrainJob, make_place, stop_asked, trial_device, with_kept, work
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.outcome import Swept, outcome, stop_run
 from raybrain.tune.question import question_of
@@ -26,6 +24,7 @@ from raybrain.tune.space import SearchSpace
 from raybrain.tune.space_record import SpaceRecord, searched
 from raybrain.tune.study import open_study
 from raybrain.tune.sweep_record import SweepRecord
+from raybrain.tune.trial import TrialTraining, trial_job
 from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts
 
@@ -89,73 +88,28 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         InputError: if no trial could be trained to the end, or the sweep is running elsewhere.
     """
     folder = sweep.folder(prepared, cluster)
-    if limits.resume_only and not SweepRecord(folder).is_begun:
+    record = SweepRecord(folder)
+    if limits.resume_only and not record.is_begun:
         raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with record.claim():
         tracker = Tracker.open(cluster.home)
         SweepRecord(folder).keep_space(SpaceRecord.of(sweep.space))
         data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
         study = open_study(sweep.space, folder)
         tracking = _tracked(sweep, tracker, folder)
-        ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: _job(experiment, data, cluster))
+        ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))
         try:
-            _search(ledger, TrialTraining(data, cluster, tracker, tracking.id), limits, folder)
+            _search(ledger, TrialTraining(data, cluster, tracker, record.purpose, tracking.id, Exchange.open()), limits, record)
             return outcome(ledger, tracking, folder)
         except BaseException as error:
             with suppress(Exception):
                 tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
-            _stop_children(ledger)
+            _stop_children(ledger, record.purpose)
 
 
-@dataclass(frozen=True)
-class TrialTraining:
-    """What Ray Tune calls with one training of a trial."""
-
-    data: dict[DataConfig, Prepared]
-    cluster: Cluster
-    tracker: Tracker
-    parent: str
-
-    def __call__(self, config: dict[str, Any]) -> None:
-        """Train, telling Tune of every epoch: here if one worker is enough, else with workers of its own."""
-        from ray import tune
-
-        job = _job(Experiment.model_validate(config["experiment"]), self.data, self.cluster)
-        job.record.path.mkdir(parents=True, exist_ok=True)
-        with job.record.lock():  # another sweep may be training the very same thing
-            finished = job.record.result()
-            if finished:
-                tune.report(with_kept(finished.history))
-                return
-            again = True
-            try:
-                job = self._train(job, config["line"])
-                again = False  # a loss that diverged would do so again
-                if not (job.record.verdict() or {}).get("stop"):
-                    finish(job)
-            except InputError as error:
-                tune.report({"reason": str(error), "again": again})
-
-    def _train(self, job: TrainJob, line: str) -> TrainJob:
-        from ray import tune
-
-        def report(metrics: dict[str, Any]) -> bool:
-            tune.report(metrics)
-            return stop_asked(job, int(metrics["epoch"]))
-
-        job = tracked(job, self.tracker, name=line, parent=self.parent)
-        job.record.forget_verdict()
-        if self.cluster.workers == 1:
-            work(job, make_place(self.cluster, 0, 1, trial_device(self.cluster)), report)
-        else:
-            fit(job, report)
-        return job
-
-
-def _search(ledger: Ledger, training: TrialTraining, limits: Limits, folder: Path) -> None:
+def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: SweepRecord) -> None:
     from ray import tune
 
     from raybrain.tune.search import LedgerScheduler, LedgerSearch
@@ -170,7 +124,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, folder: Pat
             return
         watcher.ended(member, how, reason)
         if how != "finished":
-            stop_run(member.job, how, reason or member.entry.trial.user_attrs.get("reason"))
+            stop_run(member.job, training.purpose, how, reason or member.entry.trial.user_attrs.get("reason"))
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
     with watcher.live:
@@ -178,16 +132,16 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, folder: Pat
             tune.with_resources(lambda config: training(config), each),
             tune_config=tune.TuneConfig(
                 search_alg=search,
-                scheduler=LedgerScheduler(search),
+                scheduler=LedgerScheduler(search, training.exchange),
                 num_samples=-1,
                 max_concurrent_trials=min(room, limits.at_once or room),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                storage_path=str(SweepRecord(folder).ray),
+                storage_path=str(record.ray),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=training.cluster.failures),
                 callbacks=[watcher],
             ),
         ).fit()
@@ -210,31 +164,11 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
     return {"trial": 1.0}, at_once
 
 
-def _job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
-    if experiment.data not in data:
-        raise InputError("its data were not foreseen: what changes data must be a choice among named values")
-    check_training(experiment.train, cluster, data[experiment.data])
-    return make_job(experiment, data[experiment.data], cluster)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Refuse to run a sweep twice at once."""
-    import filelock
-
-    try:
-        with SweepRecord(folder).lock(timeout=0):
-            yield
-    except filelock.Timeout:
-        raise InputError(f"this sweep is running already, in another process; its folder is {folder}") from None
-
-
-def _stop_children(ledger: Ledger) -> None:
-    """Leave no training's MLflow run running: what was cut off ended without a word."""
+def _stop_children(ledger: Ledger, purpose: str) -> None:
+    """Leave none of its trainings running in MLflow: what was cut off ended without a word."""
     for _, jobs in ledger.begun():
         for job in jobs.values():
-            if job.record.state != "finished":
-                stop_run(job, "cut off", None)
+            stop_run(job, purpose, "cut off", None)
 
 
 def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:

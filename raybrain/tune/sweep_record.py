@@ -1,18 +1,16 @@
 """Sweep record: what a sweep keeps on disk, besides its Optuna database."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raybrain.config import InputError
-from raybrain.storage import read_json, write_json
+from raybrain.storage import claimed, read_json, write_json
 from raybrain.tracking import Run
 from raybrain.tune.space_record import SpaceRecord
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 
 @dataclass(frozen=True)
@@ -20,6 +18,11 @@ class SweepRecord:
     """The folder of one sweep. Nobody else knows the names of its files."""
 
     path: Path
+
+    @property
+    def purpose(self) -> str:
+        """What other processes are told that want the same as this sweep or one of its trainings."""
+        return f"sweep {self.path.name}"
 
     @property
     def is_begun(self) -> bool:
@@ -51,12 +54,19 @@ class SweepRecord:
         """What people may want to look at: what was asked, all trials, and the best one."""
         return [self._file("space"), self._file("trials"), self._file("best")]
 
-    def lock(self, timeout: float = -1) -> "FileLock":
-        """Held by the process that runs this sweep; raises filelock.Timeout after so many seconds, or never if that is -1."""
-        import filelock
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Run the sweep.
 
-        self.path.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(self.path / "lock", timeout=timeout)
+        Raises:
+            InputError: if another process does so.
+        """
+
+        def refuse(owner: str) -> None:
+            raise InputError(f"this sweep is running already: {owner}")
+
+        with claimed(self.path, self.purpose, refuse):
+            yield
 
     def keep_tracking(self, run: Run) -> None:
         """Note where the sweep is tracked."""

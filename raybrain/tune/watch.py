@@ -34,8 +34,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        """Remember the epoch that a training has just finished."""
-        self.latest[trial.trial_id] = result
+        """Remember the epoch that a training has just finished, or say whom it waits for."""
+        if "busy" in result:
+            self.console.print(f"{result['busy']}; waiting for it", highlight=False, soft_wrap=True, markup=False)
+        else:
+            self.latest[trial.trial_id] = result
 
     def ended(self, member: Member, how: str, reason: str | None) -> None:
         """Tell of a training that is over."""

@@ -2,22 +2,18 @@
 
 import math
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
-from raybrain.store import Store
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
-from raybrain.train.worker import TrainJob, stop_asked
 from tests.workers import SMALL, random_tables
 
 SETTINGS: dict[str, Any] = SMALL | {"train.contrast_size": 8, "train.epochs": 3, "train.extra_negatives": 2}
@@ -109,15 +105,6 @@ def test_it_stops_when_it_is_told_and_goes_on_later(
     weights, history = result(tmp_path)
     assert history == uninterrupted[1]
     assert all(torch.equal(weights[name], expected) for name, expected in uninterrupted[0].items())
-
-
-def test_a_verdict_is_waited_for(tmp_path: Path) -> None:
-    job = TrainJob(Experiment(), Cluster(home=tmp_path), Store(tmp_path), (), "", "", {}, RunRecord(tmp_path), {})
-    job.record.keep_verdict(1, stop=False)
-    later = Timer(0.2, lambda: job.record.keep_verdict(2, stop=True))
-    later.start()
-    assert [stop_asked(job, epoch) for epoch in (1, 2, 3)] == [False, True, True]
-    later.join()
 
 
 def test_it_stops_when_the_valid_loss_gets_no_better(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -359,10 +360,12 @@ def test_when_time_is_up_trainings_stop_at_the_end_of_an_epoch(bench: Any) -> No
     search.suggest("a")
     search.until = time.monotonic()
     assert search.suggest("b") is None  # one is under way
-    record, hear = search.running["a"].job.record, LedgerScheduler(search).on_trial_result
-    for epoch, stop in ((1, True), (2, False)):
-        hear(None, SimpleNamespace(trial_id="a"), with_kept(history_of([0.5, 0.4][:epoch])))
-        assert record.verdict() == {"epoch": epoch, "stop": stop}
+    exchange = Mock()
+    for epoch in (1, 2):
+        result = with_kept(history_of([0.5, 0.4][:epoch]))
+        LedgerScheduler(search, exchange).on_trial_result(None, SimpleNamespace(trial_id="a"), result)
+    run = search.running["a"].job.record.path.name
+    assert [call.args for call in exchange.judge.call_args_list] == [(run, 1, True), (run, 2, False)]
     search.on_trial_complete("a")
     assert over == ["cut off"]
     assert search.suggest("b") == Searcher.FINISHED
