@@ -10,7 +10,6 @@ Without Ray a training has an :class:`Audience` that is called in the same proce
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,7 +38,7 @@ class Steps:
 class Epochs:
     """An epoch is done: the metrics of all so far."""
 
-    history: Sequence[dict[str, float]]
+    history: tuple[dict[str, float], ...]
 
 
 Message = Started | Steps | Epochs

@@ -80,7 +80,7 @@ class Bookkeeper:
         """Tell of the last epoch; whether to stop there."""
         stop = b""
         if self.place.rank == 0:
-            self.audience.hear(Epochs(history))
+            self.audience.hear(Epochs(tuple(history)))
             stop = b"stop" * self.audience.stops(len(history))
         return self.place.first(stop) == b"stop"
 
