@@ -171,7 +171,7 @@ class Owner:
 
 
 @contextmanager
-def claimed(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator[None]:
+def owned(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator[None]:
     """Work on a folder while no other process does; wait for the one that does so now.
 
     Args:
@@ -196,7 +196,7 @@ def claimed(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterat
 
 
 @contextmanager
-def unclaimed(folder: Path) -> Iterator[bool]:
+def unowned(folder: Path) -> Iterator[bool]:
     """Whether no process works on a folder; if so, none begins to while the block runs."""
     import filelock
 

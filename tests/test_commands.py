@@ -235,3 +235,47 @@ def test_real_background_and_real_speech(ray_cluster: None, raybrain: Raybrain, 
     test = ended.json["test"][0]
     assert test["top10"] >= 5 * test["chance10"]
     assert test["candidates"] == 84
+
+
+@pytest.mark.slow
+def test_of_two_at_once_one_waits_for_the_other_and_both_show_the_result(trained: Any, home: Path, tmp_path: Path) -> None:
+    for folder in ("stores", "studies", "maps"):
+        shutil.copytree(home / folder, tmp_path / folder, copy_function=shutil.copy2)
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "train", "quickstart", *TINY, "--json"]
+    command += ["--home", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, env=environment, **pipes) for _ in range(2)]
+    ended = [(process.communicate(timeout=400), process) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ended
+    waited = [line for (_, err), _ in ended for line in err.splitlines() if "waiting for it" in line]
+    assert len(waited) == 1, "who comes second says it, once"
+    first = next(process.pid for (_, err), process in ended if "waiting for it" not in err)
+    assert re.match(rf"process {first} on \S+ \(train, since 2.*\) works on {tmp_path}", waited[0])
+    one, other = (json.loads(out.strip().splitlines()[-1]) for (out, _), _ in ended)
+    assert one == other
+    assert [run.info.status for run in runs(one["tracking_uri"]).values()] == ["FINISHED"]
+
+
+@pytest.mark.slow
+def test_training_goes_on_when_nobody_can_hear_of_it(
+    trained: Any, raybrain: Raybrain, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from raybrain.train.messages import Exchange
+    from raybrain.train.progress import TrainingBar
+
+    opened: list[Exchange] = []
+    real, show = Exchange.open, TrainingBar.show
+    monkeypatch.setattr(Exchange, "open", lambda: opened.append(real()) or opened[-1])
+
+    def shown(self: TrainingBar, message: Any) -> None:
+        show(self, message)
+        ray.kill(opened[-1].actor)
+
+    monkeypatch.setattr(TrainingBar, "show", shown)
+    ended = raybrain("train", "quickstart", *TINY, "train.seed=77", "--home", str(home), "--json")
+    assert ended.code == 0, ended.err
+    assert len(ended.json["history"]) == 3
+    assert "epoch 3/3" not in ended.err

@@ -51,6 +51,14 @@ class Evaluation:
 
 def run(trained: Trained) -> Evaluation:
     """Evaluate what is not evaluated yet; keep ranks, controls and tables in the run folder and in MLflow."""
+    record = trained.job.record
+    if record.logged("evaluated", trained.tracking) and record.ranks() is not None and record.controls() is not None:
+        return _evaluated(trained)
+    with record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
+        return _evaluated(trained)
+
+
+def _evaluated(trained: Trained) -> Evaluation:
     job = trained.job
     ranks, controls = job.record.ranks(), job.record.controls()
     if ranks is None or controls is None:

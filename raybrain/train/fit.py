@@ -140,7 +140,7 @@ def train(job: TrainJob, tracker: Tracker, call: Call) -> Trained | None:
         CannotTrain: if the loss diverged, or a checkpoint is damaged.
         InputError: if the disk is full.
     """
-    with job.record.claim(call.purpose, call.busy):
+    with job.record.own(call.purpose, call.busy):
         if finished := recall(job):
             return finished
         job = tracked(job, tracker, call.name, call.parent)

@@ -16,7 +16,7 @@ import torch
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.model_folder import ModelCard, write_model
-from raybrain.storage import Owner, aside, claimed, full_disk_told, owner_of, read_json, unclaimed, write_json
+from raybrain.storage import Owner, aside, full_disk_told, owned, owner_of, read_json, unowned, write_json
 from raybrain.tracking import Run
 from raybrain.train.order import Contrast
 
@@ -306,13 +306,13 @@ class RunRecord:
 
     # who works on it
 
-    def claim(self, purpose: str, busy: Callable[[str], object]) -> AbstractContextManager[None]:
-        """Work on the run while nobody else does: see :func:`~raybrain.storage.claimed`."""
-        return claimed(self.path, purpose, busy)
+    def own(self, purpose: str, busy: Callable[[str], object]) -> AbstractContextManager[None]:
+        """Work on the run while nobody else does: see :func:`~raybrain.storage.owned`."""
+        return owned(self.path, purpose, busy)
 
     def free(self) -> AbstractContextManager[bool]:
-        """Whether nobody works on the run: see :func:`~raybrain.storage.unclaimed`."""
-        return unclaimed(self.path)
+        """Whether nobody works on the run: see :func:`~raybrain.storage.unowned`."""
+        return unowned(self.path)
 
     def owner(self) -> Owner | None:
         """Who works on the run, or did so last; None if that is not known."""

@@ -186,9 +186,9 @@ def stop_run(job: TrainJob, purpose: str, how: str, reason: str | None) -> None:
     """
     if job.record.state == "new":
         return
-    with job.record.free() as free:
+    with job.record.free():  # if not, and it is ours, it is in a process of a trial that ends with this one
         owner = job.record.owner()
-        if free and owner and owner.purpose == purpose and job.record.state != "finished":
+        if owner and owner.purpose == purpose and job.record.state != "finished":
             _stop(job, how, reason)
 
 

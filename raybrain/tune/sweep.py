@@ -91,7 +91,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     record = SweepRecord(folder)
     if limits.resume_only and not record.is_begun:
         raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
-    with record.claim():
+    with record.own():
         tracker = Tracker.open(cluster.home)
         SweepRecord(folder).keep_space(SpaceRecord.of(sweep.space))
         data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
-from raybrain.storage import claimed, read_json, write_json
+from raybrain.storage import owned, read_json, write_json
 from raybrain.tracking import Run
 from raybrain.tune.space_record import SpaceRecord
 
@@ -55,7 +55,7 @@ class SweepRecord:
         return [self._file("space"), self._file("trials"), self._file("best")]
 
     @contextmanager
-    def claim(self) -> Iterator[None]:
+    def own(self) -> Iterator[None]:
         """Run the sweep.
 
         Raises:
@@ -65,7 +65,7 @@ class SweepRecord:
         def refuse(owner: str) -> None:
             raise InputError(f"this sweep is running already: {owner}")
 
-        with claimed(self.path, self.purpose, refuse):
+        with owned(self.path, self.purpose, refuse):
             yield
 
     def keep_tracking(self, run: Run) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from raybrain.config import override
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.storage import claimed
+from raybrain.storage import owned
 from raybrain.tracking import Run
 from raybrain.train.record import Damaged, RunRecord, is_complete, run_record, run_records
 from tests.sweeps import history_of, sizes_of
@@ -112,8 +112,8 @@ def test_a_result_of_an_earlier_version_is_made_again(record: RunRecord) -> None
 HOLD = """
 import sys, time
 from pathlib import Path
-from raybrain.storage import claimed
-with claimed(Path(sys.argv[1]), "train", print):
+from raybrain.storage import owned
+with owned(Path(sys.argv[1]), "train", print):
     print("mine", flush=True)
     sys.stdin.readline()
 """
@@ -133,7 +133,7 @@ def test_another_process_waits_and_says_for_whom(record: RunRecord) -> None:
         assert holder.stdin
         holder.stdin.close()  # it ends
 
-    with record.claim("train", busy):
+    with record.own("train", busy):
         owner = record.owner()
     holder.wait()
     assert len(lines) == 1 and lines[0].startswith(f"process {holder.pid} on ") and "(train, since 2" in lines[0]
@@ -143,7 +143,7 @@ def test_another_process_waits_and_says_for_whom(record: RunRecord) -> None:
         assert free
 
 
-def test_a_claim_ends_with_its_process(record: RunRecord) -> None:
+def test_owning_ends_with_its_process(record: RunRecord) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(record.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -151,7 +151,7 @@ def test_a_claim_ends_with_its_process(record: RunRecord) -> None:
     holder.kill()
     holder.wait()
     began = time.monotonic()
-    with record.claim("train", busy=lambda line: pytest.fail(line)):
+    with record.own("train", busy=lambda line: pytest.fail(line)):
         assert time.monotonic() - began < 5
 
 
@@ -159,8 +159,8 @@ def test_who_is_busy_may_be_refused(tmp_path: Path) -> None:
     def refuse(line: str) -> None:
         raise ValueError(line)
 
-    one, two = (claimed(tmp_path, purpose, refuse) for purpose in ("one", "two"))
+    one, two = (owned(tmp_path, purpose, refuse) for purpose in ("one", "two"))
     with one, pytest.raises(ValueError, match=r"process \d+ on .* \(one, since .*\) works on"), two:
-        pytest.fail("it is claimed")
-    with claimed(tmp_path, "two", refuse):
+        pytest.fail("it is owned")
+    with owned(tmp_path, "two", refuse):
         pass

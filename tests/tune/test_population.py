@@ -365,7 +365,7 @@ def test_nothing_is_taken_over_into_a_run_that_others_train(tmp_path: Path) -> N
     training(tmp_path / "first").run(Ear(enough=2), checkpoint_s=1e9)
     first, copy = RunRecord(tmp_path / "first"), RunRecord(tmp_path / "copy")
     first.keep_sizes(sizes_of(UPDATES))
-    with copy.claim("train", busy=print):
+    with copy.own("train", busy=print):
         copy.inherit(first, epochs=2)
         assert not copy.last.exists()
     copy.keep_checkpoint({"begun": True})

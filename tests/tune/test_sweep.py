@@ -24,6 +24,7 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.tracking import Run
 from raybrain.train.order import contrast
+from raybrain.train.record import RunRecord, run_records
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.outcome import Swept, command
 from raybrain.tune.schedulers.asha import Asha
@@ -572,7 +573,7 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
     address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", file, *settings, "--json"]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
-    results: dict[Path, float] = {}
+    results: dict[RunRecord, float] = {}
     for folder in ("stores", "studies", "maps"):  # prepared already, if other tests ran before
         if (home / folder).exists():
             shutil.copytree(home / folder, tmp_path / folder, copy_function=shutil.copy2)
@@ -588,11 +589,12 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
             preexec_fn=hear_ctrl_c,
         )
         while process.poll() is None:
-            finished = set(tmp_path.glob("runs/*/result.json"))
-            if len(finished) >= done and len(set(tmp_path.glob("runs/*/progress.json"))) > len(finished):
-                results.update({path: path.stat().st_mtime for path in finished})
+            records = run_records(tmp_path)
+            finished = {record: result.ended for record in records if (result := record.result())}
+            if len(finished) >= done and any(record.sizes() for record in set(records) - set(finished)):
+                results.update(finished)
                 break
-            time.sleep(0.02)
+            time.sleep(0.1)
         return process
 
     driver = begin(done=0)
@@ -611,5 +613,8 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
     assert 0 in {trial["trial"] for trial in trials}
     assert {trial["state"] for trial in trials} <= {"finished", "stopped early"}
     assert len({trial["signature"] for trial in trials}) == len(trials) >= 4  # there are no more
-    assert results and all(path.stat().st_mtime == then for path, then in results.items())
+    assert results
+    for record, then in results.items():
+        result = record.result()
+        assert result and result.ended == then
     assert not [run for run in runs(ended.json["tracking_uri"]).values() if run.info.status == "RUNNING"]
