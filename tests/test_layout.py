@@ -106,7 +106,7 @@ ONLY = {
     "mne_bids": ["studies/*"],
     "mlflow": ["tracking.py"],
     "ray": [
-        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/fit.py"),
+        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/fit.py", "train/messages.py"),
         *("evaluate/rank.py", "tune/*"),
     ],
     "optuna": ["tune/*"],
@@ -139,7 +139,10 @@ def ended(code: str, cwd: Path) -> str:
     return done.stdout.strip()
 
 
-LIGHT = ["cli", "config", "events", "recording", "cluster", "tracking", "studies.synthetic", "studies.bids", "features.mel"]
+LIGHT = [
+    *("cli", "config", "events", "recording", "cluster", "tracking", "studies.synthetic", "studies.bids", "features.mel"),
+    "train.messages",  # runs in an actor of its own
+]
 NUMERIC = [
     *("train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "encoders.sound_side"),
     *("losses.base", "metrics", "batch"),
