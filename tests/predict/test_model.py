@@ -26,6 +26,7 @@ from raybrain.predict.model import Model
 from raybrain.prepare import build as preparing
 from raybrain.signal.window import Scaler
 from raybrain.train import fit
+from raybrain.train.messages import Nobody
 from raybrain.train.step import Learner
 from raybrain.train.worker import TrainJob, make_place, work
 from tests.conftest import REPO, TINY
@@ -62,7 +63,7 @@ def trained(home: Path, *settings: str) -> Done:
     experiment, cluster = override(recipe("quickstart"), changes), Cluster(home=home)
     job = fit.make_job(experiment, preparing.run(experiment.data, cluster), cluster)
     place = make_place(cluster, 0, 1, torch.device("cpu"))
-    work(job, place, lambda metrics: False)
+    work(job, place, Nobody())
     return Done(job, load_learner(job, place))
 
 
@@ -223,8 +224,15 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+class Impatient(Nobody):
+    """Has enough after the first epoch."""
+
+    def stops(self, epoch: int) -> bool:
+        return True
+
+
 def again(job: TrainJob, stop: bool = False) -> None:
-    work(job, make_place(job.cluster, 0, 1, torch.device("cpu")), lambda metrics: stop)
+    work(job, make_place(job.cluster, 0, 1, torch.device("cpu")), Impatient() if stop else Nobody())
 
 
 def test_a_run_that_was_killed_before_its_model_was_there_writes_it_when_it_goes_on(done: Done) -> None:
