@@ -167,15 +167,18 @@ class Sender:
     run: str
     judged: bool
     lost: bool = False
+    steps: Any = None  # the last message about steps, under way
 
     def hear(self, message: Message) -> None:
-        """Send a message; an epoch is known to have arrived, steps may be late."""
+        """Send a message. Steps are not waited for, and left out while earlier ones are under way; all else has arrived."""
         import ray
 
         if self.lost:
             return
-        if isinstance(message, Steps):
-            self.exchange.actor.put.remote(self.run, message)
+        is_steps = isinstance(message, Steps)
+        arrived = self.steps is None or ray.wait([self.steps], timeout=0 if is_steps else SEND_S)[0]
+        if is_steps:
+            self.steps = self.exchange.actor.put.remote(self.run, message) if arrived else self.steps
             return
         try:
             self.exchange.ask("put", self.run, message)

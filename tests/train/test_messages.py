@@ -46,13 +46,15 @@ def test_messages_arrive_in_order_as_soon_as_they_are_sent(exchange: Exchange) -
 def test_of_steps_only_the_last_ones_are_of_interest(exchange: Exchange) -> None:
     sender, inbox = Sender(exchange, "a", judged=False), Inbox(exchange, "a")
     sender.hear(Started("sizes"))
+    assert receive(inbox, 1) == [Started("sizes")]
     for step in (1, 2, 3):
         sender.hear(Steps(0, step, 3))
+        assert receive(inbox, 1) == [Steps(0, step, 3)]
     sender.hear(Epochs(HISTORY[:1]))
-    assert inbox.rest() == [Started("sizes"), Steps(0, 3, 3), Epochs(HISTORY[:1])]
+    assert Inbox(exchange, "a").rest() == [Started("sizes"), Steps(0, 3, 3), Epochs(HISTORY[:1])]
     sender.hear(Steps(1, 1, 3))
     sender.hear(Epochs(HISTORY))
-    assert inbox.rest() == [Steps(1, 1, 3), Epochs(HISTORY)]
+    assert inbox.rest() == [Epochs(HISTORY[:1]), Steps(1, 1, 3), Epochs(HISTORY)], "in order, whatever is waited for"
 
 
 def test_a_verdict_is_waited_for_and_holds_for_epochs_before(exchange: Exchange) -> None:

@@ -9,7 +9,9 @@ import torch
 from raybrain.cluster import Cluster
 from raybrain.config import override
 from raybrain.experiment import Experiment
+from raybrain.identity import versions
 from raybrain.store import Store
+from raybrain.train import worker
 from raybrain.train.messages import Epochs, Message, Nobody, Started, Steps
 from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
@@ -23,8 +25,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainJob:
     experiment = override(Experiment(), SETTINGS)
     tables = random_tables(experiment, torch.float32)
     monkeypatch.setattr(TrainJob, "tables", lambda self, device: tables)
-    record = RunRecord(tmp_path / "run")
-    return TrainJob(experiment, Cluster(home=tmp_path), Store(tmp_path), (), "digest", "brain", {}, record)
+    monkeypatch.setattr(worker, "keep_model", lambda *arguments: None)  # it needs a store that says how data are scaled
+    record, cluster, code = RunRecord(tmp_path / "run"), Cluster(home=tmp_path), versions(experiment)
+    return TrainJob(experiment, cluster, Store(tmp_path), (), "digest", "brain", {}, record, code)
 
 
 class Ear:
