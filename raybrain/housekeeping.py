@@ -19,7 +19,7 @@ from raybrain.claims import claims_of_others, guard
 from raybrain.cluster import Cluster, sessions
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.storage import HALF_WRITTEN, read_json
+from raybrain.storage import HALF_WRITTEN, read_json, unowned
 from raybrain.store import Store, brain_digest, feature_digest, frames_folder
 from raybrain.train.maps import HALF_MADE
 from raybrain.train.record import RunRecord, run_records
@@ -248,14 +248,20 @@ def _rays_files(runs: Sequence[RunRecord], sweeps: Sequence[SweepRecord]) -> Ite
     """What Ray keeps of a training or a sweep, which nobody reads once it is over."""
     for run in runs:
         if run.ray.exists():
-            over = run.state == "finished" and not _held(run.lock())
+            over = run.state == "finished" and _is_idle(run.path)
             yield Item("Ray's files", run.ray, "", (run.path.name,), "its run is finished" if over else "")
     for sweep in sweeps:
         if sweep.ray.exists():
-            over = sweep.is_finished and not _held(sweep.lock())
+            over = sweep.is_finished and _is_idle(sweep.path)
             yield Item("Ray's files", sweep.ray, "", (sweep.path.name,), "its sweep is finished" if over else "")
     for folder, alive in sessions().items():
         yield Item("Ray's files", folder, "a session on this machine", needless="" if alive else "its process was killed")
+
+
+def _is_idle(folder: Path) -> bool:
+    """Whether no process works on a run or a sweep."""
+    with unowned(folder) as idle:
+        return idle
 
 
 def _lock(path: Path) -> "FileLock":

@@ -149,7 +149,7 @@ def test_rays_files_go_once_the_run_is_finished_and_nobody_holds_it(kept: Kept) 
     assert "Ray's files" not in needless(cluster)
     run.finish(USED.signature, "digest", [{"epoch": 1, "valid_loss": 1.0}])
     assert needless(cluster)["Ray's files"] == ["ray"]
-    with run.lock():
+    with run.own("training", busy=print):
         assert "Ray's files" not in needless(cluster)
     clean(cluster, look(cluster))
     assert run.path.exists() and run.state == "finished" and not run.ray.exists()
