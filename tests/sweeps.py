@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
 from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
@@ -14,6 +16,20 @@ from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
 from raybrain.tune.walk import grid
+
+DEPTH = CategoricalDistribution([2, 4])
+LR = FloatDistribution(1e-4, 1e-2, log=True)
+
+
+def space(**changed: Any) -> SearchSpace:
+    return SearchSpace(**{"recipe": "quickstart", "parameters": {"encoder.depth": DEPTH}, "trials": 4, **changed})
+
+
+def architecture(trial: Any) -> dict[str, Any]:
+    kind = trial.suggest_categorical("encoder", ["simple_conv", "conv_rnn"])
+    if kind == "conv_rnn":
+        return {"encoder": kind, "encoder.lstm.layers": trial.suggest_int("lstm.layers", 1, 3)}
+    return {"encoder.depth": trial.suggest_categorical("depth", [2, 4])}  # the recipe's kind, with all else it says of it
 
 
 class Bench:

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution
 
 from raybrain.config import InputError
 from raybrain.tune.question import question_of
@@ -14,9 +14,8 @@ from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space
 from raybrain.tune.validate import check
-from tests.tune.test_sweep import space
+from tests.sweeps import LR, space
 
-LR = FloatDistribution(1e-4, 1e-2, log=True)
 EPOCHS = 9
 
 SCHEDULER = '''
