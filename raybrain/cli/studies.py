@@ -106,6 +106,8 @@ def check(
         typer.echo("splits: " + ", ".join(f"{count} {split}" for split, count in report["blocks"].items()) + " blocks")
     for leak in [*report["sentences_in_two_splits"], *report["audio_in_two_splits"]]:
         typer.echo(f"in two splits: {leak}")
+    for out in survey.left_out:
+        typer.echo(f"{'left out' if out.odd else 'not used'}: {out.path} {out.reason}")
     for problem in survey.problems:
         typer.echo(f"problem: {problem}")
     typer.echo(f"{survey.wrong} problems" if survey.wrong else "no problems")
@@ -129,6 +131,7 @@ def _as_data(study: "Study", survey: "Survey") -> dict[str, Any]:
         "facts": {**asdict(study.facts), "excluded": dict(study.facts.excluded)},
         "recordings": rows,
         "problems": survey.problems,
+        "left_out": [asdict(out) for out in survey.left_out],
         "totals": totals | ({"stimuli": len(plan.stimuli)} if plan else {}),
         "blocks": dict(sorted(blocks.items())),
         "sentences_in_two_splits": plan.sentences_in_two_splits if plan else [],

@@ -17,8 +17,9 @@ from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Source, guarded
 from raybrain.signal.channels import brain_channels, sensor_positions
+from raybrain.signal.window import SegmentConfig
 from raybrain.storage import file_digest
-from raybrain.studies.base import Facts, Study
+from raybrain.studies.base import Facts, LeftOut, Study
 
 if TYPE_CHECKING:
     import mne
@@ -48,18 +49,20 @@ class RecordingSurvey:
 
 @dataclass(frozen=True)
 class Survey:
-    """The recordings of a study and its problems; ``plan`` is None if there are no events to plan splits with."""
+    """The recordings of a study, its problems and what is left out; ``plan`` is None if there are no events to plan splits with."""
 
     root: Path
     recordings: list[RecordingSurvey]
     problems: list[str]
     plan: SplitPlan | None
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def wrong(self) -> int:
         """The number of problems, including leaks between splits."""
         leaks = [*self.plan.sentences_in_two_splits, *self.plan.audio_in_two_splits] if self.plan else []
-        return len(self.problems) + sum(len(recording.problems) for recording in self.recordings) + len(leaks)
+        missed = sum(out.odd for out in self.left_out)
+        return len(self.problems) + sum(len(recording.problems) for recording in self.recordings) + len(leaks) + missed
 
 
 def survey_study(study: Study, cluster: Cluster) -> Survey:
@@ -89,7 +92,10 @@ def survey_study(study: Study, cluster: Cluster) -> Survey:
     _mark_short(surveyed, {source.recording.uid: source.recording.task for source in sources})
     subjects = [source.recording.subject for source in sources]
     problems = _against_facts(study, surveyed, subjects)
-    return Survey(root, surveyed, problems, _plan(heard) if heard else None)
+    plan = _plan(heard) if heard else None
+    if plan:
+        _mark_unused(surveyed, plan)
+    return Survey(root, surveyed, problems, plan, study.left_out(root))
 
 
 def _root(study: Study, cache: Path) -> Path:
@@ -103,7 +109,10 @@ def _root(study: Study, cache: Path) -> Path:
 
 
 def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple[Event, ...]]:
-    """Read one recording's header and events. An error while reading becomes a problem, and that part is skipped."""
+    """Read one recording's header and events. An error while reading becomes a problem, and that part is skipped.
+
+    The events of a recording whose signal cannot be read are left out of the plan, as they are when it is prepared.
+    """
     study, root, recording = source.study, source.root, source.recording
     surveyed = RecordingSurvey(recording.uid)
     events: list[Event] = []
@@ -126,11 +135,9 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
         surveyed.problems += study.problems(root, recording)
         return {}
 
-    for part in (signal, speech, further):
-        error = guarded(part, recording.uid, logs)["error"]
-        if error and error not in surveyed.problems:
-            surveyed.problems.append(error)
-    return surveyed, tuple(events)
+    errors = [guarded(part, recording.uid, logs)["error"] for part in (signal, speech, further)]
+    surveyed.problems += [error for error in dict.fromkeys(errors) if error and error not in surveyed.problems]
+    return surveyed, () if errors[0] else tuple(events)
 
 
 def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Facts) -> list[str]:
@@ -195,6 +202,16 @@ def _mark_short(recordings: Sequence[RecordingSurvey], tasks: dict[str, str]) ->
                 recording.problems.append(
                     f"{recording.seconds:.0f} s long; half of {len(alike)} like it last {usual:.0f} s or more"
                 )
+
+
+def _mark_unused(recordings: Sequence[RecordingSurvey], plan: SplitPlan) -> None:
+    """Add a problem to recordings that hold no window, by default."""
+    window_s = SegmentConfig().length_s
+    for recording in recordings:
+        blocks = plan.blocks.get(recording.recording, ())
+        longest = max((planned.block.duration for planned in blocks), default=0.0)
+        if recording.recording in plan.blocks and longest < window_s:
+            recording.problems.append(f"nothing of it can be used: no block is as long as a window of {window_s:g} s")
 
 
 def _against_facts(study: Study, recordings: Sequence[RecordingSurvey], subjects: Sequence[str]) -> list[str]:

@@ -70,6 +70,21 @@ class Facts:
     excluded: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Something in the folder of a study that could be a recording but is not used.
+
+    Attributes:
+        path: below the folder, with slashes.
+        reason: why, and what to do about it; continues a sentence that begins with the path.
+        odd: whether somebody may miss it; not so for recordings of an empty room or of another kind.
+    """
+
+    path: str
+    reason: str
+    odd: bool = True
+
+
 class Study(Choice):
     """Recordings of people who listen to speech, and what they heard when. Its settings are the fields of a kind."""
 
@@ -127,6 +142,10 @@ class Study(Choice):
             InputError: if there are none.
         """
         raise NotImplementedError
+
+    def left_out(self, root: Path) -> list[LeftOut]:
+        """What looks like a recording in the study's folder but is not among :meth:`recordings`, sorted."""
+        return []
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
         """The continuous signal, lazily where the format allows. Times start at the first sample."""

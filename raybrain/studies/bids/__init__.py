@@ -23,30 +23,37 @@ at a beat (``sounds.tick``), offset and drift of each sound are fitted, and word
 by that map. Such words may stand for sound rows where there are none.
 """
 
-import contextlib
-import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
-from raybrain.studies.base import Facts, FolderStudy
+from raybrain.studies.base import Facts, FolderStudy, LeftOut
 from raybrain.studies.bids.bids_events import Reading, SoundRows, WordRows, read_events, textgrids
+from raybrain.studies.bids.bids_signal import nearest, read_signal_file
+from raybrain.studies.bids.inventory import (
+    BESIDE,
+    DATATYPES,
+    FREE,
+    READ,
+    Inventory,
+    SignalFile,
+    applies,
+    suffix_of,
+    take_inventory,
+)
 from raybrain.studies.choosing import choose
 from raybrain.studies.dataset import title
+from raybrain.studies.readers.signal_files import check_covers_events, check_length
 
 if TYPE_CHECKING:
     import mne
 
-DATATYPES = ("eeg", "meg")
-EXTENSIONS = (".vhdr", ".edf", ".EDF", ".bdf", ".set", ".fif", ".ds", ".con", ".sqd", ".pdf")
 SIDECARS = (*DATATYPES, "events", "channels", "electrodes", "coordsystem", "headshape", "markers")
-NOT_SPEECH = ("crosstalk", "calibration")  # acq- entities of MEG files that hold no signal
 
 
 class Bids(FolderStudy, name="bids", shorthand="path"):
@@ -88,13 +95,16 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
 
     def recordings(self, root: Path) -> list[Recording]:
         """All EEG and MEG recordings but empty-room ones, sorted."""
-        paths = self._recordings(root)
-        if not paths:
+        inventory = self._inventory(root)
+        if not inventory.files:
+            more = [out for out in inventory.left_out if out.odd]
+            found = f"; {more[0].path} {more[0].reason}" if more else ""
+            others = f" (and {len(more) - 1} more are left out)" if more[1:] else ""
             raise InputError(
-                f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(EXTENSIONS)}"
+                f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(READ)}{found}{others}"
             )
-        chosen = choose(list(paths), self.subjects, None, root)
-        tasks = {recording.task for recording in paths}
+        chosen = choose(list(inventory.files), self.subjects, None, root)
+        tasks = {recording.task for recording in inventory.files}
         if self.task is not None and self.task not in tasks:
             raise InputError(f"no task {self.task!r} in {root}{hint(self.task, tasks)}")
         kept = [recording for recording in chosen if self.task in (None, recording.task)]
@@ -102,19 +112,23 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
             raise InputError(f"no recording of task {self.task!r} by subjects {', '.join(self.subjects)} in {root}")
         return kept
 
+    def left_out(self, root: Path) -> list[LeftOut]:
+        """What of the dataset is no recording though it could be one; of the subjects that are asked for, if any are named."""
+        tops = tuple(f"sub-{subject}/" for subject in self.subjects)
+        left_out = self._inventory(root).left_out
+        return [out for out in left_out if not tops or f"{out.path}/".startswith(tops)]
+
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
         """The signal, not loaded; bad channels are those of channels.tsv.
 
         Raises:
             InputError: the file cannot be read, or holds less than its header, sidecar or events promise.
         """
-        from raybrain.studies.readers.signal_files import check_covers_events, check_length
-
-        path = self._path(root, recording)
-        raw, file = _opened(path), Path(path.fpath)
-        sidecars = _applicable(root, path)
-        check_length(raw, file, [sidecar for sidecar in sidecars if sidecar.name.endswith(f"_{file.parent.name}.json")])
-        check_covers_events(raw, file, _events_file(root, path), self._shift_s(raw))
+        signal = self._signal(root, recording)
+        sidecars = list(_applicable(root, signal))
+        raw, _ = read_signal_file(signal.file, sidecars)
+        check_length(raw, signal.file, [sidecar for sidecar in sidecars if sidecar.name.endswith(f"_{signal.suffix}.json")])
+        check_covers_events(raw, signal.file, _events_file(root, signal), self._shift_s(raw))
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
@@ -122,16 +136,20 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         return self._heard(root, recording).events
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
-        """Marks that do not fit the clock of their sound."""
-        return self._heard(root, recording).remarks
+        """Sidecars that do not fit the signal, and marks that do not fit the clock of their sound."""
+        signal = self._signal(root, recording)
+        _, remarks = read_signal_file(signal.file, list(_applicable(root, signal)))
+        return remarks + self._heard(root, recording).remarks
 
     def _heard(self, root: Path, recording: Recording) -> Reading:
-        path = self._path(root, recording)
-        file = _events_file(root, path)
+        signal = self._signal(root, recording)
+        file = _events_file(root, signal)
         if file is None:
-            wanted = path.copy().update(suffix="events", extension=".tsv", split=None).fpath
-            raise InputError(f"no {wanted}; it should list the sounds and words heard in this recording")
-        raw = _opened(path) if self.onsets == "acquisition" else None
+            wanted = "_".join(f"{key}-{value}" for key, value in signal.entities.items() if key != "split")
+            raise InputError(
+                f"no {signal.file.parent / wanted}_events.tsv; it should list the sounds and words heard in this recording"
+            )
+        raw = self.raw(root, recording) if self.onsets == "acquisition" else None
         return read_events(root, file, self.sounds, self.words, self._shift_s(raw))
 
     def _shift_s(self, raw: "mne.io.BaseRaw | None") -> float:
@@ -139,117 +157,34 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         late = raw.first_samp / raw.info["sfreq"] if raw is not None and self.onsets == "acquisition" else 0.0
         return float(self.start_s - late)
 
-    def _recordings(self, root: Path, subject: str | None = None) -> dict[Recording, Any]:
-        """The mne-bids path of each recording of the dataset, or of one subject."""
-        return _recordings(root, f"bids-{self.label or title(root)}", subject)
+    def _inventory(self, root: Path, subject: str | None = None) -> Inventory:
+        return take_inventory(root, f"bids-{self.label or title(root)}", subject)
 
-    def _path(self, root: Path, recording: Recording) -> Any:
-        paths = self._recordings(root, recording.subject)
-        if recording not in paths:
-            raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in paths))}")
-        return paths[recording]
+    def _signal(self, root: Path, recording: Recording) -> SignalFile:
+        files = self._inventory(root, recording.subject).files
+        if recording not in files:
+            raise InputError(f"no recording {recording.uid} in {root}{hint(recording.uid, (other.uid for other in files))}")
+        return files[recording]
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The data and every sidecar that applies to it, those of folders above included, and the TextGrids of its sounds."""
-        path = self._path(root, recording)
-        events = _events_file(root, path)
-        return sorted({Path(path.fpath), *_applicable(root, path), *textgrids(root, events, self.sounds)})
+        signal = self._signal(root, recording)
+        events = _events_file(root, signal)
+        return sorted({signal.file, *_applicable(root, signal), *textgrids(root, events, self.sounds)})
 
 
-def _opened(path: Any) -> "mne.io.BaseRaw":
-    """The signal at an mne-bids path; InputError if it cannot be read to its end."""
-    import mne_bids
-
-    from raybrain.studies.readers.signal_files import check_brainvision, readable
-
-    file = Path(path.fpath)
-    check_brainvision(file)
-    with readable(file), _quietly():
-        raw: mne.io.BaseRaw = mne_bids.read_raw_bids(path, verbose="error")
-        raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
-    return raw
-
-
-def _recordings(root: Path, study: str, subject: str | None) -> dict[Recording, Any]:
-    import mne_bids
-
-    with _quietly():
-        paths = mne_bids.find_matching_paths(
-            root,
-            subjects=subject,
-            suffixes=list(DATATYPES),
-            extensions=list(EXTENSIONS),
-            datatypes=list(DATATYPES),
-            ignore_json=True,
-            ignore_nosub=True,
-        )
-        paths = [path for path in paths if path.extension != ".pdf"] + list(_bti_folders(root, subject))
-    by_recording: dict[Recording, Any] = {}
-    for path in paths:
-        if path.subject == "emptyroom" or path.acquisition in NOT_SPEECH or path.split not in (None, "1", "01"):
-            continue
-        recording = Recording(study, path.subject, path.session or "", path.task or "", path.run or "")
-        if recording in by_recording:
-            other = by_recording[recording].fpath.name
-            raise InputError(
-                f"{other} and {path.fpath.name} in {root} have the same subject, session, task and run, "
-                "which is all raybrain tells recordings apart by; move one of them out of the dataset"
-            )
-        by_recording[recording] = path
-    return by_recording
-
-
-def _bti_folders(root: Path, subject: str | None) -> Iterator[Any]:
-    """Recordings of BTi and 4D machines: folders that hold a ``config``, which mne-bids reads but does not find."""
-    import mne_bids
-
-    for config in sorted(root.glob(f"sub-{subject or '*'}/**/meg/*_meg*/config")):
-        if config.parent.suffix in ("", ".pdf"):
-            named = config.parent.with_suffix("").name
-            yield mne_bids.get_bids_path_from_fname(config.parent.with_name(f"{named}.pdf"), check=False).update(root=root)
-
-
-def _entities(name: str) -> dict[str, str]:
-    """``sub-01_task-rest_eeg.json`` -> its keys and values, the suffix left out."""
-    pairs = (part.partition("-") for part in name.split(".")[0].split("_")[:-1])
-    return {key: value for key, _, value in pairs}
-
-
-def _applicable(root: Path, path: Any) -> Iterator[Path]:
+def _applicable(root: Path, signal: SignalFile) -> Iterator[Path]:
     """The files of the recording's folder and of those above it whose names do not speak of another recording."""
-    own = _entities(Path(path.fpath).name)
-    folder = Path(path.fpath).parent
+    folder = signal.file.parent
     while len(folder.parts) >= len(root.parts):
         for file in sorted(folder.iterdir()):
-            suffix = file.name.split(".")[0].rpartition("_")[2]
-            free = ("space", "split", "acq") if suffix in ("headshape", "markers") else ("space", "split")
-            if (
-                suffix in SIDECARS
-                and file.is_file()
-                and all(own.get(k) == v or k in free for k, v in _entities(file.name).items())
-            ):
+            suffix = suffix_of(file.name)
+            free = (*FREE, "acq") if suffix in BESIDE else FREE
+            if suffix in SIDECARS and file.is_file() and applies(file, signal.entities, free):
                 yield file
         folder = folder.parent
 
 
-def _events_file(root: Path, path: Any) -> Path | None:
+def _events_file(root: Path, signal: SignalFile) -> Path | None:
     """The nearest events.tsv that applies: the recording's own, or one it inherits."""
-    files = [file for file in _applicable(root, path) if re.search(r"(^|_)events\.tsv$", file.name)]
-    return max(files, key=lambda file: (len(file.parts), len(_entities(file.name))), default=None)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """No messages of mne-bids, and no lock files: it puts one beside each JSON file it reads, and a killed job leaves it."""
-    import mne
-    from mne_bids import _fileio
-
-    locks = getattr(_fileio, "_get_lock_context", None)
-    with warnings.catch_warnings(), mne.utils.use_log_level("error"):
-        warnings.simplefilter("ignore")
-        _fileio._get_lock_context = lambda *args, **kwargs: contextlib.nullcontext(contextlib.nullcontext())
-        try:
-            yield
-        finally:
-            if locks:
-                _fileio._get_lock_context = locks
+    return nearest(list(_applicable(root, signal)), "events.tsv")

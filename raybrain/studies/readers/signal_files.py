@@ -5,7 +5,9 @@ Not a study itself.
 
 import contextlib
 import json
+import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -19,10 +21,33 @@ if TYPE_CHECKING:
 BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
 COUNTS = ("NumberOfChannels", "DataPoints")
 EVENTS_SLACK_S = 0.5
+SMALL = 1000  # bytes; a file of so few may stand for content that is elsewhere
+
+
+def why_absent(path: Path, root: Path) -> str:
+    """Why the content of a file, or of one inside a folder, is not here; empty if it is.
+
+    git-annex and DataLad leave a link that leads nowhere or a small file with its address, git-lfs a small file.
+    """
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        named = os.path.relpath(file, root)
+        inside = f"holds {file.name}, which " if file != path else ""
+        if file.is_symlink() and not file.exists():
+            return f"{inside}is a link to content that is not here; type datalad get {shlex.quote(named)}"
+        if not file.is_file() or (size := file.stat().st_size) > SMALL:
+            continue
+        if size == 0 and file == path:
+            return "is empty; get the file again"
+        start = file.read_bytes()
+        if b"/annex/objects/" in start and b"\n" not in start.strip():
+            return f"{inside}stands for content that is not here; type datalad get {shlex.quote(named)}"
+        if start.startswith(b"version https://git-lfs"):
+            return f"{inside}stands for content that is not here; type git lfs pull --include {shlex.quote(named)}"
+    return ""
 
 
 @contextlib.contextmanager
-def readable(file: Path) -> Iterator[None]:
+def readable(file: Path, cure: str = "get the file again") -> Iterator[None]:
     """A context to read ``file`` in: readers of a dozen formats raise many kinds of errors for a damaged file.
 
     Raises:
@@ -34,7 +59,7 @@ def readable(file: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file} cannot be read: {reason}; get the file again") from error
+        raise InputError(f"{file} cannot be read: {reason}; {cure}") from error
 
 
 def read_brainvision(header: Path) -> "mne.io.BaseRaw":
@@ -63,6 +88,9 @@ def check_brainvision(header: Path) -> None:
     if "DataFile" not in settings:
         return  # the reader will report what is wrong with the header
     data = header.parent / settings["DataFile"].replace("$b", header.stem)
+    absent = why_absent(data, header.parent) if data.is_symlink() or data.is_file() else ""
+    if absent:
+        raise InputError(f"{data} {absent}")
     if not data.is_file():
         raise InputError(f"{header} names the data file {data.name!r}, which does not exist")
     channels, promised = (int(text) if (text := settings.get(key, "")).isdigit() else 0 for key in COUNTS)
