@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, tree
 from raybrain.events import Event, Sound, sentence_blocks
-from raybrain.identity import check_unedited, locate, versions
+from raybrain.identity import locate
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
@@ -41,19 +42,46 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     data = locate(data, cluster.home)
     store = Store(cluster.home / "stores" / data.brain_signature)
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
-    sources = [
-        Source(study, root, recording)
-        for study in data.studies
-        for root in [study.fetch(cluster.cache)]
-        for recording in study.recordings(root)
-    ]
+    folders = [(study, study.fetch(cluster.cache)) for study in data.studies]
+    sources = [Source(study, root, recording) for study, root in folders for recording in study.recordings(root)]
     _refuse_doubles(sources)
+    work = _Work(data, store, sources, _left_out(sources))
     current = _current_parts(store, sources)
-    finished = _finished(data, store, sources, current)
+    finished = _finished(work, current)
     if finished:
         return finished
     with ray_session(cluster):
-        return _prepare(data, store, sources, current, cluster)
+        return _prepare(work, current, cluster)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be prepared, and what of it has failed so far: recordings and the reasons."""
+
+    data: "DataConfig"
+    store: Store
+    sources: Sequence[Source]
+    left_out: Mapping[str, str]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def logs(self) -> Path:
+        return self.store.root / "failed"
+
+    def fail(self, uid: str, reason: str) -> None:
+        self.failed[uid] = reason
+        _report(f"failed {uid}: {reason}")
+
+
+def _left_out(sources: Sequence[Source]) -> dict[str, str]:
+    """What somebody may miss among the recordings, by study and path, and the reason for each."""
+    studies = {(source.recording.study, source.root): source.study for source in sources}
+    left_out = {
+        f"{name}/{out.path}": out.reason for (name, root), study in studies.items() for out in study.left_out(root) if out.odd
+    }
+    for name, reason in left_out.items():
+        _report(f"left out {name}: {reason}")
+    return left_out
 
 
 def _refuse_doubles(sources: Sequence[Source]) -> None:
@@ -82,15 +110,16 @@ def _current_parts(store: Store, sources: Sequence[Source]) -> dict[str, Part]:
         return {uid: part for uid, part in zip(files, pool.map(current, files), strict=True) if part}
 
 
-def _finished(data: "DataConfig", store: Store, sources: Sequence[Source], current: Mapping[str, Part]) -> Prepared | None:
+def _finished(work: _Work, current: Mapping[str, Part]) -> Prepared | None:
     """What an earlier run prepared, if all of it is there and nothing it was made from has changed."""
+    data, store, sources = work.data, work.store, work.sources
     try:
         manifest = store.manifest
     except InputError:
         return None
     if manifest["failed"] or manifest["sources"] != {uid: part.origin for uid, part in current.items()}:
         return None
-    if len(current) < len(sources):
+    if len(current) < len(sources) or manifest.get("left_out", {}) != work.left_out:
         return None
     recorded = zip(_roots(sources), manifest["sounds"], strict=True)
     if not all(renewed(root / name, record) for root, sounds in recorded for name, record in sounds.items()):
@@ -127,30 +156,18 @@ def _sounds(heard: Sequence[Heard], sources: Sequence[Source], store: Store) -> 
     return list(records.values()), digests
 
 
-def _prepare(
-    data: "DataConfig", store: Store, sources: Sequence[Source], current: Mapping[str, Part], cluster: Cluster
-) -> Prepared:
-    logs = store.root / "failed"
-    failed: dict[str, str] = {}
-    heard = list(_read_events(sources, logs, failed))
-    _refuse_nothing(sources, failed)
-    sounds, digests = _sounds(heard, sources, store)
-    plan = make_plan(heard, digests, data.splits)
-    longest = max((planned.block.duration for blocks in plan.blocks.values() for planned in blocks), default=0.0)
-    if longest < data.segments.length_s:
-        raise InputError(
-            f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
-            f"type data.splits.min_block_s={2 * data.segments.length_s:g} or shorter data.segments"
-        )
-    by_uid = {source.recording.uid: source for source in sources}
-    jobs = [Job(by_uid[uid], store, data, item.events, plan.blocks[uid]) for item in heard for uid in [item.recording.uid]]
-    _make_parts(jobs, current, logs, failed)
-    _refuse_nothing(sources, failed)
+def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prepared:
+    data, store, failed = work.data, work.store, work.failed
+    heard = list(_read_events(work))
+    _refuse_nothing(work)
+    sounds, digests = _sounds(heard, work.sources, store)
+    plan = _make_all_parts(work, heard, digests, dict(current))
+    by_uid = {source.recording.uid: source for source in work.sources}
     parts = {uid: part for uid in sorted(by_uid) if uid not in failed and (part := store.part(uid))}
     used = features.Corpus.of(plan, parts)
     key = content_digest(sorted(used.splits.items()))
     made = {feature_name(f): features.make_feature(f, used, store, cluster) | {"plan": key} for f in data.features}
-    write_table(store.root / "recordings.parquet", _recordings_table(parts, failed, data))
+    write_table(store.root / "recordings.parquet", _recordings_table(parts, {**failed, **work.left_out}, data))
     write_table(store.root / "stimuli.parquet", _stimuli_table(plan))
     manifest = {
         "raybrain": __version__,
@@ -158,6 +175,7 @@ def _prepare(
         "sources": {uid: parts[uid].origin if uid in parts else "" for uid in by_uid},
         "sounds": sounds,
         "failed": failed,
+        "left_out": work.left_out,
         "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
         "stimuli": len(plan.stimuli),
         "plan": key,
@@ -167,6 +185,40 @@ def _prepare(
         "features": made,
     }
     return _prepared(data, store, store.write_manifest(manifest))
+
+
+def _make_all_parts(work: _Work, heard: Sequence[Heard], digests: Mapping[str, str], current: dict[str, Part]) -> SplitPlan:
+    """Plan the splits and make the parts; where a recording fails, those that remain are planned and made anew without it."""
+    by_uid = {source.recording.uid: source for source in work.sources}
+    suspects = _failed_before(work.store)  # first of all: if they fail again, what is there stays as it is
+    while True:
+        usable = [item for item in heard if item.recording.uid not in work.failed]
+        plan = make_plan(usable, digests, work.data.splits)
+        _refuse_short_blocks(plan, work.data)
+        uids = {item.recording.uid: item for item in usable}
+        jobs = [Job(by_uid[uid], work.store, work.data, item.events, plan.blocks[uid]) for uid, item in uids.items()]
+        tried = [job for job in jobs if job.source.recording.uid in suspects] or jobs
+        suspects = set()
+        known = len(work.failed)
+        _make_parts(work, tried, current)
+        _refuse_nothing(work)
+        if tried is jobs and len(work.failed) == known:
+            return plan
+
+
+def _failed_before(store: Store) -> set[str]:
+    with suppress(InputError):  # there is no manifest the first time
+        return set(store.manifest["failed"])
+    return set()
+
+
+def _refuse_short_blocks(plan: SplitPlan, data: "DataConfig") -> None:
+    longest = max((planned.block.duration for blocks in plan.blocks.values() for planned in blocks), default=0.0)
+    if longest < data.segments.length_s:
+        raise InputError(
+            f"a window of {data.segments.length_s:g} s must lie inside one block, and the longest block is {longest:.1f} s; "
+            f"type data.splits.min_block_s={2 * data.segments.length_s:g} or shorter data.segments"
+        )
 
 
 def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Prepared:
@@ -183,7 +235,8 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     brain = brain_digest(parts)
     names = [feature_name(feature) for feature in data.features]
     digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
-    return Prepared(store, recordings, manifest["failed"], content_digest([brain, *digests.items()]), brain, digests)
+    failed = {**manifest["failed"], **manifest.get("left_out", {})}
+    return Prepared(store, recordings, failed, content_digest([brain, *digests.items()]), brain, digests)
 
 
 def _block_sizes(plan: SplitPlan) -> dict[str, Any]:
@@ -198,63 +251,61 @@ def _heard_s(plan: SplitPlan, planned: PlannedBlock) -> float:
     return planned.origin_s + plan.stimuli[planned.stimulus].duration - planned.block.start
 
 
-def _refuse_nothing(sources: Sequence[Source], failed: dict[str, str]) -> None:
-    if len(failed) < len(sources):
+def _refuse_nothing(work: _Work) -> None:
+    if len(work.failed) < len(work.sources):
         return
-    uid, reason = next(iter(failed.items()))
-    more = f" ({len(failed) - 1} more recordings failed too)" if len(failed) > 1 else ""
+    uid, reason = next(iter(work.failed.items()))
+    more = f" ({len(work.failed) - 1} more recordings failed too)" if len(work.failed) > 1 else ""
     raise InputError(f"{uid}: {reason}{more}")
 
 
-def _read_events(sources: Sequence[Source], logs: Path, failed: dict[str, str]) -> Iterator[Heard]:
-    code = {source.study: versions(source.study) for source in sources}
+def _read_events(work: _Work) -> Iterator[Heard]:
+    """What was heard in each recording whose events can be read."""
+    logs = work.logs
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         source: Source = pickle.loads(row["task"])
 
         def task() -> dict[str, Any]:
-            check_unedited(source.study, code[source.study])
             events = source.study.events(source.root, source.recording)
             sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
             return {"result": pickle.dumps(events)}
 
         return {"result": b""} | guarded(task, source.recording.uid, logs)
 
-    by_uid = {source.recording.uid: source for source in sources}
-    for row in each(list(sources), read, "prepare: events"):
+    by_uid = {source.recording.uid: source for source in work.sources}
+    for row in each(list(work.sources), read, "prepare: events"):
         if row["error"]:
-            _say_failed(row, failed)
+            work.fail(row["uid"], row["error"])
             continue
         events: list[Event] = pickle.loads(row["result"])
         source = by_uid[row["uid"]]
         yield Heard(source.recording, tuple(events), source.study.blocks_by)
 
 
-def _make_parts(jobs: Sequence[Job], current: Mapping[str, Part], logs: Path, failed: dict[str, str]) -> None:
+def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> None:
+    """Make the parts that are not ``current``, which then are."""
     others = [job for job in jobs if (part := current.get(job.source.recording.uid)) is None or part.key != job.key]
     missing = [job for job in others if not job.adopt()]
     if len(missing) < len(others):
         console.print(f"prepare: {len(others) - len(missing)} signals are there already, in another store", highlight=False)
-
-    code = {job.data: versions(job.data) for job in missing}
+    logs = work.logs
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["task"])
-
-        def task() -> dict[str, Any]:
-            check_unedited(job.data, code[job.data])
-            return make_part(job)
-
-        return {"seconds": 0.0, "segments": 0} | guarded(task, job.source.recording.uid, logs)
+        return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
     for row in each(missing, make, "prepare: signals"):
         if row["error"]:
-            _say_failed(row, failed)
+            work.fail(row["uid"], row["error"])
+    for uid in (job.source.recording.uid for job in others):
+        part = work.store.part(uid) if uid not in work.failed else None
+        if part:
+            current[uid] = part
 
 
-def _say_failed(row: dict[str, Any], failed: dict[str, str]) -> None:
-    failed[row["uid"]] = row["error"]
-    console.print(f"failed {row['uid']}: {row['error']}", style="red", markup=False, highlight=False, soft_wrap=True)
+def _report(line: str) -> None:
+    console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:

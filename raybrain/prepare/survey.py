@@ -49,7 +49,7 @@ class RecordingSurvey:
 
 @dataclass(frozen=True)
 class Survey:
-    """The recordings of a study, its problems and what is left out; ``plan`` is None if there are no events to plan splits with."""
+    """The recordings of a study, its problems and what is left out; ``plan`` is None if there are no events to plan with."""
 
     root: Path
     recordings: list[RecordingSurvey]
@@ -135,8 +135,11 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
         surveyed.problems += study.problems(root, recording)
         return {}
 
-    errors = [guarded(part, recording.uid, logs)["error"] for part in (signal, speech, further)]
-    surveyed.problems += [error for error in dict.fromkeys(errors) if error and error not in surveyed.problems]
+    errors = []
+    for part in (signal, speech, further):
+        errors.append(guarded(part, recording.uid, logs)["error"])
+        if errors[-1] and errors[-1] not in surveyed.problems:
+            surveyed.problems.append(errors[-1])
     return surveyed, () if errors[0] else tuple(events)
 
 
