@@ -29,7 +29,8 @@ REQUIREMENTS = {
 }
 PRIVATE = {  # what we use of other libraries that they do not promise to keep: what to look at before a bound is moved
     "_trial_id": "optuna",  # tune/: a trial that ended elsewhere
-    "_fileio": "mne-bids",  # studies/bids: its lock files
+    "_get_ch_type_mapping": "mne-bids",  # studies/bids: types of channels
+    "_ensure_fiducials_ctf_head": "mne-bids",  # studies/bids: landmarks of electrodes in CTF coordinates
     "_check_input_dim": "torch",  # encoders/layers.py: batch norm
 }
 
