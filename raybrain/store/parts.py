@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raybrain.config import InputError
+from raybrain.signal.window import Scaler
 from raybrain.storage import aside, content_digest, damage_told, file_record, locked, renewed, write_json, write_table
 from raybrain.store.frames import Frames
 from raybrain.store.schema import SEGMENTS
@@ -46,6 +47,11 @@ class Part:
     segments: dict[str, int] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def scaler(self) -> Scaler:
+        """Robust centre and scale of each channel."""
+        return Scaler(np.array(self.centre), np.array(self.scale))
 
     @property
     def origin(self) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
-from raybrain.signal.window import Scaler, SegmentConfig, Window
+from raybrain.signal.window import SegmentConfig, Window
 from raybrain.store import Part, Store, feature_digest
 
 VERSION = 3  # raise it when maps are written in another way
@@ -111,17 +111,13 @@ def _write_signal(store: Store, parts: list[Part], folder: Path) -> np.ndarray:
     width = max(len(part.channels) for part in parts)
     out = np.lib.format.open_memmap(folder / "signal.npy", mode="w+", dtype=np.float32, shape=(int(begins[-1]), width))
     for part, begin in zip(parts, begins, strict=False):
-        at, scaler = int(begin), _scaler(part)
+        at, scaler = int(begin), part.scaler
         for chunk in store.brain(part.uid):
             out[at : at + len(chunk), : chunk.shape[1]] = scaler.divided(chunk)
             at += len(chunk)
         assert at == begin + part.samples, f"{part.uid} has {at - begin} samples, not {part.samples}"
     out.flush()
     return begins
-
-
-def _scaler(part: Part) -> Scaler:
-    return Scaler(np.array(part.centre), np.array(part.scale))
 
 
 def _layouts(parts: list[Part]) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
@@ -135,7 +131,7 @@ def _layouts(parts: list[Part]) -> tuple[dict[str, np.ndarray], list[dict[str, A
     positions, valid, layout = [], [], []
     for row, part in enumerate(parts):
         count = len(part.channels)
-        centre[row, :count] = _scaler(part).divided_centre
+        centre[row, :count] = part.scaler.divided_centre
         place, known = np.zeros((width, 2), np.float32), np.zeros(width, bool)
         place[:count], known[:count] = part.positions, part.valid
         key = (tuple(part.channels), place.tobytes(), known.tobytes())

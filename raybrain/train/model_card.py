@@ -91,7 +91,7 @@ def _brain_scaler(store: Store, uid: str) -> Scaler:
     part = store.part(uid)
     if part is None:
         raise InputError(f"the data of {uid} in {store.root} vanished while they were used; run the same command again")
-    return Scaler(np.array(part.centre), np.array(part.scale))
+    return part.scaler
 
 
 def _speech_scaler(features: Sequence[FeatureScale]) -> Scaler:
