@@ -11,6 +11,7 @@ to a Ray worker and go on there; run ids are always explicit, because MLflow's a
     trial.end()
 """
 
+import contextlib
 import csv
 import functools
 import http.client
@@ -20,6 +21,7 @@ import math
 import os
 import platform
 import re
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -43,7 +45,11 @@ LOCK_S = 300.0
 
 def tracking_uri(home: Path) -> str:
     """Where runs are kept: $MLFLOW_TRACKING_URI, or a database in ``home``. Absolute, because Ray changes the folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.expanduser().absolute() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _database(home)
+
+
+def _database(home: Path) -> str:
+    return f"sqlite:///{home.expanduser().absolute() / 'mlflow.db'}"
 
 
 def server_version(uri: str) -> str:
@@ -158,6 +164,15 @@ class Run:
     uri: str
     id: str
 
+    @classmethod
+    def known(cls, entry: Mapping[str, Any], home: Path) -> Self:
+        """The run that an :meth:`entry` in a file of ``home`` speaks of."""
+        return cls(entry["uri"] or _database(home), entry["id"])
+
+    def entry(self, home: Path) -> dict[str, Any]:
+        """What to keep of the run in a file of ``home``: no address where it is in that home's database, which may be moved."""
+        return {"id": self.id, "uri": None if self.uri == _database(home) else self.uri}
+
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Keep scores of a step.
 
@@ -259,12 +274,22 @@ def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:
         except _mlflow().exceptions.MlflowException:  # on a server, another process may just have made it
             if (found := client.get_experiment_by_name(name)) is None:
                 raise
+    if artifacts and found.artifact_location != artifacts:
+        _follow_home(uri, found.artifact_location, artifacts)
     if found.lifecycle_stage != "active":
         raise InputError(
             f"the MLflow experiment {name!r} was deleted; type: "
             f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return str(found.experiment_id)
+
+
+def _follow_home(uri: str, before: str, now: str) -> None:
+    """Tell a database that was moved together with the artifacts where these lie now: it holds their places in full."""
+    with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (now, before))
+        moved = "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?"
+        database.execute(moved, (now, len(before) + 1, len(before) + 1, f"{before}/"))
 
 
 def _texts(values: Mapping[str, Any], length: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Runs read back by a client of their own, databases opened by many at once, and servers that are not there."""
 
 import csv
+import json
 import os
 import pickle
 import socket
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from raybrain.config import InputError
-from raybrain.tracking import Tracker, tracking_uri, versions
+from raybrain.tracking import Run, Tracker, tracking_uri, versions
+from tests.conftest import REPO
 
 
 def fresh_client(uri: str) -> Any:
@@ -120,6 +122,35 @@ def test_resume(tracker: Tracker, client: Any) -> None:
     client.delete_run(run.id)
     assert tracker.resume(run.id) is None
     assert tracker.resume("0" * 32) is None and tracker.resume("") is None
+
+
+def test_a_home_may_be_moved(tmp_path: Path) -> None:
+    """Where artifacts lie is a column of two of MLflow's own tables: a private part, so the version is bounded."""
+    (tmp_path / "a.txt").write_text("a")
+    code = """
+import json, sys
+from pathlib import Path
+from raybrain.tracking import Tracker
+run = Tracker.open(Path("before")).start("run")
+run.artifact(Path("a.txt"))
+print(json.dumps(run.entry(Path("before"))))
+"""  # in a process of its own, as MLflow remembers where the artifacts of a run lie
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPO)})
+    entry = json.loads(done.stdout)
+    moved = (tmp_path / "before").rename(tmp_path / "it's after")
+    tracker = Tracker.open(moved)
+    again = Run.known(entry, moved)
+    assert again.uri == tracker.uri
+    assert tracker.has(again.id)
+    again.table("rows", [{"a": 1}])
+    assert sorted(path.name for path in (moved / "mlartifacts" / again.id / "artifacts").rglob("*.*")) == ["a.txt", "rows.csv"]
+    later = tracker.start("later")
+    later.artifact(tmp_path / "a.txt")
+    assert (moved / "mlartifacts" / later.id / "artifacts" / "a.txt").exists()
+    assert not (tmp_path / "before").exists()
+    elsewhere = Run("http://lab:5000", "id")
+    assert Run.known(elsewhere.entry(moved), moved) == elsewhere
 
 
 def test_find(tracker: Tracker) -> None:

@@ -99,14 +99,15 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
     data: dict[DataConfig, Prepared] = {}
     results = []
     for trial, run in sweep.runs():
-        experiment = RunRecord(Path(run["folder"])).experiment()
+        record = RunRecord(cluster.home / "runs" / Path(run["folder"]).name)  # the home may have been moved since
+        experiment = record.experiment()
         if experiment is None:
-            raise InputError(f"{run['folder']} says no more what was trained in it; run the sweep again")
+            raise InputError(f"{record.path} says no more what was trained in it; run the sweep again")
         if experiment.data not in data:
             data[experiment.data] = prepare(experiment)
         trained = training.recall(training.make_job(experiment, data[experiment.data], cluster))
         if trained is None:
-            raise InputError(f"{run['folder']} holds no finished training of the data as they are now; run the sweep again")
+            raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
         schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
         names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
         results.append(Result(trial["trial"], names, seed, evaluating.run(trained), run["as_published"], trained.history))

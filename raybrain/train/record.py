@@ -82,6 +82,11 @@ class RunRecord:
     path: Path
 
     @property
+    def home(self) -> Path:
+        """The home it lies in; that may be moved."""
+        return self.path.parents[1]
+
+    @property
     def state(self) -> State:
         """How far the run is."""
         if self.result() is not None:
@@ -174,12 +179,12 @@ class RunRecord:
 
     def keep_tracking(self, run: Run) -> None:
         """Note where the run is tracked."""
-        write_json(self._file("tracking"), {"id": run.id, "uri": run.uri})
+        write_json(self._file("tracking"), run.entry(self.home))
 
     def tracking(self) -> Run | None:
         """Where the run is tracked; None if that is not known."""
         known = self._read("tracking")
-        return None if known is None else Run(known["uri"], known["id"])
+        return None if known is None else Run.known(known, self.home)
 
     # its test
 

@@ -20,6 +20,11 @@ class SweepRecord:
     path: Path
 
     @property
+    def home(self) -> Path:
+        """The home it lies in; that may be moved."""
+        return self.path.parents[1]
+
+    @property
     def purpose(self) -> str:
         """What other processes are told that want the same as this sweep or one of its trainings."""
         return f"sweep {self.path.name}"
@@ -70,12 +75,12 @@ class SweepRecord:
 
     def keep_tracking(self, run: Run) -> None:
         """Note where the sweep is tracked."""
-        write_json(self._file("tracking"), {"id": run.id, "uri": run.uri})
+        write_json(self._file("tracking"), run.entry(self.home))
 
     def tracking(self) -> Run | None:
         """Where the sweep is tracked; None if that is not known."""
         known = self._read("tracking")
-        return None if known is None else Run(known["uri"], known["id"])
+        return None if known is None else Run.known(known, self.home)
 
     def keep_space(self, space: SpaceRecord) -> None:
         """Keep what the sweep asks, as it is asked now."""
