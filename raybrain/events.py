@@ -50,12 +50,14 @@ class Sound(Event):
     """A stretch of an audio file; ``offset`` seconds of the file lie before it.
 
     ``speed`` is how many seconds of the file pass in a second of the recording: 1, but for the drift between the clocks of
-    the player and the recorder. Start, offset and speed are the affine map from the file to the recording.
+    the player and the recorder. Start, offset and speed are the affine map from the file to the recording. ``channel`` is
+    counted from 1; 0 stands for the mean of all channels of the file.
     """
 
     filepath: str
     offset: float = 0.0
     speed: float = 1.0
+    channel: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

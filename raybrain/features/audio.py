@@ -1,7 +1,8 @@
 """Sound for features: pieces of files as mono waves, and their frames on the time axis of a stimulus. Not a feature itself."""
 
 import math
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,18 +12,22 @@ from raybrain.events import Sound
 if TYPE_CHECKING:
     import torch
 
+LARGEST_KERNEL = 4_000_000  # values; 44100 and 16000 Hz need 70 560
+ZEROS, ROLLOFF = 6, 0.99  # zero crossings on each side, and the cut-off as a share of the lower rate: torchaudio's defaults
+
 
 def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
-    """Read the part of a file that ``sound`` refers to: mono, resampled, on the recording's time axis, [samples] float32.
+    """Read the part of a file that ``sound`` refers to: resampled, on the recording's time axis, [samples] float32.
+
+    It is the mean of all channels, or the one that the sound names.
 
     A sound whose speed is not 1 is stretched, so that sample i is heard i / ``rate_hz`` after the start of the sound.
 
     Raises:
-        InputError: if the file cannot be read, or ends before the part begins.
+        InputError: if the file cannot be read, ends before the part begins, lacks the channel, or holds what is not a number.
     """
     import soundfile
     import torch
-    import torchaudio
 
     try:
         with soundfile.SoundFile(sound.filepath) as file:
@@ -33,12 +38,69 @@ def read(sound: Sound, rate_hz: int) -> "torch.Tensor":
             file.seek(first)
             # rounded so that adjacent parts of a file neither overlap nor leave a gap
             count = round(sound.offset_stop * file.samplerate) - first
-            wave = file.read(count, dtype="float32", always_2d=True).mean(axis=1)
+            wave = mono(file.read(count, dtype="float32", always_2d=True), sound)
             native_hz = file.samplerate
     except soundfile.LibsndfileError as error:
         raise InputError(f"cannot read the sound {sound.filepath!r}: {error.error_string}") from None
-    resampled: torch.Tensor = torchaudio.functional.resample(torch.from_numpy(wave), native_hz, rate_hz)
-    return _stretched(resampled, sound.speed)
+    finite = np.isfinite(wave)
+    if not finite.all():
+        broken_s = (first + int(finite.argmin())) / native_hz
+        raise InputError(f"{sound.filepath} holds a value that is not a number at {broken_s:.3f} s; write that file anew")
+    return _stretched(resampled(torch.from_numpy(wave), native_hz, rate_hz), sound.speed)
+
+
+def mono(samples: np.ndarray, sound: Sound) -> np.ndarray:
+    """The channel of a file's samples [samples channels] that ``sound`` names, or the mean of all channels: [samples].
+
+    Raises:
+        InputError: if there is no such channel.
+    """
+    if not sound.channel:
+        average: np.ndarray = samples.mean(axis=1)
+        return average
+    if sound.channel > samples.shape[1]:
+        raise InputError(f"{sound.filepath} has {samples.shape[1]} channels, and no channel {sound.channel}")
+    chosen: np.ndarray = np.ascontiguousarray(samples[:, sound.channel - 1])
+    return chosen
+
+
+def resampled(wave: "torch.Tensor", from_hz: int, to_hz: int) -> "torch.Tensor":
+    """A wave [samples] at another rate, by a sinc in a Hann window; whatever the rates, a sample costs tens of products.
+
+    torchaudio's kernel has a row for each sample of the shortest time after which both rates meet, and each row is as long as
+    that time: of two rates with hardly a common divisor (11127 and 16000 Hz) it has 10^8 values. Such a kernel is therefore
+    kept as one filter, of which each sample takes the values that fall upon samples (scipy's polyphase filter).
+    """
+    import torch
+
+    common = math.gcd(from_hz, to_hz)
+    if (from_hz // common) * (to_hz // common) <= LARGEST_KERNEL:
+        at_new_rate: torch.Tensor = _resampler(from_hz, to_hz)(wave)
+        return at_new_rate
+    from scipy.signal import resample_poly
+
+    up, down = to_hz // common, from_hz // common
+    return torch.from_numpy(resample_poly(wave.double().numpy(), up, down, window=_filter(up, down)).astype(np.float32))
+
+
+@lru_cache(maxsize=16)
+def _resampler(from_hz: int, to_hz: int) -> Any:
+    """Resampling by torchaudio, with a kernel that is made once."""
+    import torch
+    import torchaudio
+
+    return torchaudio.transforms.Resample(from_hz, to_hz, dtype=torch.float32)
+
+
+@lru_cache(maxsize=4)
+def _filter(up: int, down: int) -> np.ndarray:
+    """The sinc of torchaudio in a Hann window, sampled ``up`` times as densely as the wave: [values], the middle one at 0."""
+    cut = ROLLOFF * min(up, down) / down  # in samples of the wave
+    half = math.ceil(ZEROS * up / cut)
+    crossings = np.arange(-half, half + 1) * cut / up
+    inside = np.abs(crossings) < ZEROS
+    values: np.ndarray = np.sinc(crossings) * np.cos(np.pi * crossings / ZEROS / 2) ** 2 * inside * cut / up
+    return values
 
 
 def _stretched(wave: "torch.Tensor", speed: float) -> "torch.Tensor":

@@ -152,7 +152,7 @@ def _key(stimulus: Stimulus, digests: Mapping[str, str], known: dict[str, list[t
     """
     sounds, words, phonemes = stimulus.sounds, stimulus.words, stimulus.phonemes
     what = [
-        [(digests[s.filepath], s.modality, s.language) for s in sounds],
+        [(digests[s.filepath], s.modality, s.language, *([s.channel] if s.channel else [])) for s in sounds],
         [(w.word, w.word_index, w.sequence, w.modality, w.language) for w in words],
         [(p.phoneme, p.modality, p.language) for p in phonemes],
     ]

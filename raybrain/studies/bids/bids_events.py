@@ -34,12 +34,14 @@ class SoundRows(Config):
         time_column: holds the seconds of the sound file that a row corresponds to; none if empty.
         tick: the trial_type or value of rows that mark every ``tick_s`` of the sound; none if empty.
         tick_s: seconds between ticks.
+        channel: of the sound files, counted from 1, that holds what was heard; 0 for the mean of all channels.
     """
 
     column: str = Field("stim_file", min_length=1)
     time_column: str = ""
     tick: str = ""
     tick_s: PositiveFloat = 1.0
+    channel: int = Field(0, ge=0)
 
 
 class WordRows(Config):
@@ -237,7 +239,8 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
         raise row.error(f"the sound {path} ends before the recording begins")
     heard = max(begins, 0.0)  # the sound may have begun before the recording
     offset = first + (heard - begins) * clock.speed
-    return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed)
+    channel = settings.channel
+    return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed, channel=channel)
 
 
 def _time(row: Row, onset: float, played: Sequence[Sound], sounds: SoundRows) -> float:
