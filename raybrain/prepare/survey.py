@@ -16,7 +16,7 @@ from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Source, guarded
-from raybrain.signal.channels import brain_channels, sensor_positions
+from raybrain.signal.channels import brain_channels, refuse_blind, sensor_positions, usable_channels
 from raybrain.signal.window import SegmentConfig
 from raybrain.storage import file_digest
 from raybrain.studies.base import Facts, LeftOut, Study
@@ -45,6 +45,7 @@ class RecordingSurvey:
     sentences: int = 0
     phonemes: int = 0
     problems: list[str] = field(default_factory=list)
+    usable: int = 0  # channels that are not bad and whose places are known
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,9 @@ def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Fact
 
     with mne.utils.use_log_level("error"):
         picks = brain_channels(raw)
-        _, known = sensor_positions(mne.pick_info(raw.info, picks))
+        info = mne.pick_info(raw.info, picks)
+        _, known = sensor_positions(info)
+        surveyed.usable = int(usable_channels(info).sum())
     names = {raw.ch_names[pick] for pick in picks}
     surveyed.channels, surveyed.bad = len(picks), len(names & set(raw.info["bads"]))
     surveyed.hertz = float(raw.info["sfreq"])
@@ -162,6 +165,7 @@ def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Fact
         problems.append(f"{surveyed.bad} of {surveyed.channels} channels are bad")
     if not known.all():
         problems.append(f"the positions of {len(known) - known.sum()} of {len(known)} sensors are not known")
+    refuse_blind(info)
     return problems
 
 

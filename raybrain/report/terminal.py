@@ -121,13 +121,13 @@ def trials_table(trials: Sequence[Mapping[str, Any]], metric: str, keys: Sequenc
 def check_table(title: str, recordings: Sequence[Mapping[str, Any]]) -> Table:
     """What a look at each recording of a study told."""
     table = Table(title=title)
-    numbers = ("seconds", "channels (bad)", "hertz", "sounds", "words", "sentences", "phonemes")
+    numbers = ("seconds", "channels (usable)", "hertz", "sounds", "words", "sentences", "phonemes")
     table.add_column("recording", overflow="fold")
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("problems", overflow="fold", min_width=20)
     for row in recordings:
-        shown = {**row, "seconds": f"{row['seconds']:.0f}", "channels (bad)": f"{row['channels']} ({row['bad']})"}
+        shown = {**row, "seconds": f"{row['seconds']:.0f}", "channels (usable)": f"{row['channels']} ({row['usable']})"}
         shown["hertz"] = f"{row['hertz']:g}"
         style = "red" if row["problems"] else ""
         table.add_row(row["recording"], *(str(shown[name]) for name in numbers), "; ".join(row["problems"]), style=style)

@@ -9,6 +9,8 @@ from raybrain.config import InputError
 if TYPE_CHECKING:
     import mne
 
+FEW = 4  # sensors
+
 
 def brain_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
     """Which channels are MEG, or EEG where there is no MEG.
@@ -57,6 +59,25 @@ def usable_channels(info: "mne.Info") -> np.ndarray:
     """[channels], False where the position of the sensor is not known or the channel is marked bad."""
     _, known = sensor_positions(info)
     usable: np.ndarray = known & np.array([name not in info["bads"] for name in info["ch_names"]], dtype=np.bool_)
+    return usable
+
+
+def refuse_blind(info: "mne.Info") -> int:
+    """How many channels can be used.
+
+    Raises:
+        InputError: if they are fewer than FEW and less than half of all, so that a model would see next to nothing.
+    """
+    usable = int(usable_channels(info).sum())
+    channels = len(info["ch_names"])
+    if usable < FEW and usable < channels / 2:
+        _, known = sensor_positions(info)
+        placeless = channels - int(known.sum())
+        reasons = [f"{len(info['bads'])} are marked bad"] if info["bads"] else []
+        reasons += [f"the places of {placeless} are not known"] if placeless else []
+        cure = "add electrodes.tsv with coordsystem.json, or name channels as the 10-05 system does" if placeless else ""
+        cure = cure or "see whether they are all bad"
+        raise InputError(f"{usable} of {channels} sensors can be used: {' and '.join(reasons)}; {cure}")
     return usable
 
 

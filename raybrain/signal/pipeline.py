@@ -8,7 +8,7 @@ import numpy as np
 
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
-from raybrain.signal.channels import brain_channels, sensor_places, sensor_positions, usable_channels
+from raybrain.signal.channels import brain_channels, refuse_blind, sensor_places, sensor_positions, usable_channels
 
 if TYPE_CHECKING:
     import mne
@@ -37,8 +37,8 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
     """Pick MEG, or EEG where there is no MEG, and apply the steps in order; the recording itself is left alone.
 
     Raises:
-        InputError: if there are no such channels, the signal is not finite, a step cannot be done, or the signal that comes
-            out is not at the rate that is asked for.
+        InputError: if there are no such channels or hardly any that can be used, the signal is not finite, a step cannot be
+            done, or the signal that comes out is not at the rate that is asked for.
     """
     import mne
 
@@ -57,6 +57,7 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
                 f"the signal has {raw.info['sfreq']:g} Hz after all steps ({asked}), but data.signal.rate_hz is "
                 f"{context.rate_hz:g}; add resample to data.signal.steps"
             )
+        refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
         return Signal(raw.get_data().T, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
 

@@ -61,7 +61,7 @@ def problems(study: Study, root: Path) -> list[str]:
 
 def test_what_is_as_it_should_be(root: Path) -> None:
     surveyed, events = survey.survey_recording(Source(Made(), root, Recording("made", "01")), root)
-    assert surveyed == survey.RecordingSurvey("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [])
+    assert surveyed == survey.RecordingSurvey("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [], 3)
     assert len(events) == 31
 
 

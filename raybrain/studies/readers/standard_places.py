@@ -21,7 +21,7 @@ def place_by_names(raw: "mne.io.BaseRaw") -> int:
     """
     import mne
 
-    standard = mne.channels.make_standard_montage("standard_1005").get_positions()
+    standard = mne.channels.make_standard_montage("colin27_1005").get_positions()
     by_name = {name.lower(): place for name, place in standard["ch_pos"].items()}
     places: dict[str, np.ndarray] = {}
     taken: set[str] = set()
