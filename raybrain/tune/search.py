@@ -14,7 +14,7 @@ from raybrain.train.fit import reason_of
 from raybrain.train.messages import Exchange
 from raybrain.tune.ledger import Ledger, Member
 
-Ended = Callable[[Member, str, str | None], None]  # told of a training, how it ended, and why if that is known
+Ended = Callable[[Member, str, str | None], None]  # hears of a training, how it ended, and why if that is known
 
 
 class LedgerSearch(Searcher):  # type: ignore[misc]
@@ -96,6 +96,6 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Remember why a training crashed; the searcher is told only that it did."""
+        """Remember why a training crashed; the searcher hears only that it did."""
         error = trial.get_pickled_error() or "it crashed"
         self.search.crashed[trial.trial_id] = reason_of(error)

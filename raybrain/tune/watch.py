@@ -44,10 +44,10 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         """Tell of a training that is over."""
         history = member.job.record.history()
         scored = f"  {self.score} {best_epoch(history)[self.score]:.3f} after {len(history)} epochs" if history else ""
-        told = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
+        line = f"trial {member.entry.trial.number} {how}: {member.line}{scored}"
         if reason is not None and how != "failed":
-            told += f", {reason}"
-        self.console.print(told, highlight=False, soft_wrap=True, markup=False)
+            line += f", {reason}"
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
         if how == "failed":
             self.console.print(f"trial failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
 
