@@ -21,6 +21,7 @@ from raybrain.identity import locate
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
+from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, renewed, write_table
 from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
@@ -269,15 +270,18 @@ def _read_events(work: _Work) -> Iterator[Heard]:
         def task() -> dict[str, Any]:
             events = source.study.events(source.root, source.recording)
             sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
-            return {"result": pickle.dumps(events)}
+            refuse_unheard(events)
+            return {"result": pickle.dumps(events), "remarks": sound_remarks(events)}
 
-        return {"result": b""} | guarded(task, source.recording.uid, logs)
+        return {"result": b"", "remarks": []} | guarded(task, source.recording.uid, logs)
 
     by_uid = {source.recording.uid: source for source in work.sources}
     for row in each(list(work.sources), read, "prepare: events"):
         if row["error"]:
             work.fail(row["uid"], row["error"])
             continue
+        for remark in row["remarks"]:
+            console.print(f"odd {row['uid']}: {remark}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         events: list[Event] = pickle.loads(row["result"])
         source = by_uid[row["uid"]]
         yield Heard(source.recording, tuple(events), source.study.blocks_by)

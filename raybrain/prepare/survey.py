@@ -15,6 +15,7 @@ from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_b
 from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
+from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_positions, usable_channels
 from raybrain.signal.window import SegmentConfig
@@ -33,7 +34,10 @@ HOURS_SHARE = 0.1  # of the hours in the study's facts
 
 @dataclass
 class RecordingSurvey:
-    """The header and events of one recording in numbers, and its problems; zeros where something could not be read."""
+    """The header and events of one recording in numbers, and its problems; zeros where something could not be read.
+
+    What is ``odd`` is used as it is, and perhaps not what was meant.
+    """
 
     recording: str
     seconds: float = 0.0
@@ -46,6 +50,7 @@ class RecordingSurvey:
     phonemes: int = 0
     problems: list[str] = field(default_factory=list)
     usable: int = 0  # channels that are not bad and whose places are known
+    odd: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
         absent = sorted({event.filepath for event in listed if isinstance(event, Sound) and not Path(event.filepath).is_file()})
         if absent:
             raise InputError(f"no sound file {absent[0]}" + (f", nor {len(absent) - 1} others" if absent[1:] else ""))
+        refuse_unheard(listed)
+        surveyed.odd += sound_remarks(listed)
         events.extend(listed)
         return {}
 

@@ -51,7 +51,7 @@ class Made(Study):
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    soundfile.write(tmp_path / "a.wav", np.zeros(30_000), 1000)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 30_000), 1000)
     return tmp_path
 
 
@@ -61,7 +61,7 @@ def problems(study: Study, root: Path) -> list[str]:
 
 def test_what_is_as_it_should_be(root: Path) -> None:
     surveyed, events = survey.survey_recording(Source(Made(), root, Recording("made", "01")), root)
-    assert surveyed == survey.RecordingSurvey("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [], 3)
+    assert surveyed == survey.RecordingSurvey("made_sub-01", 60.0, 3, 0, 100.0, 1, 30, 3, 0, [], 3, [])
     assert len(events) == 31
 
 
