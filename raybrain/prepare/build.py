@@ -281,7 +281,7 @@ def _read_events(work: _Work) -> Iterator[Heard]:
             work.fail(row["uid"], row["error"])
             continue
         for remark in row["remarks"]:
-            console.print(f"odd {row['uid']}: {remark}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            _say_odd(row["uid"], remark)
         events: list[Event] = pickle.loads(row["result"])
         source = by_uid[row["uid"]]
         yield Heard(source.recording, tuple(events), source.study.blocks_by)
@@ -310,6 +310,10 @@ def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> N
 
 def _report(line: str) -> None:
     console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_odd(uid: str, remark: str) -> None:
+    console.print(f"odd {uid}: {remark}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "DataConfig") -> pa.Table:

@@ -9,10 +9,23 @@ import pyarrow as pa
 
 from raybrain.events import EDGE_S, Block, Event, Phoneme, Sound, Word
 from raybrain.prepare.plan import SAME_S, PlannedBlock
+from raybrain.signal.bad_stretches import Stretch
 from raybrain.store import EVENTS, SEGMENTS
 
 if TYPE_CHECKING:
     from raybrain.signal.window import SegmentConfig
+
+
+def without_bad(segments: pa.Table, bad: Sequence[Stretch], config: "SegmentConfig", rate_hz: float) -> pa.Table:
+    """The windows that hold no sample of a bad stretch, and span no boundary; all of them if that is asked for."""
+    if config.over_bad or not bad:
+        return segments
+    starts = segments["start_sample"].to_numpy() / rate_hz
+    stops = starts + (config.samples(rate_hz) - 1) / rate_hz
+    kept = np.ones(len(starts), dtype=bool)
+    for stretch in bad:
+        kept &= (stops < stretch.start) | (starts > stretch.stop) | ((starts == stretch.stop) & (stretch.stop == stretch.start))
+    return segments.filter(pa.array(kept))
 
 
 def make_segments(

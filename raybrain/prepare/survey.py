@@ -17,6 +17,7 @@ from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
+from raybrain.signal.bad_stretches import bad_stretches, described
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_positions, usable_channels
 from raybrain.signal.window import SegmentConfig
 from raybrain.storage import file_digest
@@ -124,7 +125,11 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
     events: list[Event] = []
 
     def signal() -> dict[str, Any]:
-        surveyed.problems += _survey_signal(surveyed, study.raw(root, recording), study.facts)
+        raw = study.raw(root, recording)
+        surveyed.problems += _survey_signal(surveyed, raw, study.facts)
+        bad = bad_stretches(raw)
+        if bad:
+            surveyed.odd.append(f"{described(bad)}: windows there are left out, unless data.segments.over_bad=yes")
         return {}
 
     def speech() -> dict[str, Any]:

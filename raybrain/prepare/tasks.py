@@ -1,7 +1,7 @@
 """Tasks: what a Ray Data worker does with one recording. Plain functions, no Ray."""
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ import numpy as np
 from raybrain.config import InputError
 from raybrain.events import Event
 from raybrain.prepare.plan import PlannedBlock
-from raybrain.prepare.segments import events_table, make_segments
+from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
+from raybrain.signal.bad_stretches import Stretch, bad_stretches, described
 from raybrain.signal.base import Context
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
@@ -100,12 +101,15 @@ def make_part(job: Job) -> dict[str, Any]:
     """Read one recording, apply the steps to it and cut it; write its part of the store.
 
     Returns:
-        Seconds of signal and number of segments.
+        Seconds of signal, number of segments, and what is to be said about windows that were left out.
     """
     data, source, rate = job.data, job.source, job.data.signal.rate_hz
-    context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job))
-    signal = read_signal(source.study.raw(source.root, source.recording), data.signal.steps, context)
-    segments = _segments(job, rate, len(signal.values))
+    raw = source.study.raw(source.root, source.recording)
+    bad = bad_stretches(raw)
+    context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
+    signal = read_signal(raw, data.signal.steps, context)
+    every = make_segments(job.events, job.blocks, data.segments, rate, len(signal.values))
+    segments = without_bad(every, bad, data.segments, rate)
     scaler = Scaler.fitted(signal.values, _starts(segments), data.window, data.splits.seed)
     splits = segments["split"].to_pylist()
     part = Part(
@@ -125,15 +129,14 @@ def make_part(job: Job) -> dict[str, Any]:
     )
     brain = chunk_table(signal.values.astype(np.float32), rate)
     job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
-    return {"seconds": len(signal.values) / rate, "segments": len(splits)}
+    lost = len(every) - len(segments)
+    left_out = f"{described(bad)}: {lost} of {len(every)} windows are left out" if lost else ""
+    return {"seconds": len(signal.values) / rate, "segments": len(splits), "left_out": left_out}
 
 
-def _segments(job: Job, rate_hz: float, samples: int) -> "pa.Table":
-    return make_segments(job.events, job.blocks, job.data.segments, rate_hz, samples)
-
-
-def _train_starts(job: Job, rate_hz: float, samples: int) -> np.ndarray:
-    return _starts(_segments(job, rate_hz, samples))
+def _train_starts(job: Job, bad: Sequence[Stretch], rate_hz: float, samples: int) -> np.ndarray:
+    segments = make_segments(job.events, job.blocks, job.data.segments, rate_hz, samples)
+    return _starts(without_bad(segments, bad, job.data.segments, rate_hz))
 
 
 def _starts(segments: "pa.Table") -> np.ndarray:

@@ -37,8 +37,8 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
     """Pick MEG, or EEG where there is no MEG, and apply the steps in order; the recording itself is left alone.
 
     Raises:
-        InputError: if there are no such channels or hardly any that can be used, the signal is not finite, a step cannot be
-            done, or the signal that comes out is not at the rate that is asked for.
+        InputError: if there are no such channels or hardly any that can be used, the signal is not finite or is
+            flat, a step cannot be done, or the signal that comes out is not at the rate that is asked for.
     """
     import mne
 
@@ -57,6 +57,7 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
                 f"the signal has {raw.info['sfreq']:g} Hz after all steps ({asked}), but data.signal.rate_hz is "
                 f"{context.rate_hz:g}; add resample to data.signal.steps"
             )
+        _refuse_flat(raw)
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
         return Signal(raw.get_data().T, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
@@ -78,7 +79,20 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.Bas
 
 
 def _refuse_gaps(raw: "mne.io.BaseRaw") -> None:
-    finite = np.isfinite(raw.get_data()).all(axis=1).tolist()
-    if not all(finite):
-        bad = [name for name, good in zip(raw.ch_names, finite, strict=True) if not good]
-        raise InputError(f"values that are not numbers in channels {', '.join(bad[:5])}")
+    """Refuse values that are not numbers; those of channels marked bad become zeros, since nobody looks at them."""
+    finite = np.isfinite(raw.get_data()).all(axis=1)
+    for row in np.flatnonzero(~finite):
+        if raw.ch_names[row] in raw.info["bads"]:
+            raw[row] = np.zeros((1, raw.n_times))
+            finite[row] = True
+    if not finite.all():
+        bad = [raw.ch_names[row] for row in np.flatnonzero(~finite)]
+        raise InputError(
+            f"values that are not numbers in channels {', '.join(bad[:5])}; mark them bad in channels.tsv to go without them"
+        )
+
+
+def _refuse_flat(raw: "mne.io.BaseRaw") -> None:
+    good = [row for row, name in enumerate(raw.ch_names) if name not in raw.info["bads"]]
+    if good and not np.ptp(raw.get_data(good), axis=1).any():
+        raise InputError(f"the signal is flat: none of {len(good)} channels ever changes; get the file again")

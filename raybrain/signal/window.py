@@ -29,12 +29,14 @@ class SegmentConfig(Config):
         tmax_s: its end, relative to the anchor.
         stride_s: between two windows of the grid.
         baseline: take the mean from the start of a window to its anchor off each channel.
+        over_bad: keep windows over what the recording's annotations call BAD or skipped, and over boundaries between pieces.
     """
 
     tmin_s: float = -0.5
     tmax_s: float = 2.5
     stride_s: PositiveFloat = 0.5
     baseline: bool = True
+    over_bad: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -156,6 +156,7 @@ class Schoffelen2019(Study, name="schoffelen2019", shorthand="selection"):
         check_length(_open(file, system_clock="ignore"), file, [sidecar] if sidecar.is_file() else [])
         bads = {name.partition("-")[0] for name in bad_channels(_beside(root, recording, "channels.tsv"))}
         raw.info["bads"] = sorted(set(raw.info["bads"]) | (bads & set(raw.ch_names)))
+        raw.set_annotations(None)  # bad segments among them: the published results are of all windows
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:

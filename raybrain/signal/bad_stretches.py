@@ -1,0 +1,52 @@
+"""Bad stretches: what of a recording its own annotations take out of use: marked bad, skipped, or cut together."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mne
+
+BOUNDARY = "boundary"  # where two pieces were put together, as EEGLAB and mne call it
+
+
+@dataclass(frozen=True, order=True)
+class Stretch:
+    """From ``start`` to ``stop`` in seconds from the first sample, and why. Both are the same at a boundary."""
+
+    start: float
+    stop: float
+    why: str
+
+
+def bad_stretches(raw: "mne.io.BaseRaw") -> list[Stretch]:
+    """Stretches annotated as BAD (acquisition skips among them) and boundaries, sorted.
+
+    A boundary lies between two samples: the seconds that were cut out there are not in the recording any more.
+    """
+    stretches = []
+    for annotation in raw.annotations:
+        why = str(annotation["description"])
+        start = float(annotation["onset"]) - raw.first_time
+        if BOUNDARY in why.lower():
+            stretches.append(Stretch(start, start, why))
+        elif why.lower().startswith("bad"):
+            stretches.append(Stretch(start, start + float(annotation["duration"]), why))
+    lasts = raw.n_times / raw.info["sfreq"]
+    return sorted(stretch for stretch in stretches if stretch.stop > 0 and stretch.start < lasts)
+
+
+def bad_seconds(stretches: "list[Stretch]") -> float:
+    """How much of a recording they cover; what two of them share counts once."""
+    total, until = 0.0, 0.0
+    for stretch in stretches:
+        total += max(0.0, stretch.stop - max(stretch.start, until))
+        until = max(until, stretch.stop)
+    return total
+
+
+def described(stretches: "list[Stretch]") -> str:
+    """``30.0 s are marked as BAD_noise`` and the like."""
+    kinds = ", ".join(sorted({stretch.why for stretch in stretches if stretch.stop > stretch.start})[:3])
+    seams = sum(stretch.stop == stretch.start for stretch in stretches)
+    parts = [f"{bad_seconds(stretches):.1f} s are marked as {kinds}"] if kinds else []
+    return " and ".join([*parts, *([f"{seams} boundaries lie between pieces"] if seams else [])])
