@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -314,7 +313,6 @@ def test_a_subject_more_is_another_question_and_little_work(ray_cluster: None, s
     data = override(DataConfig(), {"studies": f'"bids:{folder}"', "features": "word_length"})
     first, signed = build.run(data, cluster), data.brain_signature
     shutil.move(later, folder / "sub-04")
-    time.sleep(0.5)  # a look at a folder is trusted for a moment
     second = build.run(data, cluster)
     assert data.brain_signature != signed
     assert (len(first.recordings), len(second.recordings)) == (3, 4)

@@ -101,7 +101,8 @@ def _refuse_doubles(sources: Sequence[Source]) -> None:
 
 def _current_parts(store: Store, sources: Sequence[Source]) -> dict[str, Part]:
     """The parts whose recordings are read from the same files as they were, wherever these lie now and whatever their times."""
-    files = {source.recording.uid: source.files() for source in sources}
+    written = [source for source in sources if store.written(source.recording.uid)]
+    files = {source.recording.uid: source.files() for source in written}  # here, as studies may not be asked by many threads
 
     def current(uid: str) -> Part | None:
         part = store.part(uid)

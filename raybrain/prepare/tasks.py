@@ -60,11 +60,14 @@ class Job:
 
     def adopt(self) -> bool:
         """Take the part from another store of the same home, if one has it. Not where no files say what it was made from."""
-        files = self.source.files()
-        for parts in sorted(self.store.root.parent.glob("*/parts")) if files else ():
-            other = Store(parts.parent)
-            part = other.part(self.source.recording.uid) if other != self.store else None
-            if part and part.key == self.key and (part := other.unchanged(part, files)) and self.store.adopt(part, other):
+        uid = self.source.recording.uid
+        for other in map(Store, sorted(self.store.root.parent.glob("*"))):
+            written = other.written(uid) if other != self.store else None
+            if written is None or written.key != self.key or not written.sources:
+                continue
+            part = other.part(uid)
+            same = other.unchanged(part, self.source.files()) if part else None
+            if same and self.store.adopt(same, other):
                 return True
         return False
 

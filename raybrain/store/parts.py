@@ -120,7 +120,7 @@ class Store:
         """The part of a recording as it was written, whether or not its tables are still whole."""
         try:
             return Part(**json.loads(self._json(uid).read_text()))
-        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
             return None
 
     def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:

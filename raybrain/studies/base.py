@@ -208,7 +208,7 @@ class FolderStudy(Study):
         """
         here = self.dataset and self.path and datasets.holds(Path(self.path), self.dataset)
         folder = self._last_seen(home) if self.dataset and not here else self.fetch(home)
-        dataset = datasets.dataset_of(folder)
+        dataset = datasets.dataset_of(folder, anew=not self.dataset)
         datasets.remember(home, dataset, folder)
         return self.model_copy(update={"path": str(folder), "dataset": dataset})
 

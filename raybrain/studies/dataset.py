@@ -33,8 +33,8 @@ _digests: dict[tuple[str, int, int], str] = {}
 _looks: dict[str, tuple[float, str]] = {}
 
 
-def dataset_of(folder: Path) -> str:
-    """The name of the dataset in a folder.
+def dataset_of(folder: Path, anew: bool = False) -> str:
+    """The name of the dataset in a folder. A look is trusted for a while, unless a new one is asked for.
 
     Raises:
         InputError: if something in it cannot be read.
@@ -42,7 +42,7 @@ def dataset_of(folder: Path) -> str:
     key = os.path.abspath(folder)
     until, checksum = _looks.get(key, (0.0, ""))
     started = time.monotonic()
-    if started >= until:
+    if anew or started >= until:
         try:
             checksum = _checksum(folder)
         except OSError as error:

@@ -156,6 +156,15 @@ def test_a_dataset_is_found_where_it_was_last_seen(tmp_path: Path) -> None:
         locate(asked(tmp_path / "nowhere"), home)
 
 
+def test_a_look_is_trusted_only_until_it_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "TRUSTED", 1e9)
+    here = folder(tmp_path / "here")
+    before = asked(here).signature
+    (here / "more.wav").write_bytes(b"")
+    assert asked(here).signature == before, "to look at a large folder takes its time"
+    assert locate(asked(here), tmp_path / "home").signature == asked(here).signature != before
+
+
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
     class Plays(FolderStudy, name="plays_of_a_test", shorthand="path"):
         facts = Facts(licence="our own", language="en", device="EEG")
