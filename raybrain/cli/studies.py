@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,9 +90,11 @@ def check(
     home: Home = None,
     address: Address = None,
     where: Where = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 on what is only odd, too")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="also write it as a page, a row per recording")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read every recording's header and events; list what is missing, short or odd, and exit with 1 if anything is."""
+    """Read every recording's header and events; list what is missing, short or odd, and exit with 1 if anything is wrong."""
     from raybrain.config import override
     from raybrain.prepare.survey import survey_study
     from raybrain.report.terminal import check_table
@@ -110,9 +113,14 @@ def check(
         typer.echo(f"{'left out' if out.odd else 'not used'}: {out.path} {out.reason}")
     for problem in survey.problems:
         typer.echo(f"problem: {problem}")
-    typer.echo(f"{survey.wrong} problems" if survey.wrong else "no problems")
+    typer.echo((f"{survey.wrong} problems" if survey.wrong else "no problems") + (f", {survey.odd} odd" if survey.odd else ""))
+    if html:
+        from raybrain.report.check_page import check_page
+
+        html.write_text(check_page(report), encoding="utf-8")
+        typer.echo(f"page: {html}")
     print_json(as_json, report)
-    if survey.wrong:
+    if survey.wrong or (strict and survey.odd):
         raise typer.Exit(1)
 
 
@@ -137,4 +145,5 @@ def _as_data(study: "Study", survey: "Survey") -> dict[str, Any]:
         "sentences_in_two_splits": plan.sentences_in_two_splits if plan else [],
         "audio_in_two_splits": plan.audio_in_two_splits if plan else [],
         "wrong": survey.wrong,
+        "odd": survey.odd,
     }

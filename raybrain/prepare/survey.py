@@ -15,6 +15,7 @@ from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_b
 from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
+from raybrain.prepare.plausible import odd_signal, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
 from raybrain.signal.bad_stretches import bad_stretches, described
@@ -63,6 +64,11 @@ class Survey:
     problems: list[str]
     plan: SplitPlan | None
     left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def odd(self) -> int:
+        """The number of things that are odd, and are used as they are."""
+        return sum(len(recording.odd) for recording in self.recordings)
 
     @property
     def wrong(self) -> int:
@@ -127,6 +133,7 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
     def signal() -> dict[str, Any]:
         raw = study.raw(root, recording)
         surveyed.problems += _survey_signal(surveyed, raw, study.facts)
+        surveyed.odd += odd_signal(raw, brain_channels(raw))
         bad = bad_stretches(raw)
         if bad:
             surveyed.odd.append(f"{described(bad)}: windows there are left out, unless data.segments.over_bad=yes")
@@ -139,6 +146,7 @@ def survey_recording(source: Source, logs: Path) -> tuple[RecordingSurvey, tuple
         absent = sorted({event.filepath for event in listed if isinstance(event, Sound) and not Path(event.filepath).is_file()})
         if absent:
             raise InputError(f"no sound file {absent[0]}" + (f", nor {len(absent) - 1} others" if absent[1:] else ""))
+        surveyed.odd += odd_times(listed)
         refuse_unheard(listed)
         surveyed.odd += sound_remarks(listed)
         events.extend(listed)

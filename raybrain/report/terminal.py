@@ -129,8 +129,9 @@ def check_table(title: str, recordings: Sequence[Mapping[str, Any]]) -> Table:
     for row in recordings:
         shown = {**row, "seconds": f"{row['seconds']:.0f}", "channels (usable)": f"{row['channels']} ({row['usable']})"}
         shown["hertz"] = f"{row['hertz']:g}"
-        style = "red" if row["problems"] else ""
-        table.add_row(row["recording"], *(str(shown[name]) for name in numbers), "; ".join(row["problems"]), style=style)
+        style = "red" if row["problems"] else "yellow" if row["odd"] else ""
+        lines = [*row["problems"], *(f"odd: {line}" for line in row["odd"])]
+        table.add_row(escape(row["recording"]), *(str(shown[name]) for name in numbers), escape("; ".join(lines)), style=style)
     return table
 
 

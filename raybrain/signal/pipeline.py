@@ -57,7 +57,7 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
                 f"the signal has {raw.info['sfreq']:g} Hz after all steps ({asked}), but data.signal.rate_hz is "
                 f"{context.rate_hz:g}; add resample to data.signal.steps"
             )
-        _refuse_flat(raw)
+        refuse_flat(raw)
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
         return Signal(raw.get_data().T, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
@@ -92,7 +92,12 @@ def _refuse_gaps(raw: "mne.io.BaseRaw") -> None:
         )
 
 
-def _refuse_flat(raw: "mne.io.BaseRaw") -> None:
+def refuse_flat(raw: "mne.io.BaseRaw") -> None:
+    """Refuse a recording in which no channel that is not marked bad ever changes.
+
+    Raises:
+        InputError: if it is one.
+    """
     good = [row for row, name in enumerate(raw.ch_names) if name not in raw.info["bads"]]
     if good and not np.ptp(raw.get_data(good), axis=1).any():
         raise InputError(f"the signal is flat: none of {len(good)} channels ever changes; get the file again")

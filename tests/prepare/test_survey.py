@@ -40,7 +40,8 @@ class Made(Study):
 
         info = mne.create_info([*self.names, "EOG"], self.hertz, ["eeg"] * len(self.names) + ["eog"], verbose="error")
         info.set_montage("standard_1020", on_missing="ignore", verbose="error")
-        raw = mne.io.RawArray(np.zeros((len(self.names) + 1, int(self.seconds * self.hertz))), info, verbose="error")
+        values = np.random.default_rng(0).normal(0, 1e-5, (len(self.names) + 1, int(self.seconds * self.hertz)))
+        raw = mne.io.RawArray(values, info, verbose="error")
         raw.info["bads"] = [*self.bad, "EOG"]
         return raw
 
