@@ -16,6 +16,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from raybrain.config import Config, InputError, plugin_files
+from raybrain.tracking.base import Tracker, TrackingStore
 
 # Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
@@ -41,6 +42,7 @@ class Cluster(Config):
         compile: torch.compile the encoder.
         failures: how many times a crashed worker group is restarted.
         checkpoint_s: seconds between checkpoints inside an epoch; there is one at each epoch's end as well.
+        tracker: where runs are tracked for people to look at.
         scratch: a folder on a disk of each node for memory maps; None for one below home.
     """
 
@@ -56,6 +58,7 @@ class Cluster(Config):
     compile: bool = False
     failures: int = Field(default=3, ge=0)
     checkpoint_s: float = Field(default=300.0, ge=0)
+    tracker: Tracker = Field(default_factory=lambda: Tracker.kind("mlflow")())
     scratch: Path | None = None
 
     @model_validator(mode="after")
@@ -74,6 +77,14 @@ class Cluster(Config):
     def cache(self) -> Path:
         """Where studies are downloaded or made."""
         return self.home / "studies"
+
+    def tracking_store(self) -> TrackingStore:
+        """The store of its tracker.
+
+        Raises:
+            InputError: if it does not answer.
+        """
+        return self.tracker.open(self.home)
 
     @property
     def maps(self) -> Path:

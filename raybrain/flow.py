@@ -21,21 +21,23 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from raybrain.cluster import Cluster, home_folder, ray_session
-from raybrain.evaluate.rank import Evaluation, records
+from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.rank import run as evaluate
+from raybrain.evaluate.statistics import records
 from raybrain.experiment import Experiment
 from raybrain.prepare import build
 from raybrain.report.gather import find_sweep, gather
+from raybrain.report.log_report import log_page
 from raybrain.report.page import SweepReport, page
 from raybrain.report.pictures import answer_picture, keep_subjects
 from raybrain.report.terminal import leak_lines
 from raybrain.storage import aside
 from raybrain.store import Prepared, leaks
-from raybrain.tracking import Tracker
 from raybrain.train import fit
 from raybrain.train.fit import Trained
 from raybrain.tune.forecast import trainings
 from raybrain.tune.ledger import Repeat
+from raybrain.tune.log_sweep import log_winner
 from raybrain.tune.outcome import Swept
 from raybrain.tune.space import SearchSpace, load_space
 from raybrain.tune.study import check_database
@@ -85,7 +87,7 @@ class Answer:
         job = self.trained.job
         return prepared_result(job.experiment, self.prepared) | {
             "mlflow_run_id": self.trained.tracking.id,
-            "tracking_uri": self.trained.tracking.uri,
+            "tracking_uri": self.trained.tracking.address,
             "run": str(job.record.path),
             "best": self.trained.best,
             "history": self.trained.history,
@@ -170,7 +172,7 @@ def answer(experiment: Experiment, cluster: Cluster | None = None) -> Answer:
     """
     cluster = _here(cluster)
     fit.check(experiment.train, cluster)
-    Tracker.open(cluster.home)  # does it answer?
+    cluster.tracking_store()  # does it answer?
     prepared = prepare(experiment, cluster)
     if done := _finished(experiment, prepared, cluster):
         return done
@@ -217,7 +219,7 @@ def sweep(
     space = load_space(space) if isinstance(space, str) else space
     asked = make_sweep(space, changes or {}, trials) if isinstance(space, SearchSpace) else space
     check(asked, cluster)
-    Tracker.open(cluster.home)  # do both answer?
+    cluster.tracking_store()  # do both answer?
     check_database()
     with ray_session(cluster):
         prepared = tuple(prepare(experiment, cluster) for experiment in asked.data_parts)
@@ -229,7 +231,7 @@ def _meet_test(swept: Swept, prepared: Sequence[Prepared]) -> SweepAnswer:
     by_digest = {part.digest: part for part in prepared}
     answers = {repeat: _tested(trained, by_digest[trained.job.digest]) for repeat, trained in swept.best.items()}
     tested = SweepAnswer(swept, tuple(prepared), answers)
-    swept.tracking.table("best_test_studies", tested.tested)
+    log_winner(swept.tracking, tested.tested)
     return tested
 
 
@@ -255,9 +257,8 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
     path = SweepRecord(kept.folder).page
     with aside(path) as temporary:
         temporary.write_text(page(made))
-    if kept.tracking:
-        kept.tracking.artifact(path)
-        kept.tracking.table("report", made.rows())
+    if run := cluster.tracking_store().find(kept.tracking):
+        log_page(run, path, made.rows())
     return made, path
 
 
@@ -279,7 +280,7 @@ def _here(cluster: Cluster | None) -> Cluster:
 
 
 def _finished(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Answer | None:
-    trained = fit.recall(fit.make_job(experiment, prepared, cluster))
+    trained = fit.recall(fit.make_job(experiment, prepared, cluster), cluster.tracking_store())
     return None if trained is None else _tested(trained, prepared)
 
 

@@ -149,6 +149,17 @@ def damage_told(path: Path) -> Iterator[None]:
         raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None
 
 
+def shown(address: str) -> str:
+    """An address as it may be shown and kept: without user, password and query; a path as it is."""
+    scheme, separator, place = address.partition("://")
+    if not separator:
+        return address
+    host, slash, path = place.partition("?")[0].partition("/")
+    if "@" in path and ":" in host and not host.rpartition(":")[2].isdigit():  # a slash in a password
+        host, slash, path = f"{host}/{path}".rpartition("@")[2].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 # one owner at a time
 
 

@@ -86,13 +86,13 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     from mlflow import MlflowClient
 
     tracking = trained["trained"].tracking
-    run = runs(tracking.uri)[tracking.id]
+    run = runs(tracking.address)[tracking.id]
     assert run.info.status == "FINISHED"
     assert run.data.params["encoder.depth"] == "2"
     assert run.data.tags["signature"] == trained["trained"].job.experiment.signature
     assert {"version.torch", "version.ray", "step.candidates"} <= set(run.data.tags)
     assert {"train_loss", "valid_loss", "test_top10", "test_chance10"} <= set(run.data.metrics)
-    client = MlflowClient(tracking.uri)
+    client = MlflowClient(tracking.address)
     assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
     artifacts = {item.path for folder in ("", "model", "tables") for item in client.list_artifacts(tracking.id, folder)}
     assert {"model/model.json", "model/model.safetensors", "experiment.json"} <= artifacts

@@ -23,6 +23,7 @@ from raybrain.losses.base import Loss
 from raybrain.signal.base import Step
 from raybrain.studies.base import Study
 from raybrain.tasks.base import Task
+from raybrain.tracking.base import Tracker
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space, space_files
@@ -82,7 +83,7 @@ NEVER = [
     ("recording.py", ["*"]),
     ("claims.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "tracking", "cluster"]),
     ("housekeeping.py", ["studies", "prepare", "evaluate", "report", "cli"]),
-    ("tracking.py", ["studies", "features", "encoders", "prepare", "train", "experiment"]),
+    ("tracking/*", ["studies", "features", "encoders", "prepare", "train", "experiment"]),
     ("experiment.py", ["prepare", "train", "evaluate", "tune", "report", "cluster", "cli"]),
 ]
 
@@ -104,7 +105,7 @@ def test_directions(files: str, forbidden: list[str]) -> None:
 ONLY = {
     "mne": ["studies/*", "signal/*", "prepare/survey.py"],
     "mne_bids": ["studies/*"],
-    "mlflow": ["tracking.py"],
+    "mlflow": ["tracking/mlflow.py"],
     "ray": [
         *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/fit.py", "train/messages.py"),
         *("evaluate/rank.py", "tune/*"),
@@ -124,7 +125,7 @@ def test_libraries_stay_where_they_belong(library: str) -> None:
     assert not found, f"{library} is imported in {', '.join(found)}"
 
 
-@pytest.mark.parametrize("files", ["config.py", "events.py", "recording.py", "studies/*", "tracking.py"])
+@pytest.mark.parametrize("files", ["config.py", "events.py", "recording.py", "studies/*", "tracking/*"])
 def test_no_torch(files: str) -> None:
     assert not [name for name in SOURCES if fnmatch(name, files) for imported in imports(name) if reaches(imported, "torch")]
 
@@ -140,8 +141,8 @@ def ended(code: str, cwd: Path) -> str:
 
 
 LIGHT = [
-    *("cli", "config", "events", "recording", "cluster", "tracking", "studies.synthetic", "studies.bids", "features.mel"),
-    "train.messages",  # runs in an actor of its own
+    *("cli", "config", "events", "recording", "cluster", "tracking.mlflow", "studies.synthetic", "studies.bids"),
+    *("features.mel", "train.messages"),  # the latter runs in an actor of its own
 ]
 NUMERIC = [
     *("train.step", "encoders.simple_conv", "encoders.conv_rnn", "encoders.deep_mel", "encoders.sound_side"),
@@ -228,14 +229,14 @@ def test_search_spaces_load(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    families = (Encoder, SpeechEncoder, Feature, Loss, Step, Study, Task, Sampler, Scheduler)
+    families = (Encoder, SpeechEncoder, Feature, Loss, Step, Study, Task, Tracker, Sampler, Scheduler)
     for family in families:  # so that the kinds of doctests do not stay
         monkeypatch.setattr(family, "_kinds", dict(family.kinds()))
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_doctests_are_found() -> None:
-    families = ("studies", "signal", "features", "encoders", "tasks", "tune.samplers", "tune.schedulers")
+    families = ("studies", "signal", "features", "encoders", "tasks", "tracking", "tune.samplers", "tune.schedulers")
     for name in ("config", *(f"{family}.base" for family in families)):
         assert any(test.examples for test in doctest.DocTestFinder().find(importlib.import_module(f"raybrain.{name}")))
 

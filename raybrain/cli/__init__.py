@@ -35,8 +35,11 @@ def _said(error: Exception) -> str | None:
     """One line about what is wrong outside of raybrain; None if it may well be raybrain."""
     module, name = type(error).__module__, type(error).__name__
     if module.startswith("mlflow."):
-        where = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
-        return f"MLflow at {where}: {error}; when it answers again, the same command goes on where it was"
+        from raybrain.storage import shown
+
+        uri = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
+        text = str(error).replace(uri, shown(uri))
+        return f"MLflow at {shown(uri)}: {text}; when it answers again, the same command goes on where it was"
     if module == "ray.exceptions" and not name.startswith("RayTaskError"):
         return f"Ray failed ({name}); is the cluster still there? The same command goes on where it was"
     if isinstance(error, OSError) and not module.startswith("ray."):

@@ -81,7 +81,7 @@ def show_answer(answer: "Answer") -> None:
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
     console().print(controls_table(evaluation.controls))
     typer.echo(audit_line(evaluation.leaks))
-    typer.echo(f"signature {job.experiment.signature}, MLflow run {run.id} in {run.uri}")
+    typer.echo(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
     typer.echo(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from raybrain.cli.common import (
     app,
     changes_of,
     console,
+    make_cluster,
     make_experiment,
     print_json,
 )
@@ -52,17 +52,20 @@ def doctor(
 
 
 @app.command()
-def ui(home: Home = None, port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000) -> None:
+def ui(
+    home: Home = None,
+    where: Where = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on this machine")] = 5000,
+) -> None:
     """Open the MLflow UI on the results: http://127.0.0.1:5000."""
-    from raybrain.cluster import home_folder
     from raybrain.config import InputError
-    from raybrain.tracking import Tracker
 
-    tracker = Tracker.open(home_folder(home))
+    cluster = make_cluster(home, where)
+    store = cluster.tracking_store()
+    command, environment = cluster.tracker.page(cluster.home, port)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise InputError(f"port {port} is in use; type --port {port + 1 if port < 65535 else 5000}")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracker.uri, "--port", str(port)]
-    typer.echo(f"results of {tracker.uri} at http://127.0.0.1:{port} (Ctrl-C ends)")
-    os.execv(sys.executable, command)
+    typer.echo(f"results of {store.address} at http://127.0.0.1:{port} (Ctrl-C ends)")
+    os.execve(command[0], command, {**os.environ, **environment})

@@ -12,9 +12,7 @@ from raybrain.cluster import Cluster, probe
 from raybrain.config import InputError
 from raybrain.doctor.findings import Finding, check
 from raybrain.download.fetch import free_bytes
-from raybrain.download.http import shown
 from raybrain.download.unpack import amount
-from raybrain.tracking import server_version, tracking_uri
 
 LITTLE, NOTHING = 10e9, 1e9  # bytes free on a disk
 CGROUP = Path("/sys/fs/cgroup/memory.max")
@@ -31,7 +29,7 @@ def examine(cluster: Cluster) -> Iterator[Finding]:
     folders = {"home": cluster.home, "memory maps": cluster.maps}
     for name, folder in folders.items():
         yield check(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
-    yield check("tracking", lambda: _tracking(cluster.home))
+    yield check("tracking", lambda: _tracking(cluster))
 
 
 def cpus() -> int:
@@ -114,6 +112,5 @@ def _folder(name: str, folder: Path) -> Finding:
     return Finding(f"{name} folder", f"{folder}, {amount(free)} free", state, advice)  # type: ignore[arg-type]
 
 
-def _tracking(home: Path) -> Finding:
-    uri = tracking_uri(home)
-    return Finding("tracking", f"{shown(uri)}, MLflow {server_version(uri)}")
+def _tracking(cluster: Cluster) -> Finding:
+    return Finding("tracking", cluster.tracker.describe(cluster.home))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import request, shown
+from raybrain.download.http import request
+from raybrain.storage import shown
 
 if TYPE_CHECKING:
     import requests

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from raybrain import __version__
 from raybrain.config import InputError
+from raybrain.storage import shown
 
 if TYPE_CHECKING:
     import requests
@@ -99,12 +100,6 @@ def request(session: "requests.Session", method: str, url: str, *, login: str = 
         hint = f"; {login}" if code == 429 and login else ""
         raise Unreachable(f"{shown(url)} answers {code} {response.reason}{hint}")
     raise InputError(f"{shown(url)} answers {code} {response.reason}")
-
-
-def shown(url: str) -> str:
-    """A URL as it may be shown: without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{(parts.hostname or '') + (f':{parts.port}' if parts.port else '')}{parts.path}"
 
 
 def reason(error: BaseException) -> str:

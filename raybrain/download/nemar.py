@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import request, shown
+from raybrain.download.http import request
+from raybrain.storage import shown
 
 KINDS = {"sha256": "sha256", "md5": "md5"}  # small files have git's own hash, which is not one of their content
 

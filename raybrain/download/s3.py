@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import request, shown
+from raybrain.download.http import request
+from raybrain.storage import shown
 
 
 class S3(Host):

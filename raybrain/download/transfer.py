@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raybrain.config import InputError
 from raybrain.download import http
 from raybrain.download.base import Host, RemoteFile
+from raybrain.storage import shown
 
 if TYPE_CHECKING:
     import requests
@@ -99,16 +100,16 @@ class Transfer:
             begin, total = _extent(response)
             if begin not in (0, present):
                 _delete(part)
-                raise Dropped(f"{file.path}: {http.shown(file.url)} does not send the rest of the file")
+                raise Dropped(f"{file.path}: {shown(file.url)} does not send the rest of the file")
             if file.bytes is not None and total not in (None, file.bytes):
                 raise InputError(f"{file.path}: {self.host.name} announced {file.bytes} bytes and sends {total}")
             try:
                 self._write(part, begin, response, progress)
             except HTTPError as error:
-                raise Dropped(f"{file.path}: {http.shown(file.url)} stopped sending ({http.reason(error)})") from None
+                raise Dropped(f"{file.path}: {shown(file.url)} stopped sending ({http.reason(error)})") from None
         whole = file.bytes if file.bytes is not None else total
         if whole is not None and _size(part) < whole:
-            raise Dropped(f"{file.path}: {http.shown(file.url)} stopped sending at {_size(part)} of {whole} bytes")
+            raise Dropped(f"{file.path}: {shown(file.url)} stopped sending at {_size(part)} of {whole} bytes")
 
     def _write(self, part: Path, begin: int, response: "requests.Response", progress: Callable[[int], None]) -> None:
         with open(part, "ab" if begin else "wb") as out:

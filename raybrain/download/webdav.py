@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 
 from raybrain.config import InputError
 from raybrain.download.base import Host, RemoteFile
-from raybrain.download.http import open_session, request, shown
+from raybrain.download.http import open_session, request
+from raybrain.storage import shown
 
 if TYPE_CHECKING:
     import requests

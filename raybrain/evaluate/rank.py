@@ -15,7 +15,8 @@ from rich.progress import track
 from raybrain.cluster import ray_session, worker_resources
 from raybrain.config import InputError
 from raybrain.evaluate.controls import Models, control_rows
-from raybrain.evaluate.statistics import bootstrap_interval
+from raybrain.evaluate.log_test import SPLIT, log_test
+from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.store import leaks
 from raybrain.tasks.retrieve import rank_rows
@@ -25,7 +26,6 @@ from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.worker import TrainJob, make_place, trial_device
 
-SPLIT = "test"
 console = Console(stderr=True)
 
 
@@ -50,9 +50,9 @@ class Evaluation:
 
 
 def run(trained: Trained) -> Evaluation:
-    """Evaluate what is not evaluated yet; keep ranks, controls and tables in the run folder and in MLflow."""
+    """Evaluate what is not evaluated yet; keep ranks and controls in the run's folder, and log them."""
     record = trained.job.record
-    if record.logged("evaluated", trained.tracking) and record.ranks() is not None and record.controls() is not None:
+    if record.logged("evaluated", trained.tracking.key) and record.ranks() is not None and record.controls() is not None:
         return _evaluated(trained)
     with record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
         return _evaluated(trained)
@@ -67,16 +67,10 @@ def _evaluated(trained: Trained) -> Evaluation:
     measures = job.experiment.task.measures
     subjects, studies = (summary(ranks, by, measures) for by in (["study", "subject"], ["study"]))
     evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
-    if job.record.logged("evaluated", trained.tracking):
+    if job.record.logged("evaluated", trained.tracking.key):
         return evaluation
-    trained.tracking.table(f"{SPLIT}_subjects", records(subjects))
-    trained.tracking.table(f"{SPLIT}_studies", records(studies))
-    trained.tracking.table(f"{SPLIT}_controls", controls)
-    found = {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
-    found |= _flat_metrics(studies, measures) | _control_metrics(controls)
-    trained.tracking.metrics(found, step=int(trained.best["epoch"]))
-    trained.tracking.end("FINISHED")
-    job.record.keep_logged("evaluated", trained.tracking)  # last, so that what was cut off before is logged again
+    log_test(trained, evaluation)
+    job.record.keep_logged("evaluated", trained.tracking.key)  # last, so that what was cut off before is logged again
     return evaluation
 
 
@@ -176,24 +170,3 @@ def _learner(job: TrainJob, tables: Tables, place: Place) -> Learner:
     """The model of a run as it was before training."""
     unused = Contrast(1, 1, 1, 1, 0, 1)
     return Learner(job.experiment, tables, unused, place)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as plain rows."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _flat_metrics(studies: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
-    """The mean over studies, and each study's own numbers where there are several."""
-    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP]
-    names += ["candidates", *measures]
-    found = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
-    if len(studies) > 1:
-        found |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in records(studies) for name in names}
-    return found
-
-
-def _control_metrics(controls: list[dict[str, Any]]) -> dict[str, float]:
-    """Each control's top-10 accuracy, averaged over studies."""
-    means = pd.DataFrame(controls).groupby("control")["top10"].mean()
-    return {f"{SPLIT}_control_top10/{name}": float(value) for name, value in means.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,3 +84,8 @@ def over_seeds(subjects: Sequence[pd.DataFrame], measure: str = "top10") -> dict
     """The mean accuracy of each (study, subject) over the tables of several seeds."""
     means = pd.concat(list(subjects)).groupby(["study", "subject"])[measure].mean()
     return {(study, subject): float(value) for study, subject, value in means.reset_index().itertuples(index=False)}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as plain rows."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

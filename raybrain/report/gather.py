@@ -11,7 +11,7 @@ from raybrain.evaluate import rank as evaluating
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.report.results import Result
 from raybrain.store import Prepared
-from raybrain.tracking import Run
+from raybrain.tracking.base import RunKey
 from raybrain.train import fit as training
 from raybrain.train.record import RunRecord
 from raybrain.tune.space_record import SpaceRecord
@@ -38,8 +38,8 @@ class KeptSweep:
         return self.space.planned
 
     @property
-    def tracking(self) -> Run | None:
-        """The parent run in MLflow."""
+    def tracking(self) -> RunKey | None:
+        """Where it is tracked."""
         return SweepRecord(self.folder).tracking()
 
     @property
@@ -105,7 +105,7 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
             raise InputError(f"{record.path} says no more what was trained in it; run the sweep again")
         if experiment.data not in data:
             data[experiment.data] = prepare(experiment)
-        trained = training.recall(training.make_job(experiment, data[experiment.data], cluster))
+        trained = training.recall(training.make_job(experiment, data[experiment.data], cluster), cluster.tracking_store())
         if trained is None:
             raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
         schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from raybrain.evaluate.rank import Evaluation
+from raybrain.report.log_report import log_picture
 from raybrain.storage import aside
 from raybrain.train.fit import Trained
 
@@ -55,15 +56,15 @@ def answer_picture(trained: Trained, evaluation: Evaluation) -> "Figure":
 
 
 def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
-    """Keep the picture of one experiment's subjects in its run folder and in MLflow, if it is not there."""
+    """Keep the picture of one experiment's subjects in its folder, and log it, if that is not done."""
     job, run = trained.job, trained.tracking
-    if job.record.logged("pictured", run):
+    if job.record.logged("pictured", run.key):
         return
     path = job.record.picture
     with aside(path) as temporary:
         temporary.write_bytes(png(answer_picture(trained, evaluation)))
-    run.artifact(path, "figures")
-    job.record.keep_logged("pictured", run)
+    log_picture(run, path)
+    job.record.keep_logged("pictured", run.key)
 
 
 def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":

@@ -4,19 +4,19 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
-from raybrain.config import InputError, differences, flat
+from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import locate, versions
 from raybrain.model_folder import is_model
 from raybrain.store import Prepared
-from raybrain.tracking import Run, Tracker
+from raybrain.tracking.base import TrackedRun, TrackingStore
+from raybrain.train.log_training import begin_log, log_interruption, log_result
 from raybrain.train.messages import Exchange, Inbox, Message, Sender
 from raybrain.train.order import contrast, resolve
 from raybrain.train.progress import TrainingBar
@@ -33,7 +33,7 @@ class Trained:
 
     job: TrainJob
     history: list[Row]
-    tracking: Run
+    tracking: TrackedRun
 
     @property
     def best(self) -> Row:
@@ -69,25 +69,6 @@ def check(train: TrainConfig, cluster: Cluster, prepared: Prepared | None = None
         contrast(train, workers, segments)
 
 
-def tracked(job: TrainJob, tracker: Tracker, name: str = "", parent: str | None = None) -> TrainJob:
-    """The job with its MLflow run: the one it had before if that is still there, else a new one."""
-    job.record.begin(job.experiment)
-    known = job.record.tracking()
-    run = tracker.resume(known.id) if known and known.uri == tracker.uri else None
-    if run is None:
-        cluster = job.cluster
-        tags = {
-            "signature": job.experiment.signature,
-            "data": job.digest,
-            "workers": cluster.workers,
-            "precision": cluster.precision,
-        }
-        changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
-        run = tracker.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
-        job.record.keep_tracking(run)
-    return TrainJob(**{**vars(job), "tracking": run})
-
-
 def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained:
     """Train what is not trained yet; wait if another process trains it now.
 
@@ -102,7 +83,7 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
             return fit(job, Exchange.open(), bar.show)
 
     call = Call(with_ray, "train", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True))
-    trained = train(job, Tracker.open(cluster.home), call)
+    trained = train(job, cluster.tracking_store(), call)
     assert trained, f"{job.record.path} was stopped, and nobody was to stop it"
     return trained
 
@@ -130,7 +111,7 @@ class CannotTrain(InputError):
     """A training came to an end that it would come to again."""
 
 
-def train(job: TrainJob, tracker: Tracker, call: Call) -> Trained | None:
+def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
     """Train a run unless it is trained, while no other process does. All training goes through here.
 
     Returns:
@@ -141,51 +122,42 @@ def train(job: TrainJob, tracker: Tracker, call: Call) -> Trained | None:
         InputError: if the disk is full.
     """
     with job.record.own(call.purpose, call.busy):
-        if finished := recall(job):
+        if finished := recall(job, store):
             return finished
-        job = tracked(job, tracker, call.name, call.parent)
+        job.record.begin(job.experiment)
+        job = begin_log(job, store, call.name, call.parent)
         assert job.tracking
         try:
             ending = call.train(job)
         except BaseException as error:
-            with suppress(Exception):  # what went wrong is worth more than what else goes wrong
-                job.tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            log_interruption(job, error)
             raise
         if ending.reason:
             job.record.fail(ending.reason)
-            job.tracking.end("FAILED")
+            job.tracking.set_status("FAILED")
             raise CannotTrain(ending.reason)
         return finish(job, ending.history) if is_complete(ending.history, job.experiment.train) else None
 
 
-def recall(job: TrainJob) -> Trained | None:
+def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
     """The finished run of a job, or None.
 
-    It is logged anew if the tracking store does not know it: it is another server, or its database was deleted.
+    It is logged anew if the tracking store does not know it: it is another store, or its database was deleted.
     """
     result = job.record.result()
     if result is None or not is_model(job.record.model):  # whoever deleted the model gets it again, from the weights
         return None
-    known, tracker = job.record.tracking(), Tracker.open(job.cluster.home)
-    if known and known.uri == tracker.uri and tracker.has(known.id):
+    if known := store.find(job.record.tracking()):
         return Trained(job, result.history, known)
-    job = tracked(job, tracker)
-    assert job.tracking
-    for row in result.history:
-        job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
-    return finish(job, result.history)
+    return finish(begin_log(job, store), result.history)
 
 
 def finish(job: TrainJob, history: list[Row]) -> Trained:
     """Keep and log the result of a training that came to its end."""
     assert job.tracking
-    sizes = job.record.sizes()
-    if sizes:
-        job.tracking.tags({f"step.{key}": value for key, value in sizes.flat().items()})
-    job.tracking.artifact(job.record.model)
-    job.tracking.artifact(job.record.settings)
+    log_result(job, history)
     job.record.finish(job.experiment.signature, job.digest, history)
-    job.tracking.end("FINISHED")
+    job.tracking.set_status("FINISHED")
     return Trained(job, history, job.tracking)
 
 

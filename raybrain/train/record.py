@@ -17,7 +17,7 @@ from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.model_folder import ModelCard, write_model
 from raybrain.storage import Owner, aside, full_disk_told, owned, owner_of, read_json, unowned, write_json
-from raybrain.tracking import Run
+from raybrain.tracking.base import RunKey
 from raybrain.train.order import Contrast
 
 if TYPE_CHECKING:
@@ -177,14 +177,13 @@ class RunRecord:
 
     # its run in the tracking store
 
-    def keep_tracking(self, run: Run) -> None:
+    def keep_tracking(self, key: RunKey) -> None:
         """Note where the run is tracked."""
-        write_json(self._file("tracking"), run.entry(self.home))
+        write_json(self._file("tracking"), key.entry(self.home))
 
-    def tracking(self) -> Run | None:
+    def tracking(self) -> RunKey | None:
         """Where the run is tracked; None if that is not known."""
-        known = self._read("tracking")
-        return None if known is None else Run.known(known, self.home)
+        return RunKey.known(self._read("tracking"), self.home)
 
     # its test
 
@@ -208,11 +207,11 @@ class RunRecord:
         known: list[dict[str, Any]] | None = self._read("test_controls")
         return known
 
-    def keep_logged(self, what: Literal["evaluated", "pictured"], run: Run) -> None:
+    def keep_logged(self, what: Literal["evaluated", "pictured"], run: RunKey) -> None:
         """Note that a tracked run holds the tables, or the picture, of the test."""
         write_json(self._file(what), run.id)
 
-    def logged(self, what: Literal["evaluated", "pictured"], run: Run) -> bool:
+    def logged(self, what: Literal["evaluated", "pictured"], run: RunKey) -> bool:
         """Whether a tracked run holds the tables, or the picture, of the test."""
         return bool(self._read(what) == run.id)
 

@@ -12,7 +12,8 @@ from raybrain.cluster import Cluster, given_device
 from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited
 from raybrain.store import Store
-from raybrain.tracking import Run
+from raybrain.tracking.base import TrackedRun
+from raybrain.train.log_training import EpochLog
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.messages import Audience, Epochs, Started, Steps
 from raybrain.train.model_card import keep_model
@@ -40,7 +41,7 @@ class TrainJob:
     features: dict[str, str]
     record: RunRecord
     code: dict[str, int | str]
-    tracking: Run | None = None
+    tracking: TrackedRun | None = None
 
     def tables(self, device: torch.device) -> Tables:
         """The data, on ``device`` where it fits."""
@@ -54,7 +55,7 @@ class Bookkeeper:
     def __init__(self, job: TrainJob, place: Place, audience: Audience) -> None:
         self.job, self.place, self.audience = job, place, audience
         self.told_at = 0.0
-        self.logged: int | None = None  # epochs MLflow knows of
+        self.log = EpochLog(job.tracking)
 
     def step(self, epoch: int, step: int, of: int) -> None:
         """Say where training stands, every now and then."""
@@ -66,14 +67,14 @@ class Bookkeeper:
         """Say what the audience may not have heard, as after a restart."""
         if self.place.rank == 0:
             self.job.record.keep_history(history)
-            self._log(history)
+            self.log.add(history)
         return any(self._stops(history[:epochs]) for epochs in range(1, len(history) + 1))
 
     def epoch(self, history: list[Row]) -> bool:
         """Keep the metrics of a finished epoch."""
         if self.place.rank == 0:
             self.job.record.keep_history(history)
-            self._log(history)
+            self.log.add(history)
         return self._stops(history)
 
     def _stops(self, history: list[Row]) -> bool:
@@ -83,19 +84,6 @@ class Bookkeeper:
             self.audience.hear(Epochs(tuple(history)))
             stop = b"stop" * self.audience.stops(len(history))
         return self.place.first(stop) == b"stop"
-
-    def _log(self, history: list[Row]) -> None:
-        """Log the epochs that MLflow does not know yet. If it does not answer, training goes on and logs them later."""
-        if self.job.tracking is None:
-            return
-        try:
-            if self.logged is None:
-                self.logged = self.job.tracking.last_step("valid_loss")
-            for row in history[self.logged :]:
-                self.job.tracking.metrics({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
-                self.logged = int(row["epoch"])
-        except Exception as error:  # whatever a server, a proxy or a database may do
-            print(f"MLflow does not answer ({type(error).__name__}); training goes on", flush=True)
 
 
 @dataclass(frozen=True)

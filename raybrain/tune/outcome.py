@@ -1,11 +1,8 @@
 """Outcome: what came of a sweep, for people and for MLflow: its trials, the best one, what mattered."""
 
-import json
 import shlex
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import stdev
 from typing import Any
 
@@ -13,13 +10,13 @@ from raybrain.config import InputError, override, tree
 from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import well_above
 from raybrain.storage import aside
-from raybrain.tracking import Run, Status
+from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.fit import Trained, recall
 from raybrain.train.order import resolve
 from raybrain.train.record import best_epoch
-from raybrain.train.worker import TrainJob
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat
+from raybrain.tune.log_sweep import log_trials
 from raybrain.tune.population import line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import dashboard
@@ -50,7 +47,7 @@ class Swept:
     front: list[int]
     left: int
     dashboard: str
-    tracking: Run
+    tracking: TrackedRun
 
     @property
     def keys(self) -> list[str]:
@@ -83,8 +80,8 @@ class Swept:
         return trials | {"front": self.front, "commands": self.commands}
 
 
-def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
-    """Put together what is known of a sweep; keep it in its folder and in MLflow.
+def outcome(ledger: Ledger, store: TrackingStore, tracking: TrackedRun, record: SweepRecord) -> Swept:
+    """Put together what is known of a sweep; keep it in its folder, and log it.
 
     Raises:
         InputError: if no trial was trained to the end.
@@ -96,18 +93,18 @@ def outcome(ledger: Ledger, tracking: Run, folder: Path) -> Swept:
     rows.sort(key=lambda row: (row["score"] is None, sign * (row["score"] or 0), row["trial"]))
     done = [row for row in rows if row["state"] == "finished"]
     if not done:
-        tracking.end("FAILED")
+        tracking.set_status("FAILED")
         why = "; ".join(sorted({row["reason"] for row in rows if row["state"] == "failed"})) or "time was up"
-        raise InputError(f"no trial of {folder.name} was trained to the end ({why}); its folder is {folder}")
+        raise InputError(f"no trial of {record.path.name} was trained to the end ({why}); its folder is {record.path}")
     frozen, jobs = next((frozen, jobs) for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
-    best = {repeat: trained for repeat, job in jobs.items() if (trained := recall(job))}
+    best = {repeat: trained for repeat, job in jobs.items() if (trained := recall(job, store))}
     settings = line_settings(space, line_of(frozen))
     commands = [command(space, {**settings, **changes}) for changes in space.repeats().values()]
     front = [frozen.number for frozen in ledger.study.best_trials] if space.objectives else []
     cut_off = sum(row["state"] == "cut off" for row in rows)
-    swept = Swept(folder.name, rows, best, commands, front, ledger.left + cut_off, dashboard(folder), tracking)
-    _keep(ledger, swept, jobs, folder)
-    tracking.end("FINISHED")
+    swept = Swept(record.path.name, rows, best, commands, front, ledger.left + cut_off, dashboard(record.path), tracking)
+    _keep(ledger, swept, jobs, record)
+    tracking.set_status("FINISHED")
     return swept
 
 
@@ -173,58 +170,15 @@ def _typed(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def stop_run(job: TrainJob, purpose: str, how: str, reason: str | None) -> None:
-    """End the MLflow run of a training that a sweep did not finish, if it has not ended; say why, if that is known.
-
-    What another process trains now, or trained last, is left alone.
-
-    Args:
-        job: what was to be trained.
-        purpose: what this sweep's processes say they train it for.
-        how: it ended.
-        reason: why, if that is known.
-    """
-    if job.record.state == "new":
-        return
-    with job.record.free():  # if not, and it is ours, it is in a process of a trial that ends with this one
-        owner = job.record.owner()
-        if owner and owner.purpose == purpose and job.record.state != "finished":
-            _stop(job, how, reason)
-
-
-def _stop(job: TrainJob, how: str, reason: str | None) -> None:
-    run = job.record.tracking()
-    status: Status = "FAILED" if how == "failed" else "KILLED"
-    if run:
-        with suppress(Exception):  # MLflow may be gone; the sweep's results are not
-            run.end_if_running(status, {"stopped": how})
-            if reason:
-                run.tags({"stopped": f"{how}: {reason}"})
-
-
-def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, folder: Path) -> None:
-    """Keep trials, best configuration and figures, unless nothing is new."""
-    record, run, best = SweepRecord(folder), swept.tracking, swept.finished[0]
-    if record.logged(run) and record.trials() == swept.trials:
+def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, record: SweepRecord) -> None:
+    """Keep and log trials, best configuration and figures, unless nothing is new."""
+    key = swept.tracking.key
+    if record.logged(key) and record.trials() == swept.trials:
         return
     experiments = [tree(job.experiment) for job in jobs.values()]
-    record.keep_trials(swept.trials, {**best, "commands": swept.commands, "experiments": experiments})
-    for path in record.files:
-        run.artifact(path)
-    run.table("trials", [_flat(row) for row in swept.trials])
-    run.metrics({f"best_{ledger.space.metric}": best["score"]}, step=len(swept.trials))
-    schedule = {"optim.schedule": " ".join(best["schedule"])} if best["schedule"] else {}
-    settings = {**best["params"], **schedule, "signature": best["signature"]}
-    run.tags({f"best.{key}": value for key, value in settings.items()})
+    record.keep_trials(swept.trials, {**swept.finished[0], "commands": swept.commands, "experiments": experiments})
     for name, figure in figures(ledger).items():
-        path = record.figures / f"{name}.png"
-        with aside(path) as temporary:
+        with aside(record.figures / f"{name}.png") as temporary:
             figure.savefig(temporary, format="png")
-        run.artifact(path, "figures")
-    record.keep_logged(run)
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    known = {key: value for key, value in row.items() if key not in ("runs", "params")}
-    folders = " ".join(run["folder"] for run in row["runs"])
-    return known | {"schedule": " ".join(row["schedule"]), "params": json.dumps(row["params"]), "folders": folders}
+    log_trials(swept, ledger.space.metric, record)
+    record.keep_logged(key)

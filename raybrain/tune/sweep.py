@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,18 @@ from typing import Any
 from rich.console import Console
 
 from raybrain.cluster import Cluster, room_for, worker_resources
-from raybrain.config import InputError, flat
+from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
-from raybrain.tracking import Run, Tracker
 from raybrain.train.messages import Exchange
 from raybrain.train.order import resolve
 from raybrain.tune.ledger import Ledger, Member
-from raybrain.tune.outcome import Swept, outcome, stop_run
+from raybrain.tune.log_sweep import begin_sweep_log, log_stop, log_sweep_interruption
+from raybrain.tune.outcome import Swept, outcome
 from raybrain.tune.question import question_of
 from raybrain.tune.space import SearchSpace
-from raybrain.tune.space_record import SpaceRecord, searched
+from raybrain.tune.space_record import SpaceRecord
 from raybrain.tune.study import open_study
 from raybrain.tune.sweep_record import SweepRecord
 from raybrain.tune.trial import TrialTraining, trial_job
@@ -92,21 +91,21 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     if limits.resume_only and not record.is_begun:
         raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
     with record.own():
-        tracker = Tracker.open(cluster.home)
-        SweepRecord(folder).keep_space(SpaceRecord.of(sweep.space))
+        store = cluster.tracking_store()
+        record.keep_space(SpaceRecord.of(sweep.space))
         data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
         study = open_study(sweep.space, folder)
-        tracking = _tracked(sweep, tracker, folder)
+        tracking = begin_sweep_log(sweep.space, store, record)
         ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))
+        training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
         try:
-            _search(ledger, TrialTraining(data, cluster, tracker, record.purpose, tracking.id, Exchange.open()), limits, record)
-            return outcome(ledger, tracking, folder)
+            _search(ledger, training, limits, record)
+            return outcome(ledger, store, tracking, record)
         except BaseException as error:
-            with suppress(Exception):
-                tracking.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            log_sweep_interruption(tracking, error)
             raise
         finally:
-            _stop_children(ledger, record.purpose)
+            _stop_children(ledger, training)
 
 
 def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: SweepRecord) -> None:
@@ -124,7 +123,8 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
             return
         watcher.ended(member, how, reason)
         if how != "finished":
-            stop_run(member.job, training.purpose, how, reason or member.entry.trial.user_attrs.get("reason"))
+            why = reason or member.entry.trial.user_attrs.get("reason")
+            log_stop(member.job, training.store, training.purpose, how, why)
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
     with watcher.live:
@@ -164,22 +164,8 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
     return {"trial": 1.0}, at_once
 
 
-def _stop_children(ledger: Ledger, purpose: str) -> None:
-    """Leave none of its trainings running in MLflow: what was cut off ended without a word."""
+def _stop_children(ledger: Ledger, training: TrialTraining) -> None:
+    """Leave none of its trainings running in the tracking store: what was cut off ended without a word."""
     for _, jobs in ledger.begun():
         for job in jobs.values():
-            stop_run(job, purpose, "cut off", None)
-
-
-def _tracked(sweep: Sweep, tracker: Tracker, folder: Path) -> Run:
-    record, space = SweepRecord(folder), sweep.space
-    known = record.tracking()
-    run = tracker.resume(known.id) if known and known.uri == tracker.uri else None
-    if run is None:
-        tags = {"sweep": folder.name, "question": space.question, "mlflow.note.content": space.question}
-        asked = {f"searched.{key}": value for key, value in {**searched(space), **space.searched}.items()}
-        settings = {key: getattr(space, key) for key in ("recipe", "metric", "seeds", "over")}
-        settings |= flat(space.sampler, "sampler.") | flat(space.scheduler, "scheduler.")
-        run = tracker.start(folder.name, params=asked | settings, tags=tags)
-        record.keep_tracking(run)
-    return run
+            log_stop(job, training.store, training.purpose, "cut off", None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from raybrain.config import InputError
 from raybrain.storage import owned, read_json, write_json
-from raybrain.tracking import Run
+from raybrain.tracking.base import RunKey
 from raybrain.tune.space_record import SpaceRecord
 
 
@@ -73,14 +73,13 @@ class SweepRecord:
         with owned(self.path, self.purpose, refuse):
             yield
 
-    def keep_tracking(self, run: Run) -> None:
+    def keep_tracking(self, key: RunKey) -> None:
         """Note where the sweep is tracked."""
-        write_json(self._file("tracking"), run.entry(self.home))
+        write_json(self._file("tracking"), key.entry(self.home))
 
-    def tracking(self) -> Run | None:
+    def tracking(self) -> RunKey | None:
         """Where the sweep is tracked; None if that is not known."""
-        known = self._read("tracking")
-        return None if known is None else Run.known(known, self.home)
+        return RunKey.known(self._read("tracking"), self.home)
 
     def keep_space(self, space: SpaceRecord) -> None:
         """Keep what the sweep asks, as it is asked now."""
@@ -101,11 +100,11 @@ class SweepRecord:
         known: list[dict[str, Any]] | None = self._read("trials")
         return known
 
-    def keep_logged(self, run: Run) -> None:
+    def keep_logged(self, run: RunKey) -> None:
         """Note that a tracked run holds the trials as they are."""
         write_json(self._file("kept"), run.id)
 
-    def logged(self, run: Run) -> bool:
+    def logged(self, run: RunKey) -> bool:
         """Whether a tracked run holds the trials as they were last kept."""
         return bool(self._read("kept") == run.id)
 

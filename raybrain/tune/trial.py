@@ -8,7 +8,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Prepared
-from raybrain.tracking import Tracker
+from raybrain.tracking.base import TrackingStore
 from raybrain.train.fit import Call, CannotTrain, check, fit, make_job, reason_of, train
 from raybrain.train.messages import Epochs, Exchange, Message, Sender
 from raybrain.train.worker import Ending, TrainJob, make_place, trial_device, with_kept, work
@@ -54,7 +54,7 @@ class TrialTraining:
     Attributes:
         data: what was prepared.
         cluster: where it runs.
-        tracker: where it is logged.
+        store: where it is logged.
         purpose: what other processes are told that want to train the same: the sweep.
         parent: id of the sweep's run in the tracking store.
         exchange: where verdicts are passed.
@@ -62,7 +62,7 @@ class TrialTraining:
 
     data: dict[DataConfig, Prepared]
     cluster: Cluster
-    tracker: Tracker
+    store: TrackingStore
     purpose: str
     parent: str
     exchange: Exchange
@@ -87,7 +87,7 @@ class TrialTraining:
 
         call = Call(here if self.cluster.workers == 1 else with_workers, self.purpose, busy, config["line"], self.parent)
         try:
-            trained = train(job, self.tracker, call)
+            trained = train(job, self.store, call)
         except InputError as error:
             tune.report({"reason": str(error), "again": not isinstance(error, CannotTrain)})
         except ray.train.TrainingFailedError as error:  # its workers have had all their restarts

@@ -239,7 +239,7 @@ def test_a_run_that_was_killed_before_its_model_was_there_writes_it_when_it_goes
     before, history = content(done.folder), done.job.record.history()
     shutil.rmtree(done.folder)
     done.job.record.finish(done.job.experiment.signature, done.job.digest, history)
-    assert fit.recall(done.job) is None, "without its model it is not done"
+    assert fit.recall(done.job, done.job.cluster.tracking_store()) is None, "without its model it is not done"
     again(done.job)
     assert content(done.folder) == before
     assert done.job.record.history() == history

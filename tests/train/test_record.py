@@ -12,7 +12,7 @@ import torch
 from raybrain.config import override
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.storage import owned
-from raybrain.tracking import Run
+from raybrain.tracking.base import RunKey
 from raybrain.train.record import Damaged, RunRecord, is_complete, run_record, run_records
 from tests.sweeps import history_of, sizes_of
 
@@ -63,9 +63,9 @@ def filled(record: RunRecord) -> None:
     record.keep_best({"model": {"w": torch.ones(2)}, "epoch": 2})
     record.keep_history(HISTORY)
     record.keep_sizes(sizes_of())
-    record.keep_tracking(Run("sqlite:///none", "id"))
+    record.keep_tracking(RunKey("sqlite:///none", "id"))
     record.keep_test(pd.DataFrame({"rank": [1, 2]}), [{"control": "noise"}])
-    record.keep_logged("evaluated", Run("sqlite:///none", "id"))
+    record.keep_logged("evaluated", RunKey("sqlite:///none", "id"))
     record.finish("signature", "digest", HISTORY)
 
 
@@ -79,7 +79,7 @@ def test_what_can_be_made_again_is_only_missing_when_it_is_damaged(
     for file in files:
         file.write_bytes(damage)
     assert (record.experiment(), record.sizes(), record.tracking(), record.controls()) == (None, None, None, None)
-    assert record.result() is None and not record.logged("evaluated", Run("sqlite:///none", "id"))
+    assert record.result() is None and not record.logged("evaluated", RunKey("sqlite:///none", "id"))
     assert record.history() == HISTORY, "the checkpoint knows it, too"
     lines = [line for line in capfd.readouterr().err.splitlines() if "damaged file" in line]
     assert len(lines) == len(set(lines)) == 7 and all(line.endswith("it is made again") for line in lines)

@@ -1,8 +1,8 @@
 """What is known of trials when a sweep is over."""
 
 from typing import Any
+from unittest.mock import Mock
 
-from raybrain.tracking import Run
 from raybrain.train.order import resolve
 from raybrain.tune.outcome import Swept, as_published, command
 from raybrain.tune.space import SearchSpace
@@ -51,7 +51,7 @@ def swept_of(*rows: tuple[int, float | None, str], **more: list[Any]) -> Swept:
     for name, column in more.items():
         for row, value in zip(made, column, strict=True):
             row[name] = value
-    return Swept("sweep", made, {}, [], [], 0, "", Run("none", "none"))
+    return Swept("sweep", made, {}, [], [], 0, "", Mock())
 
 
 def test_trials_that_share_the_best_score_are_known() -> None:

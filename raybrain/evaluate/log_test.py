@@ -1,0 +1,43 @@
+"""Log of the test: all that an evaluation writes to the tracking store."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from raybrain.evaluate.statistics import records
+from raybrain.metrics import TOP
+
+if TYPE_CHECKING:
+    from raybrain.evaluate.rank import Evaluation
+    from raybrain.train.fit import Trained
+
+SPLIT = "test"
+
+
+def log_test(trained: "Trained", evaluation: "Evaluation") -> None:
+    """Log tables and metrics of the test."""
+    run = trained.tracking
+    run.table(f"{SPLIT}_subjects", records(evaluation.subjects))
+    run.table(f"{SPLIT}_studies", records(evaluation.studies))
+    run.table(f"{SPLIT}_controls", records(evaluation.controls))
+    metrics = _study_metrics(evaluation.studies, trained.job.experiment.task.measures) | _control_metrics(evaluation.controls)
+    metrics |= {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
+    run.metrics(metrics, step=int(trained.best["epoch"]))
+    run.set_status("FINISHED")
+
+
+def _study_metrics(studies: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
+    """The mean over studies, and each study's own numbers where there are several."""
+    names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP]
+    names += ["candidates", *measures]
+    metrics = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
+    if len(studies) > 1:
+        metrics |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in records(studies) for name in names}
+    return metrics
+
+
+def _control_metrics(controls: pd.DataFrame) -> dict[str, float]:
+    """Each control's top-10 accuracy, averaged over studies."""
+    means = controls.groupby("control")["top10"].mean()
+    return {f"{SPLIT}_control_top10/{name}": float(value) for name, value in means.items()}

@@ -1,0 +1,1 @@
+"""Tracking: where people look at what was run."""
