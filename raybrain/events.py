@@ -274,14 +274,28 @@ def assign_splits(
     blocks = {block.uid: block for story in stories for block in story}
     if config.mode == "paper":
         return {uid: uid_split(uid, config) for uid in blocks}
-    ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
-    said = [(*block.sentences, *block.heard) for story in stories for block in story]
-    together = _shared([*said, *ties])
+    together = _together(stories, same_audio)
     names: dict[str, str] = {}  # of all that is tied together: the first, in order of text, of what names a block
     for block in blocks.values():
         for text in map(_text, block.sentences):
             names[together[text]] = min(text, names.get(together[text], text))
     return {uid: uid_split(names[together[_text(block.sentences[0])]], config) for uid, block in blocks.items()}
+
+
+def tied_blocks(stories: Collection[Sequence[Block]], same_audio: Iterable[tuple[str, str]] = ()) -> list[set[str]]:
+    """The uids of blocks in groups that must go to one split as a whole, since what was said or heard ties them together."""
+    together = _together(stories, same_audio)
+    groups: dict[str, set[str]] = {}
+    for block in (block for story in stories for block in story):
+        groups.setdefault(together[_text(block.sentences[0])], set()).add(block.uid)
+    return list(groups.values())
+
+
+def _together(stories: Collection[Sequence[Block]], same_audio: Iterable[tuple[str, str]]) -> dict[str, str]:
+    blocks = {block.uid: block for story in stories for block in story}
+    ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
+    said = [(*block.sentences, *block.heard) for story in stories for block in story]
+    return _shared([*said, *ties])
 
 
 def _text(sentence: str) -> str:

@@ -20,7 +20,7 @@ from raybrain.events import Event, Sound, sentence_blocks
 from raybrain.identity import locate
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
-from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan
+from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why_empty
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, renewed, write_table
@@ -164,6 +164,10 @@ def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prep
     _refuse_nothing(work)
     sounds, digests = _sounds(heard, work.sources, store)
     plan = _make_all_parts(work, heard, digests, dict(current))
+    usable = [item for item in heard if item.recording.uid in plan.blocks]
+    empty = why_empty(plan, usable, digests, data.splits, data.segments.length_s)
+    if empty:
+        raise InputError(empty)
     by_uid = {source.recording.uid: source for source in work.sources}
     parts = {uid: part for uid in sorted(by_uid) if uid not in failed and (part := store.part(uid))}
     used = features.Corpus.of(plan, parts)

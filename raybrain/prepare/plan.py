@@ -2,7 +2,10 @@
 
 import bisect
 import hashlib
+import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +23,7 @@ from raybrain.events import (
     cut_sounds,
     merge_blocks,
     sentence_blocks,
+    tied_blocks,
 )
 from raybrain.features.base import Stimulus
 from raybrain.prepare.audit import Stretch, audit_audio, same_audio
@@ -27,6 +31,7 @@ from raybrain.recording import Recording
 
 SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
 PAPER_SLACK = 0.5  # samples by which a window may outlast its block in the published splits
+FEWEST_ITEMS = 30  # different words that can be split
 DIGITS = 6  # of a second, that name a stimulus and are all that features see of it
 
 
@@ -92,6 +97,49 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
         planned[recording.uid] = tuple(blocks)
     names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
     return SplitPlan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
+
+
+def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig, window_s: float) -> str:
+    """Why a split of ``plan`` has no window of ``window_s`` seconds, and what can be done; empty if all have some."""
+    sizes: Counter[str] = Counter()
+    for planned in (planned for blocks in plan.blocks.values() for planned in blocks):
+        sizes[planned.split] += planned.block.duration > window_s - SAME_S
+    empty = [split for split in ("train", "valid", "test") if not sizes[split]]
+    if not empty:
+        return ""
+    stories = {item.recording.uid: _blocks(item, config) for item in heard}
+    stretches = _stretches([_by_block(item.events, stories[item.recording.uid]) for item in heard], digests)
+    groups = tied_blocks(list(stories.values()), same_audio(stretches) if config.mode == "clean" else ())
+    largest = max(groups, key=len)
+    total = sum(map(len, groups))
+    texts = Counter(text for story in stories.values() for block in story for text in {s.casefold() for s in block.sentences})
+    files = Counter(digest for digest, _ in {(stretch.digest, stretch.uid) for stretch in stretches if stretch.uid in largest})
+    paths = {digest: path for path, digest in digests.items()}
+    text, times = texts.most_common(1)[0]
+    said = f"{text[:60]!r} is said in {times} of them" if times > 1 else ""
+    played = [f"{paths[digest]} is heard in {count} of them" for digest, count in files.most_common(1) if count > 1]
+    why = " and ".join(part for part in (said, *played) if part)
+    tied = (
+        f"{len(largest)} of {total} blocks are tied together ({why})"
+        if why and len(largest) > 1
+        else f"there are only {total} blocks"
+    )
+    none = f"no {' and no '.join(empty)} segments in {len(heard)} recordings"
+    return f"{none}: {tied}, and groups of blocks to split: {len(groups)}; {_cure(heard)}"
+
+
+def _cure(heard: Sequence[Heard]) -> str:
+    words = [event for item in heard for event in item.events if isinstance(event, Word)]
+    single = len({word.word.casefold() for word in words})
+    if words and all(word.word_index == 0 for word in words) and single >= FEWEST_ITEMS:
+        starts = [sorted(event.start for event in item.events if isinstance(event, Word)) for item in heard]
+        gaps = [later - earlier for story in starts for earlier, later in itertools.pairwise(story) if later > earlier]
+        window_s = max(math.floor(8 * min(gaps, default=1.0)) / 10, 0.1)
+        return (
+            f"these are isolated words: split by item, each of the {single} words to one split, with data.splits.min_block_s=0 "
+            f"data.segments.tmin_s=0 data.segments.tmax_s={window_s:g} data.segments.stride_s=0.1"
+        )
+    return "more different speech is needed, or another data.splits.seed, or shorter data.splits.min_block_s and data.segments"
 
 
 def _blocks(item: Heard, config: SplitConfig) -> list[Block]:

@@ -9,14 +9,14 @@ import pyarrow as pa
 
 from raybrain.events import EDGE_S, Block, Event, Phoneme, Sound, Word
 from raybrain.prepare.plan import SAME_S, PlannedBlock
-from raybrain.signal.bad_stretches import Stretch
+from raybrain.signal.bad_stretches import BadStretch
 from raybrain.store import EVENTS, SEGMENTS
 
 if TYPE_CHECKING:
     from raybrain.signal.window import SegmentConfig
 
 
-def without_bad(segments: pa.Table, bad: Sequence[Stretch], config: "SegmentConfig", rate_hz: float) -> pa.Table:
+def without_bad(segments: pa.Table, bad: Sequence[BadStretch], config: "SegmentConfig", rate_hz: float) -> pa.Table:
     """The windows that hold no sample of a bad stretch, and span no boundary; all of them if that is asked for."""
     if config.over_bad or not bad:
         return segments

@@ -14,7 +14,7 @@ from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks
 from raybrain.identity import locate
 from raybrain.prepare.parallel import each
-from raybrain.prepare.plan import Heard, SplitPlan, make_plan
+from raybrain.prepare.plan import Heard, SplitPlan, make_plan, why_empty
 from raybrain.prepare.plausible import odd_signal, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
@@ -105,7 +105,8 @@ def survey_study(study: Study, cluster: Cluster) -> Survey:
     _mark_short(surveyed, {source.recording.uid: source.recording.task for source in sources})
     subjects = [source.recording.subject for source in sources]
     problems = _against_facts(study, surveyed, subjects)
-    plan = _plan(heard) if heard else None
+    plan, empty = _plan(heard) if heard else (None, [])
+    problems += empty
     if plan:
         _mark_unused(surveyed, plan)
     return Survey(root, surveyed, problems, plan, study.left_out(root))
@@ -258,7 +259,10 @@ def _against_facts(study: Study, recordings: Sequence[RecordingSurvey], subjects
     return problems
 
 
-def _plan(heard: Sequence[Heard]) -> SplitPlan:
-    """The splits that the study would have by default."""
+def _plan(heard: Sequence[Heard]) -> tuple[SplitPlan, list[str]]:
+    """The splits that the study would have by default, and why one of them would be empty."""
     paths = sorted({event.filepath for item in heard for event in item.events if isinstance(event, Sound)})
-    return make_plan(heard, {path: file_digest(Path(path)) for path in paths}, SplitConfig())
+    digests, config = {path: file_digest(Path(path)) for path in paths}, SplitConfig()
+    plan = make_plan(heard, digests, config)
+    why = why_empty(plan, heard, digests, config, SegmentConfig().length_s)
+    return plan, [why] if why else []

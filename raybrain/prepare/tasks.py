@@ -14,7 +14,7 @@ from raybrain.events import Event
 from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
-from raybrain.signal.bad_stretches import Stretch, bad_stretches, described
+from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
 from raybrain.signal.base import Context
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
@@ -137,7 +137,7 @@ def make_part(job: Job) -> dict[str, Any]:
     return {"seconds": len(signal.values) / rate, "segments": len(splits), "left_out": left_out}
 
 
-def _train_starts(job: Job, bad: Sequence[Stretch], rate_hz: float, samples: int) -> np.ndarray:
+def _train_starts(job: Job, bad: Sequence[BadStretch], rate_hz: float, samples: int) -> np.ndarray:
     segments = make_segments(job.events, job.blocks, job.data.segments, rate_hz, samples)
     return _starts(without_bad(segments, bad, job.data.segments, rate_hz))
 

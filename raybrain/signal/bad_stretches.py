@@ -10,7 +10,7 @@ BOUNDARY = "boundary"  # where two pieces were put together, as EEGLAB and mne c
 
 
 @dataclass(frozen=True, order=True)
-class Stretch:
+class BadStretch:
     """From ``start`` to ``stop`` in seconds from the first sample, and why. Both are the same at a boundary."""
 
     start: float
@@ -18,7 +18,7 @@ class Stretch:
     why: str
 
 
-def bad_stretches(raw: "mne.io.BaseRaw") -> list[Stretch]:
+def bad_stretches(raw: "mne.io.BaseRaw") -> list[BadStretch]:
     """Stretches annotated as BAD (acquisition skips among them) and boundaries, sorted.
 
     A boundary lies between two samples: the seconds that were cut out there are not in the recording any more.
@@ -28,14 +28,14 @@ def bad_stretches(raw: "mne.io.BaseRaw") -> list[Stretch]:
         why = str(annotation["description"])
         start = float(annotation["onset"]) - raw.first_time
         if BOUNDARY in why.lower():
-            stretches.append(Stretch(start, start, why))
+            stretches.append(BadStretch(start, start, why))
         elif why.lower().startswith("bad"):
-            stretches.append(Stretch(start, start + float(annotation["duration"]), why))
+            stretches.append(BadStretch(start, start + float(annotation["duration"]), why))
     lasts = raw.n_times / raw.info["sfreq"]
     return sorted(stretch for stretch in stretches if stretch.stop > 0 and stretch.start < lasts)
 
 
-def bad_seconds(stretches: "list[Stretch]") -> float:
+def bad_seconds(stretches: "list[BadStretch]") -> float:
     """How much of a recording they cover; what two of them share counts once."""
     total, until = 0.0, 0.0
     for stretch in stretches:
@@ -44,7 +44,7 @@ def bad_seconds(stretches: "list[Stretch]") -> float:
     return total
 
 
-def described(stretches: "list[Stretch]") -> str:
+def described(stretches: "list[BadStretch]") -> str:
     """``30.0 s are marked as BAD_noise`` and the like."""
     kinds = ", ".join(sorted({stretch.why for stretch in stretches if stretch.stop > stretch.start})[:3])
     seams = sum(stretch.stop == stretch.start for stretch in stretches)

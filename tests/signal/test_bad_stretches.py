@@ -8,7 +8,7 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.prepare.segments import without_bad
-from raybrain.signal.bad_stretches import Stretch, bad_seconds, bad_stretches, described
+from raybrain.signal.bad_stretches import BadStretch, bad_seconds, bad_stretches, described
 from raybrain.signal.base import Context
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import SegmentConfig
@@ -30,12 +30,12 @@ def recording(seconds: float = 60.0, first_samp: int = 0, dated: bool = False) -
     return raw
 
 
-CASES: dict[str, tuple[tuple[float, float, str], list[Stretch]]] = {
-    "noise": ((10.0, 5.0, "BAD_noise"), [Stretch(10.0, 15.0, "BAD_noise")]),
-    "in small letters": ((10.0, 5.0, "bad blink"), [Stretch(10.0, 15.0, "bad blink")]),
-    "a skip": ((10.0, 5.0, "BAD_ACQ_SKIP"), [Stretch(10.0, 15.0, "BAD_ACQ_SKIP")]),
-    "a seam of EEGLAB, with what was cut out there": ((10.0, 5.0, "boundary"), [Stretch(10.0, 10.0, "boundary")]),
-    "a seam of mne": ((10.0, 0.0, "EDGE boundary"), [Stretch(10.0, 10.0, "EDGE boundary")]),
+CASES: dict[str, tuple[tuple[float, float, str], list[BadStretch]]] = {
+    "noise": ((10.0, 5.0, "BAD_noise"), [BadStretch(10.0, 15.0, "BAD_noise")]),
+    "in small letters": ((10.0, 5.0, "bad blink"), [BadStretch(10.0, 15.0, "bad blink")]),
+    "a skip": ((10.0, 5.0, "BAD_ACQ_SKIP"), [BadStretch(10.0, 15.0, "BAD_ACQ_SKIP")]),
+    "a seam of EEGLAB, with what was cut out there": ((10.0, 5.0, "boundary"), [BadStretch(10.0, 10.0, "boundary")]),
+    "a seam of mne": ((10.0, 0.0, "EDGE boundary"), [BadStretch(10.0, 10.0, "EDGE boundary")]),
     "something else": ((10.0, 5.0, "Stimulus/S 1"), []),
     "the first segment": ((0.0, 0.0, "New Segment/"), []),
 }
@@ -54,10 +54,10 @@ def test_times_count_from_the_first_sample(case: str, placed: tuple[int, bool]) 
 
 def test_what_overlaps_counts_once() -> None:
     stretches = [
-        Stretch(1.0, 5.0, "BAD_a"),
-        Stretch(2.0, 3.0, "BAD_b"),
-        Stretch(4.0, 7.0, "BAD_a"),
-        Stretch(9.0, 9.0, "boundary"),
+        BadStretch(1.0, 5.0, "BAD_a"),
+        BadStretch(2.0, 3.0, "BAD_b"),
+        BadStretch(4.0, 7.0, "BAD_a"),
+        BadStretch(9.0, 9.0, "boundary"),
     ]
     assert bad_seconds(stretches) == 6.0
     assert described(stretches) == "6.0 s are marked as BAD_a, BAD_b and 1 boundaries lie between pieces"
