@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raybrain.config import InputError
-from raybrain.events import Event
+from raybrain.events import Event, Word
 from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
@@ -113,6 +113,10 @@ def make_part(job: Job) -> dict[str, Any]:
     signal = read_signal(raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, len(signal.values))
     segments = without_bad(every, bad, data.segments, rate)
+    if not len(segments):
+        words = sum(isinstance(event, Word) for event in job.events)
+        why = f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
+        raise InputError(f"nothing of it can be used: of windows of {data.segments.length_s:g} s {why}")
     scaler = Scaler.fitted(signal.values, _starts(segments), data.window, data.splits.seed)
     splits = segments["split"].to_pylist()
     part = Part(

@@ -69,7 +69,9 @@ def title(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         named = ""
     named = "" if named == UNNAMED else named
-    return _short(named) or _short(Path(os.path.abspath(folder)).name) or "dataset"
+    called = Path(os.path.abspath(folder)).name
+    other = hashlib.sha256((named or called).encode(errors="surrogateescape")).hexdigest()[:6]  # in another script
+    return _short(named) or _short(called) or f"dataset-{other}"
 
 
 def _short(text: str) -> str:

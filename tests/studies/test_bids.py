@@ -20,7 +20,8 @@ from raybrain.features.mel import Mel
 from raybrain.prepare.plan import Heard, make_plan
 from raybrain.recording import Recording
 from raybrain.studies.bids import Bids
-from raybrain.studies.bids.bids_events import SoundRows, WordRows, read_events, textgrids
+from raybrain.studies.bids.bids_events import SoundRows, WordRows, read_events
+from raybrain.studies.bids.bids_stimuli import textgrids
 from raybrain.studies.timing.sound_clock import fit_clock
 from tests.conftest import SHARED
 
@@ -334,8 +335,8 @@ def test_textgrids_are_sources_wherever_their_sounds_lie(tmp_path: Path) -> None
     grid = tmp_path / "audio" / "10s.TextGrid"
     textgrid(grid, words=WORDS)
     textgrid(tmp_path / "audio" / "other.TextGrid", words=WORDS)
-    assert textgrids(tmp_path, file, SoundRows()) == {grid}
-    assert textgrids(tmp_path, tmp_path / "none.tsv", SoundRows()) == textgrids(tmp_path, None, SoundRows()) == set()
+    assert textgrids(tmp_path, file, "stim_file") == {grid}
+    assert textgrids(tmp_path, tmp_path / "none.tsv", "stim_file") == textgrids(tmp_path, None, "stim_file") == set()
 
 
 def test_tiers_by_name(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@
 import json
 import re
 import shutil
+import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from raybrain.events import Word
 from raybrain.prepare.survey import survey_recording
 from raybrain.prepare.tasks import Source
 from raybrain.studies.bids import Bids
+from raybrain.studies.dataset import title
 
 NAMES = ("Fp1", "Fp2", "C3", "C4", "Cz", "Pz", "O1", "O2")
 RATE = 100
@@ -138,6 +142,25 @@ def to_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+INTERVALS = [(0, 1, ""), (1, 2, "old"), (2, 3, "man"), (3, 33, ""), (33, 34, "late"), (34, 35, "")]
+GRID = (
+    'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 35\ntiers? <exists>\nsize = 1\nitem []:\n'
+    '    item [1]:\n        class = "IntervalTier"\n        name = "words"\n        xmin = 0\n        xmax = 35\n'
+    f"        intervals: size = {len(INTERVALS)}\n"
+) + "".join(
+    f'        intervals [{number}]:\n            xmin = {start}\n            xmax = {stop}\n            text = "{text}"\n'
+    for number, (start, stop, text) in enumerate(INTERVALS, start=1)
+)
+
+
+def textgrid(root: Path, content: bytes) -> None:
+    """Have the first subject's words in a TextGrid."""
+    shutil.copy(root / "stimuli" / "a.wav", root / "stimuli" / "b.wav")
+    (root / "stimuli" / "b.TextGrid").write_bytes(content)
+    rows = "onset\tduration\ttrial_type\tstim_file\n2\t30\tsound\tb.wav\n"
+    (root / "sub-01" / "eeg" / "sub-01_task-story_events.tsv").write_text(rows)
+
+
 Bend = Callable[[Path], object]
 BOTH = ["sub-01_task-story", "sub-02_task-story"]
 SECOND = ["sub-02_task-story"]
@@ -204,6 +227,22 @@ CASES: list[tuple[str, Bend, list[str], str]] = [
     ("a channel that is not there", lambda root: replace(root, "channels.tsv", "C3\t", "C5\t"), BOTH, r"01: sub-01_task-story_channels.tsv lists 1 channels that the signal does not have \(C5\)"),
     ("electrodes.tsv", lambda root: replace(root, "electrodes.tsv", "Cz\t", "Cz\tabove "), BOTH, r"01: \S*electrodes.tsv, line 6: x is 'above .*', not a number"),
     ("coordsystem.json", lambda root: replace(root, "coordsystem.json", "{", "["), BOTH, r"01: \S*sub-01_space-CapTrak_coordsystem.json cannot be read"),
+    # 10. words and names
+    ("the word nan", lambda root: replace(root, "events.tsv", "\tsea\t", "\tnan\t"), BOTH, ""),
+    ("a word that is n/a", lambda root: replace(root, "events.tsv", "\tsea\t", "\tn/a\t"), BOTH, r"01: 1 rows of sub-01_task-story_events.tsv are words that are n/a and are left out \(line 9\)"),
+    ("a line separator in a word", lambda root: replace(root, "events.tsv", "\tsea\t", "\tse\u2028a\t"), BOTH, ""),
+    ("another separator", lambda root: replace(root, "events.tsv", "\tsea\t", "\tse\x1da\t"), BOTH, ""),
+    ("a row twice", lambda root: replace(root, "events.tsv", "\n25.5\t0.3\tword\tn/a\tsongs\t9", "\n25.5\t0.3\tword\tn/a\tsongs\t9" * 2), BOTH, r"01: 1 rows of sub-01_task-story_events.tsv are there twice \(line 13\)"),
+    ("two onsets", lambda root: replace(root, "events.tsv", "onset\tduration", "onset\tonset"), BOTH, r"01: \S*events.tsv, line 2: two columns are called 'onset' and differ"),
+    ("UTF-16 without mark", lambda root: (file := header(root).with_name("sub-01_task-story_events.tsv")).write_bytes(file.read_text().encode("utf-16-le")), BOTH, r"01: \S*events.tsv is not UTF-8 text; save it as UTF-8"),
+    ("a sound in another case", lambda root: replace(root, "events.tsv", "a.wav", "A.WAV"), BOTH, r"01: \S*events.tsv, line 2: no sound file 'A.WAV' .*'a.wav' is there"),
+    ("backslashes", lambda root: ((root / "stimuli/x").mkdir(), shutil.copy(root / "stimuli/a.wav", root / "stimuli/x"), replace(root, "events.tsv", "a.wav", "x\\a.wav")), BOTH, r"01: .*'x/a.wav' is there"),
+    ("another form of accents", lambda root: (shutil.copy(root / "stimuli/a.wav", root / "stimuli" / unicodedata.normalize("NFD", "é.wav")), replace(root, "events.tsv", "a.wav", "é.wav")), BOTH, r"01: .* names must be the same in case, accents"),
+    ("a sound that was not fetched", lambda root: (dangling(root / "stimuli/b.wav"), replace(root, "events.tsv", "a.wav", "b.wav")), BOTH, r"01: .*the sound file \S*b.wav is a link .* datalad get stimuli/b.wav"),
+    ("an empty TextGrid", lambda root: textgrid(root, b""), BOTH, r"01: the TextGrid \S*b.TextGrid is empty"),
+    ("a binary TextGrid", lambda root: textgrid(root, b"ooBinaryFile\x08TextGrid\0\0"), BOTH, r"01: the TextGrid \S*b.TextGrid is a binary one; save it as a text file"),
+    ("a TextGrid in UTF-16 without mark", lambda root: textgrid(root, GRID.encode("utf-16-le")), BOTH, r"01: the TextGrid \S*b.TextGrid is UTF-16 without a byte order mark"),
+    ("a TextGrid longer than its sound", lambda root: textgrid(root, GRID.encode()), BOTH, r"01: 1 words of b.TextGrid begin after the 30.0 s of its sound and are left out"),
 ]  # fmt: skip
 
 
@@ -217,3 +256,44 @@ def test_real_files(root: Path, bend: Bend, kept: list[str], line: str) -> None:
         assert [other for other in said if re.search(line, other)], said
     else:
         assert said == []
+
+
+def test_words_are_kept_as_they_are(root: Path) -> None:
+    replace(root, "events.tsv", "\tsea\t", "\tnan\t")
+    replace(root, "events.tsv", "\tman\t", "\tma\u2028n\t")
+    replace(root, "events.tsv", "\told\t", "\tNone\t")
+    study = Bids(path=str(root))
+    events = study.events(root, study.recordings(root)[0])
+    words = [event.word for event in events if isinstance(event, Word)]
+    assert words == ["the", "None", "ma\u2028n", "sat", "by", "the", "nan", "and", "sang", "songs"]
+
+
+def test_folders_whose_names_are_no_latin(root: Path) -> None:
+    (root / "dataset_description.json").write_text("{}")
+    names = [title(root.rename(root.with_name(name))) for name in ("馬", "牛")[:1]]
+    names += [title(Path(name)) for name in ("牛", "ウマ", "a, [b]")]
+    assert len(set(names)) == 4
+    assert all(re.fullmatch("[a-z0-9-]+", name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a[1]", "a b", "馬", "a'b", "{x}", "a*"])
+def test_paths(root: Path, name: str) -> None:
+    moved = root.rename(root.with_name(name))
+    assert used(moved) == BOTH
+    assert lines(moved) == []
+    assert all(path.exists() for path in Bids(path=str(moved)).sources(moved, Bids(path=str(moved)).recordings(moved)[0]))
+
+
+def test_a_thousand_recordings_are_found_quickly(tmp_path: Path) -> None:
+    """Each by the folder of its subject alone, not by another look at all folders."""
+    for number in range(1000):
+        stem = tmp_path / f"sub-{number:04d}" / "eeg" / f"sub-{number:04d}_task-story"
+        stem.parent.mkdir(parents=True)
+        for ending in ("eeg.edf", "events.tsv"):
+            Path(f"{stem}_{ending}").write_text("x")
+    study = Bids(path=str(tmp_path))
+    started = time.process_time()
+    recordings = study.recordings(tmp_path)
+    assert len(recordings) == 1000
+    assert {len(study.sources(tmp_path, recording)) for recording in recordings} == {2}
+    assert time.process_time() - started < 15

@@ -33,8 +33,9 @@ from raybrain.config import InputError, hint
 from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, FolderStudy, LeftOut
-from raybrain.studies.bids.bids_events import Reading, SoundRows, WordRows, read_events, textgrids
+from raybrain.studies.bids.bids_events import Reading, SoundRows, WordRows, read_events
 from raybrain.studies.bids.bids_signal import nearest, read_signal_file
+from raybrain.studies.bids.bids_stimuli import textgrids
 from raybrain.studies.bids.inventory import (
     BESIDE,
     DATATYPES,
@@ -171,7 +172,7 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         """The data and every sidecar that applies to it, those of folders above included, and the TextGrids of its sounds."""
         signal = self._signal(root, recording)
         events = _events_file(root, signal)
-        return sorted({signal.file, *_applicable(root, signal), *textgrids(root, events, self.sounds)})
+        return sorted({signal.file, *_applicable(root, signal), *textgrids(root, events, self.sounds.column)})
 
 
 def _applicable(root: Path, signal: SignalFile) -> Iterator[Path]:

@@ -1,11 +1,7 @@
 """Sounds, words and phonemes of a BIDS recording; the study's settings say which columns, rows and tiers to read."""
 
 import bisect
-import contextlib
-import csv
-import itertools
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +11,13 @@ from pydantic import Field, PositiveFloat
 
 from raybrain.config import Config, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
+from raybrain.studies.bids.bids_stimuli import stimulus_path
 from raybrain.studies.bids.bids_table import WANTED, Row, read_rows
 from raybrain.studies.readers.sounds import sound_length_s
 from raybrain.studies.readers.textgrids import Interval, find_textgrid, find_tier, is_spoken, read_tiers
 from raybrain.studies.timing.sound_clock import fit_clock, tick_times
 
 TICK = "(tick)"  # cannot be a trial_type
-AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 CLOSE_S = 0.1  # a word's onset may precede that of its sound by this much
 LATE_S = 0.5  # a word may start this much after the end of its sound
 WORD_S = 0.5  # the assumed duration of words without one, when looking for pauses
@@ -118,9 +114,8 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
     Raises:
         InputError: if there are no sounds or no words, a value is invalid, or a sound file does not exist.
     """
-    rows = read_rows(file)
+    rows, remarks = _rows(file, sounds)
     kinds = [_kind(row, sounds) for row in rows]
-    remarks: list[str] = []
     onsets = _onsets(rows, kinds, sounds, shift_s)
     playbacks = _playbacks(root, rows, kinds, onsets, sounds)
     played = sorted((_sound(playback, sounds, remarks) for playback in playbacks), key=lambda sound: sound.start)
@@ -137,7 +132,7 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
     ]
     _refuse_words_after(playbacks, played, [entry.start for entry in entries])
     if played and not (entries and phonemes):
-        more_entries, more_phonemes = _from_textgrids(played, words, needed=not entries)
+        more_entries, more_phonemes = _from_textgrids(played, words, needed=not entries, remarks=remarks)
         entries, phonemes = entries or more_entries, phonemes or more_phonemes
     if not (played and entries):
         missing = " and no ".join(what for what, present in (("sounds", played), ("words", entries)) if not present)
@@ -147,6 +142,23 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
         raise InputError(f"{file} lists no {missing} (columns: {columns}; rows: {listed}); {WANTED}")
     events = [*played, *_words(entries, played, words.pause_s), *phonemes]
     return Reading(sorted(events, key=lambda event: event.start), remarks)
+
+
+def _rows(file: Path, sounds: SoundRows) -> tuple[list[Row], list[str]]:
+    """The rows of a table, those that are there twice only once, and what is odd about them."""
+    rows, doubled, seen = [], [], set()
+    for row in read_rows(file):
+        content = tuple(row.values.items())
+        if content in seen and _kind(row, sounds) in ("sound", "word", "phoneme"):
+            doubled.append(row)
+        else:
+            rows.append(row)
+        seen.add(content)
+    remarks = [f"{len(doubled)} rows of {file.name} are there twice (line {doubled[0].line})"] if doubled else []
+    wordless = [row for row in rows if _kind(row, sounds) == "word" and not _word(row)]
+    if wordless:
+        remarks.append(f"{len(wordless)} rows of {file.name} are words that are n/a and are left out (line {wordless[0].line})")
+    return rows, remarks
 
 
 def _kind(row: Row, sounds: SoundRows) -> str:
@@ -195,7 +207,7 @@ def _playbacks(
             continue
         second = _second(row, sounds)
         if kind == "sound" or (kind in stand_in and second is not None and row.text(sounds.column)):
-            path = _stimulus(root, row, sounds.column)
+            path = stimulus_path(root, row, sounds.column)
             last = playbacks[-1].marks[-1][0] if playbacks and playbacks[-1].path == path else math.inf
             if second is not None and (second > last or (second == last and kind != "sound")):
                 playbacks[-1].marks.append((second, onset))
@@ -273,39 +285,10 @@ def _playing(played: Sequence[Sound], time: float) -> int:
     return bisect.bisect_right(played, time + 1e-9, key=lambda sound: sound.start) - 1
 
 
-def _stimulus(root: Path, row: Row, column: str) -> Path:
-    """The sound file of a row: in stimuli/, else relative to the dataset; never outside of it."""
-    named = row.text(column)
-    if not named:
-        raise row.error(f"a sound without a {column}")
-    top = os.path.abspath(root)
-    paths = [os.path.normpath(os.path.join(top, *folder, named)) for folder in (["stimuli"], [])]
-    if not all(path.startswith(top + os.sep) for path in paths):
-        raise row.error(f"{column} {named!r} lies outside of the dataset; put the file into {Path(top) / 'stimuli'}")
-    for path, ending in itertools.product(paths, ("", *AUDIO)):
-        if os.path.isfile(path + ending):
-            return Path(path + ending)
-    raise row.error(f"no sound file {named!r} in {Path(top) / 'stimuli'} or {top}")
-
-
-def textgrids(root: Path, file: Path | None, sounds: SoundRows) -> set[Path]:
-    """The existing TextGrids next to the sounds that an events table names; nothing else of the table is read."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
-    except (OSError, UnicodeDecodeError):
-        lines = []
-    table = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    header = next(table, [])
-    column = header.index(sounds.column) if sounds.column in header else len(header)
-    paths = set()
-    for name in {values[column] for values in table if len(values) > column}:
-        with contextlib.suppress(InputError):
-            paths.add(find_textgrid(_stimulus(root, Row(file or root, 0, {sounds.column: name}), sounds.column)))
-    return {path for path in paths if path}
-
-
 def _word(row: Row) -> str:
-    return row.text("word") or (row.text("value") if row.text("trial_type").lower() == "word" else "")
+    if row.text("trial_type").lower() == "word":
+        return row.spoken("word") or row.spoken("value")
+    return row.text("word")
 
 
 def _word_entry(row: Row, start: float, words: WordRows) -> _WordEntry:
@@ -323,7 +306,9 @@ def _word_entry(row: Row, start: float, words: WordRows) -> _WordEntry:
     )
 
 
-def _from_textgrids(played: Sequence[Sound], words: WordRows, needed: bool) -> tuple[list[_WordEntry], list[Phoneme]]:
+def _from_textgrids(
+    played: Sequence[Sound], words: WordRows, needed: bool, remarks: list[str]
+) -> tuple[list[_WordEntry], list[Phoneme]]:
     """The words and phonemes in the TextGrids of the sounds. If they are ``needed``, all sounds must have one or none."""
     entries: list[_WordEntry] = []
     phonemes: list[Phoneme] = []
@@ -335,7 +320,12 @@ def _from_textgrids(played: Sequence[Sound], words: WordRows, needed: bool) -> t
             continue
         tiers = read_tiers(path)
         sentences = find_tier(tiers, "sentence", words.sentence_tier, path)
-        for start, duration, label in _inside(sound, find_tier(tiers, "word", words.word_tier, path, needed), words.start_s):
+        spoken = find_tier(tiers, "word", words.word_tier, path, needed)
+        length = sound_length_s(Path(sound.filepath))
+        late = sum(is_spoken(interval.label) and interval.start >= length for interval in spoken)
+        if late:
+            remarks.append(f"{late} words of {path.name} begin after the {length:.1f} s of its sound and are left out")
+        for start, duration, label in _inside(sound, spoken, words.start_s):
             middle = sound.offset + (start + duration / 2 - words.start_s - sound.start) * sound.speed
             sentence = next((index for index, s in enumerate(sentences) if s.label and s.start <= middle < s.stop), None)
             entries.append(_WordEntry(start, duration, label, "" if sentence is None else f"{number}:{sentence}"))

@@ -15,13 +15,14 @@ from typing import Any
 from raybrain.config import InputError
 
 MISSING = ("", "n/a", "N/A", "nan", "NaN")  # but not "None", which is a word
+NO_WORD = ("", "n/a", "N/A")
 LONGEST_DICT = 10_000  # characters
 WANTED = "expected rows with trial_type 'sound' and a stim_file, and rows with a word, best with word_index and sequence_id"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table; n/a values are empty strings."""
+    """A row of a table: its values as they are written, but for quotes around them."""
 
     file: Path
     line: int
@@ -29,7 +30,13 @@ class Row:
 
     def text(self, column: str) -> str:
         """The value of a column; empty if it is n/a or there is no such column."""
-        return self.values.get(column, "")
+        text = self.values.get(column, "")
+        return "" if text in MISSING else text
+
+    def spoken(self, column: str) -> str:
+        """The value of a column of words, in which nan is a word like others; empty if it is n/a."""
+        text = self.values.get(column, "")
+        return "" if text in NO_WORD else text
 
     def number(self, column: str) -> float | None:
         """The value of a column as a finite number; None if it is n/a.
@@ -84,11 +91,7 @@ def read_table(file: Path, columns: Sequence[str], wanted: str = "") -> list[Row
         InputError: if it cannot be read, lacks one of ``columns`` (``wanted`` is added to that message), or has rows of unequal
             length.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
-    table = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    table = _cells(file)
     header = [_field(name) for name in table[0]] if table else []
     for column in columns:
         if column not in header:
@@ -100,8 +103,34 @@ def read_table(file: Path, columns: Sequence[str], wanted: str = "") -> list[Row
             continue
         if len(values) != len(header):
             raise InputError(f"{file}, line {number}: {len(values)} values for {len(header)} columns; is it truncated?")
-        rows.append(Row(file, number, dict(zip(header, map(_field, values), strict=True))))
+        fields = [_field(value) for value in values]
+        row = dict(zip(header, fields, strict=True))
+        twice = next((name for name, value in zip(header, fields, strict=True) if name and row[name] != value), "")
+        if twice:
+            raise InputError(f"{file}, line {number}: two columns are called {twice!r} and differ; rename one of them")
+        rows.append(Row(file, number, row))
     return rows
+
+
+def column_values(file: Path, column: str) -> set[str]:
+    """The values of one column, whatever else the table holds; none if it cannot be read."""
+    try:
+        header, *rows = _cells(file) or [[]]
+    except InputError:
+        return set()
+    number = header.index(column) if column in header else len(header)
+    return {_field(values[number]) for values in rows if len(values) > number}
+
+
+def _cells(file: Path) -> list[list[str]]:
+    """The lines of a table, split at tabs. A line ends at a newline only: words may hold what else ends lines in Unicode."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise InputError(f"{file} is not UTF-8 text; save it as UTF-8, separated by tabs")
+        return list(csv.reader(text.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
 
 
 def last_onset(file: Path) -> float:
@@ -119,7 +148,7 @@ def _field(text: str) -> str:
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].replace('""', '"')
-    return "" if text in MISSING else text
+    return text
 
 
 def _unfolded(row: Row) -> Row:
@@ -145,7 +174,7 @@ def _plain_dict(text: str) -> dict[str, str] | None:
         if not isinstance(content, dict):
             return None
         if all(isinstance(key, str) and isinstance(value, str | int | float | None) for key, value in content.items()):
-            return {key: "" if value is None else _field(str(value)) for key, value in content.items()}
+            return {key: "" if value is None or value != value else _field(str(value)) for key, value in content.items()}
     return None
 
 

@@ -34,6 +34,13 @@ def read_tiers(path: Path) -> dict[str, list[Interval]]:
 
     if not path.is_file():
         raise InputError(f"no TextGrid {path}")
+    start = path.read_bytes()[:100]
+    if not start.strip():
+        raise InputError(f"the TextGrid {path} is empty")
+    if start.startswith(b"ooBinaryFile"):
+        raise InputError(f"the TextGrid {path} is a binary one; save it as a text file in Praat")
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"the TextGrid {path} is UTF-16 without a byte order mark; save it as UTF-8")
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, duplicateNamesMode="rename")
     except (PraatioException, ValueError, IndexError, KeyError, UnicodeError) as error:
