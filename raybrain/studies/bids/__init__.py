@@ -23,6 +23,7 @@ at a beat (``sounds.tick``), offset and drift of each sound are fitted, and word
 by that map. Such words may stand for sound rows where there are none.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -179,10 +180,10 @@ def _applicable(root: Path, signal: SignalFile) -> Iterator[Path]:
     """The files of the recording's folder and of those above it whose names do not speak of another recording."""
     folder = signal.file.parent
     while len(folder.parts) >= len(root.parts):
-        for file in sorted(folder.iterdir()):
-            suffix = suffix_of(file.name)
-            free = (*FREE, "acq") if suffix in BESIDE else FREE
-            if suffix in SIDECARS and file.is_file() and applies(file, signal.entities, free):
+        for name in sorted(name for name in os.listdir(folder) if suffix_of(name) in SIDECARS):
+            file = folder / name
+            free = (*FREE, "acq") if suffix_of(name) in BESIDE else FREE
+            if applies(file, signal.entities, free) and file.is_file():
                 yield file
         folder = folder.parent
 

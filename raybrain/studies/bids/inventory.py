@@ -66,7 +66,7 @@ def take_inventory(root: Path, study: str, subject: str | None = None) -> Invent
     if subject is None:
         paths += [path for path in sorted(root.iterdir()) if _format(path) and not path.is_dir()]
     signals = [path for path in paths if _format(path) in (*READ, "bti") and suffix_of(path.name) not in BESIDE]
-    left = [out for path in paths if (out := _unreadable(root, path, paths))]
+    left = [out for path in paths if (out := _unreadable(root, path))]
     named: list[SignalFile] = []
     for path in signals:
         out = _misplaced(root, path)
@@ -77,7 +77,8 @@ def take_inventory(root: Path, study: str, subject: str | None = None) -> Invent
     files, refused = _recordings(root, study, named)
     left += refused
     left += _without_signal(root, paths, signals)
-    left += [out for top in tops if (out := _empty(root, top, paths, left, signals))]
+    known = {_top(root, path) for path in signals} | {out.path.split("/")[0] for out in left}
+    left += _empty(root, tops, paths, known)
     if subject is None:
         left += _absent_subjects(root, tops)
     return Inventory(dict(sorted(files.items())), tuple(sorted(left, key=lambda out: out.path)))
@@ -137,14 +138,14 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _unreadable(root: Path, path: Path, paths: Sequence[Path]) -> LeftOut | None:
+def _unreadable(root: Path, path: Path) -> LeftOut | None:
     """Why a file of signal cannot be one of the recordings, whatever its name."""
     kind = _format(path)
     if not kind or kind in (*READ, "bti"):
         return None
     if kind in DATA:
-        headers = [other for other in paths if other.parent == path.parent and _format(other) == DATA[kind]]
-        if any(other.stem == path.stem or path.name in _head(other) for other in headers):
+        headers = [other for name in os.listdir(path.parent) if _format(other := path.with_name(name)) == DATA[kind]]
+        if any(other.stem == path.stem for other in headers) or any(path.name in _head(other) for other in headers):
             return None
         reason = f"holds the data of a recording without its header {path.stem}{DATA[kind]}; get that file too"
     elif kind.endswith(".gz"):
@@ -268,21 +269,31 @@ def _doubled(parts: Sequence[SignalFile], others: Sequence[Sequence[SignalFile]]
 
 def _without_signal(root: Path, paths: Sequence[Path], signals: Sequence[Path]) -> Iterator[LeftOut]:
     """Tables of events of which there is no signal."""
-    known = [entities(path.name) for path in signals]
+    known: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for path in signals:
+        known[_top(root, path)].append(entities(path.name))
     for path in paths:
-        if path.name.endswith("_events.tsv") and path.parent.name in DATATYPES and not any(applies(path, own) for own in known):
+        of_signal = path.name.endswith("_events.tsv") and path.parent.name in DATATYPES
+        if of_signal and not any(applies(path, own) for own in known[_top(root, path)]):
             yield _out(root, path, "lists events, but there is no signal file of that name; get or rename it")
 
 
-def _empty(root: Path, top: Path, paths: Sequence[Path], left: Sequence[LeftOut], signals: Sequence[Path]) -> LeftOut | None:
-    """The folder of a subject that holds nothing that could be a recording."""
-    inside = f"{top.name}/"
-    is_subject = top.name.lower().startswith("sub")
-    if not is_subject or any(out.path.startswith(inside) for out in left) or any(top in path.parents for path in signals):
-        return None
-    kinds = sorted({path.relative_to(top).parts[0] for path in paths if top in path.parents})
-    holds = f"only {', '.join(kinds[:FEW])}" if kinds else "no files"
-    return _out(root, top, f"holds no EEG or MEG recording ({holds})", odd=not set(kinds) or not set(kinds) <= set(OTHERS))
+def _empty(root: Path, tops: Sequence[Path], paths: Sequence[Path], known: set[str]) -> Iterator[LeftOut]:
+    """The folders of subjects that hold nothing ``known`` that could be a recording."""
+    inside: dict[str, set[str]] = defaultdict(set)
+    for path in paths:
+        inside[_top(root, path)].add(path.relative_to(root).parts[1:2][0] if path.parent != root else "")
+    for top in tops:
+        if top.name.lower().startswith("sub") and top.name not in known:
+            kinds = sorted(inside[top.name])
+            holds = f"only {', '.join(kinds[:FEW])}" if kinds else "no files"
+            odd = not kinds or not set(kinds) <= set(OTHERS)
+            yield _out(root, top, f"holds no EEG or MEG recording ({holds})", odd)
+
+
+def _top(root: Path, path: Path) -> str:
+    """The folder right below the dataset that a path is in."""
+    return path.relative_to(root).parts[0]
 
 
 def _absent_subjects(root: Path, tops: Sequence[Path]) -> Iterator[LeftOut]:
