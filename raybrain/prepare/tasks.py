@@ -115,7 +115,9 @@ def make_part(job: Job) -> dict[str, Any]:
     segments = without_bad(every, bad, data.segments, rate)
     if not len(segments):
         words = sum(isinstance(event, Word) for event in job.events)
-        why = f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
+        why = (
+            f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
+        )
         raise InputError(f"nothing of it can be used: of windows of {data.segments.length_s:g} s {why}")
     scaler = Scaler.fitted(signal.values, _starts(segments), data.window, data.splits.seed)
     splits = segments["split"].to_pylist()
