@@ -25,6 +25,7 @@ from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, renewed, write_table
 from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
+from raybrain.studies.base import FolderStudy
 
 if TYPE_CHECKING:
     from raybrain.experiment import DataConfig
@@ -276,7 +277,7 @@ def _read_events(work: _Work) -> Iterator[Heard]:
             events = source.study.events(source.root, source.recording)
             sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
             refuse_unheard(events)
-            return {"result": pickle.dumps(events), "remarks": sound_remarks(events)}
+            return {"result": pickle.dumps(events), "remarks": sound_remarks(events) + _folder_remarks(source)}
 
         return {"result": b"", "remarks": []} | guarded(task, source.recording.uid, logs)
 
@@ -290,6 +291,14 @@ def _read_events(work: _Work) -> Iterator[Heard]:
         events: list[Event] = pickle.loads(row["result"])
         source = by_uid[row["uid"]]
         yield Heard(source.recording, tuple(events), source.study.blocks_by)
+
+
+def _folder_remarks(source: Source) -> list[str]:
+    """What is odd about a recording in a folder of the user's, such as electrodes that are placed by their names."""
+    if isinstance(source.study, FolderStudy):
+        with suppress(InputError):  # said when the signal is read
+            return source.study.problems(source.root, source.recording)
+    return []
 
 
 def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> None:
