@@ -15,11 +15,12 @@ from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_b
 from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan, why_empty
-from raybrain.prepare.plausible import odd_signal, odd_times
+from raybrain.prepare.plausible import odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
 from raybrain.signal.bad_stretches import bad_stretches, described
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_positions, usable_channels
+from raybrain.signal.odd_signal import odd_signal
 from raybrain.signal.window import SegmentConfig
 from raybrain.storage import file_digest
 from raybrain.studies.base import Facts, LeftOut, Study
