@@ -311,11 +311,13 @@ def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> N
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["task"])
-        return {"seconds": 0.0, "segments": 0} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+        return {"seconds": 0.0, "segments": 0, "left_out": ""} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
     for row in each(missing, make, "prepare: signals"):
         if row["error"]:
             work.fail(row["uid"], row["error"])
+        elif row["left_out"]:
+            _say_odd(row["uid"], row["left_out"])
     for uid in (job.source.recording.uid for job in others):
         part = work.store.part(uid) if uid not in work.failed else None
         if part:
