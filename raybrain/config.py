@@ -196,11 +196,16 @@ def plugin_files() -> list[Path]:
 
 def _import_plugin(file: Path) -> None:
     """Import a file by its name, so that other processes with its folder in PYTHONPATH find what it defines."""
-    if not file.is_file():
+    if not file.is_file() or file.suffix != ".py":
         raise InputError(f"no plug-in {file}; $RAYBRAIN_PLUGINS names Python files, with {os.pathsep!r} between them")
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
-    module = importlib.import_module(file.stem)
+    try:
+        module = importlib.import_module(file.stem)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a person's file does wrong
+        raise InputError(f"the plug-in {file}: {type(error).__name__}: {error}; RAYBRAIN_DEBUG=1 shows where") from error
     if Path(module.__file__ or "").resolve() != file.resolve():
         raise InputError(f"the plug-in {file} has the name of another module, {module.__file__}; give the file another name")
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from raybrain.config import InputError
+from raybrain.losses.base import Loss
 from tests.conftest import REPO, TINY
 
 FILES = {
@@ -178,3 +180,27 @@ def test_a_second_kind_of_a_name_is_refused(tmp_path: Path) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("raybrain: ")]
     assert len(lines) == 1
     assert "other.py" in lines[0] and "simple_conv.py" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "line"),
+    [
+        ("half.py", "class Half(:\n", r"the plug-in .*half\.py: SyntaxError: invalid syntax \(half\.py, line 1\)"),
+        (
+            "needs.py",
+            "import not_installed_anywhere\n",
+            r"needs\.py: ModuleNotFoundError: No module named",
+        ),
+        ("ends.py", "raise SystemExit(7)\n", r"ends\.py: SystemExit: 7"),
+        ("notes.txt", "", r"no plug-in .*notes\.txt; \$RAYBRAIN_PLUGINS names Python files"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named(
+    name: str, source: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text(source)
+    monkeypatch.setenv("RAYBRAIN_PLUGINS", str(tmp_path / name))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for _ in range(2):  # it is said again when a kind is looked up again
+        with pytest.raises(InputError, match=line):
+            Loss.kinds()
