@@ -179,11 +179,15 @@ class Model:
         return divided, centre
 
     def _fitting(self, starts: Iterable[int], samples: int) -> Tensor:
-        rows, last = np.asarray(list(starts), dtype=np.int64), samples - self.window.samples
+        rows, last = np.asarray(list(starts)), samples - self.window.samples
+        if last < 0:
+            raise InputError(f"a window has {self.window.samples} samples, and this signal {samples}")
+        if len(rows) and not np.issubdtype(rows.dtype, np.integer):
+            raise InputError(f"starts are numbers of samples, found {rows[0]}; type integers, not seconds")
         if not len(rows) or rows.min() < 0 or rows.max() > last:
             span = f"from {rows.min()} to {rows.max()}" if len(rows) else "none"
             raise InputError(f"windows of {self.window.samples} samples can start at 0 to {last} of this signal, found {span}")
-        return torch.from_numpy(rows).to(self.device)
+        return torch.from_numpy(rows.astype(np.int64)).to(self.device)
 
     def _batch(self, signal: Tensor, source: "_Source") -> Batch:
         count, width = len(source.layouts), self.shapes.channels
@@ -234,13 +238,13 @@ def _folder(model: str, home: Path) -> Path:
             return folder.absolute()
     if path.exists() or os.sep in model:
         raise InputError(f"no model in {path}; `raybrain train` writes one into the folder of the run once training is done")
-    folders = [record.model for record in run_records(home, model) if is_model(record.model)]
+    trained = [(record.path.name.partition("-")[0], record.model) for record in run_records(home) if is_model(record.model)]
+    folders = [folder for signature, folder in trained if signature == model]
     if len(folders) > 1:
         runs = " or ".join(str(folder.parent) for folder in folders)
         raise InputError(f"{model} was trained on several versions of its data; type one of them: {runs}")
     if not folders:
-        known = {record.path.name.partition("-")[0] for record in run_records(home) if is_model(record.model)}
-        near = difflib.get_close_matches(model, known, n=1)
+        near = difflib.get_close_matches(model, {signature for signature, _ in trained}, n=1)
         raise InputError(f"no trained model {model!r} in {home}{f', did you mean {near[0]!r}?' if near else ''}")
     return folders[0]
 

@@ -161,6 +161,8 @@ def test_it_is_found_by_folder_run_and_signature(done: Done, tmp_path: Path) -> 
         raybrain.load(done.job.experiment.signature, home=tmp_path)
     with pytest.raises(InputError, match=f"did you mean '{done.job.experiment.signature}'"):
         raybrain.load(done.job.experiment.signature[:-1], home=home)
+    with pytest.raises(InputError, match=r"no trained model '\*' in"):
+        raybrain.load("*", home=home)
     with pytest.raises(InputError, match=r"no model in .*; `raybrain train` writes one"):
         raybrain.load(home)
     twin = run.with_name(f"{run.name}x")
@@ -202,6 +204,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"recording": "ONE", "subject": "synthetic-meg/1"}, r"no subject 'synthetic-meg/1', did you mean 'synthetic-meg/01'"),
     ({"recording": "ONE", "starts": [-1]}, r"windows of 361 samples can start at 0 to \d+ of this signal, found from -1 to -1"),
     ({"recording": "ONE", "starts": []}, r"found none"),
+    ({"recording": "ONE", "starts": [0.0, 0.5]}, r"starts are numbers of samples, found 0\.0"),
+    ({"recording": "ONE", "signal": np.zeros((100, 16))}, r"a window has 361 samples, and this signal 100"),
     ({"recording": "ONE", "signal": np.zeros((1000, 15))}, r"must have the 16 channels of the layout, found 1000 x 15 and 16"),
     ({"recording": "ONE", "scaler": Scaler(np.zeros(3), np.ones(3))}, r"must have the 16 channels .* and 3"),
 ]
