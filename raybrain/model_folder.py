@@ -117,8 +117,8 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(f"{path} is no model of raybrain's")
     if content["format"] != FORMAT:
         raise InputError(f"{path} has the format {content['format']!r}, and this version of raybrain reads {FORMAT}")
-    sums = content.pop("sha256", {})
-    if sums.get(CARD) != _digest(content):
+    sums = content.pop("sha256", None)
+    if not isinstance(sums, dict) or sums.get(CARD) != _digest(content):
         raise InputError(f"{path} is damaged or was changed: its checksum is not its own; get the folder again")
     try:
         return TypeAdapter(ModelCard).validate_python({key: value for key, value in content.items() if key != "format"})
@@ -149,4 +149,4 @@ def read_weights(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

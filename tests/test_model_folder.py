@@ -97,6 +97,8 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     (WEIGHTS, of_other_weights, r"model\.safetensors is damaged or another model's"),
     (WEIGHTS, Path.unlink, r"model\.safetensors is missing"),
     (CARD, digit_changed, r"model\.json is damaged or was changed"),
+    (CARD, lambda path: path.write_text(path.read_text().replace('"valid_loss": 0.1', '"valid_loss": NaN')), r"was changed"),
+    (CARD, lambda path: path.write_text('{"format": 1, "sha256": null}'), r"model\.json is damaged or was changed"),
     (CARD, cut_off, r"damaged file .*model\.json"),
     (CARD, Path.unlink, r"no model in "),
     (CARD, lambda path: path.write_text("[1, 2]"), r"is no model of raybrain's"),
