@@ -227,6 +227,14 @@ def test_a_home_that_cannot_be_written_is_named(raybrain: Raybrain) -> None:
     assert "cannot write to /proc/nowhere" in ended.err
 
 
+def test_a_question_can_be_looked_at_where_nothing_can_be_written(raybrain: Raybrain, tmp_path: Path) -> None:
+    ended = raybrain("show", "quickstart", "--home", "/proc/nowhere", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["runs"] == []
+    raybrain("show", "quickstart", "--home", str(tmp_path / "typed wrong"))
+    assert not (tmp_path / "typed wrong").exists()
+
+
 @pytest.mark.slow
 def test_real_background_and_real_speech(ray_cluster: None, raybrain: Raybrain, semireal: Path, tmp_path: Path) -> None:
     settings = [f"data.studies=bids:{semireal}", "train.epochs=5"]

@@ -68,7 +68,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
-    from raybrain.cluster import home_folder
+    from raybrain.cluster import home_path
     from raybrain.config import InputError, differences, flat, tree
     from raybrain.report.terminal import audit_line, settings_table
     from raybrain.store import Store, leaks
@@ -83,7 +83,7 @@ def show(
     typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
     for key, value in changed.items():
         typer.echo(f"  {key}={value}")
-    folder = home_folder(home)
+    folder = home_path(home)  # looked into, not made
     store = folder / "stores" / experiment.data.brain_signature
     runs = [str(run.path) for run in run_records(folder, experiment.signature) if run.state == "finished"]
     typer.echo(f"signature {experiment.signature}")
