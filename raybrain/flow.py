@@ -218,12 +218,15 @@ def sweep(
     cluster = _here(cluster)
     space = load_space(space) if isinstance(space, str) else space
     asked = make_sweep(space, changes or {}, trials) if isinstance(space, SearchSpace) else space
+    limits = limits or Limits()
     check(asked, cluster)
+    if limits.resume_only:
+        asked.check_begun(cluster.home)
     cluster.tracking_store()  # do both answer?
     check_database()
     with ray_session(cluster):
         prepared = tuple(prepare(experiment, cluster) for experiment in asked.data_parts)
-        return _meet_test(run(asked, prepared, cluster, limits or Limits()), prepared)
+        return _meet_test(run(asked, prepared, cluster, limits), prepared)
 
 
 def _meet_test(swept: Swept, prepared: Sequence[Prepared]) -> SweepAnswer:

@@ -22,11 +22,12 @@ from raybrain.tune.question import question_of
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.space_record import SpaceRecord
 from raybrain.tune.study import open_study
-from raybrain.tune.sweep_record import SweepRecord
+from raybrain.tune.sweep_record import SweepRecord, sweep_records
 from raybrain.tune.trial import TrialTraining, trial_job
 from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts
 
+NOT_BEGUN = "there is no such sweep to go on with; leave out --resume to begin it"
 console = Console(stderr=True)
 
 
@@ -44,6 +45,16 @@ class Sweep:
         batch = resolve(self.space.experiment().train, cluster.workers).batch_size
         digest = content_digest([question_of(self.space), batch, [part.digest for part in prepared]])
         return cluster.home / "sweeps" / f"{self.space.name}-{digest[:8]}"
+
+    def check_begun(self, home: Path) -> None:
+        """Refuse to go on where no sweep of this name was begun: that is known before its data are prepared.
+
+        Raises:
+            InputError: if there is none.
+        """
+        names = [record.path.name for record in sweep_records(home) if record.is_begun]
+        if self.space.name not in {name.rpartition("-")[0] for name in names}:
+            raise InputError(NOT_BEGUN)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     folder = sweep.folder(prepared, cluster)
     record = SweepRecord(folder)
     if limits.resume_only and not record.is_begun:
-        raise InputError("there is no such sweep to go on with; leave out --resume to begin it")
+        raise InputError(NOT_BEGUN)
     with record.own():
         store = cluster.tracking_store()
         record.keep_space(SpaceRecord.of(sweep.space))

@@ -54,6 +54,14 @@ def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
         assert f"raybrain: {option} {value}: type" in ended.err
 
 
+def test_nothing_is_prepared_to_go_on_with_a_sweep_that_was_never_begun(raybrain: Raybrain, tmp_path: Path) -> None:
+    (tmp_path / "sweeps" / "quickstart-0123abcd").mkdir(parents=True)  # a folder alone is no sweep
+    ended = raybrain("tune", "quickstart", "--resume", "--home", str(tmp_path))
+    assert ended.code == 2
+    assert "raybrain: there is no such sweep to go on with" in ended.err
+    assert not (tmp_path / "stores").exists() and not (tmp_path / "studies").exists()
+
+
 @pytest.mark.slow
 def test_a_sweep_with_seeds_features_a_failure_and_what_it_leaves_behind(
     ray_cluster: None, raybrain: Raybrain, home: Path, tmp_path: Path
