@@ -157,7 +157,8 @@ def missing_studies(spaces: Sequence[SearchSpace], cache: Path) -> list[Missing]
 def _why_missing(study: Study, cache: Path) -> str:
     """Why a study cannot be read here, and how large it is; empty if it can."""
     facts = study.facts
-    size = f"{facts.recordings} recordings, {facts.hours:g} h of {facts.channels} channels at {facts.hertz:g} Hz"
+    rate = f" at {facts.hertz:g} Hz" if facts.hertz else ""  # it differs between the copies of some
+    size = f"{facts.recordings} recordings, {facts.hours:g} h of {facts.channels} channels{rate}"
     if study.hosts:
         download = study.download(cache)
         if download.own() or download.ready():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
@@ -371,6 +372,13 @@ def test_reproduce_on_data_that_are_not_there(
     assert [item["study"] for item in ended.json["missing"]] == ["gwilliams2022", "brennan2019"]
     one = raybrain("reproduce", "paper", "study=brennan2019", "--home", str(tmp_path / "home"), "--dry-run", "--json")
     assert (one.code, one.json["grids"][0]["trainings"]) == (2, 4)
+
+
+def test_a_rate_that_is_not_known_is_not_said_to_be_zero(far: None, tmp_path: Path) -> None:
+    depths = {"encoder.depth": CategoricalDistribution([1, 2])}
+    asked = SearchSpace(recipe="quickstart", fixed={"data.studies": "broderick2019"}, parameters=depths, sampler="grid")
+    [missing] = missing_studies([asked], tmp_path)
+    assert "of 128 channels, not in" in missing.reason
 
 
 @pytest.mark.parametrize(
