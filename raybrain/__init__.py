@@ -32,3 +32,8 @@ def __getattr__(name: str) -> Any:
     if name not in DOORS:
         raise AttributeError(f"module 'raybrain' has no attribute {name!r}")
     return getattr(importlib.import_module(f"raybrain.{DOORS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """What a notebook offers after ``raybrain.`` and Tab."""
+    return sorted({*globals(), *DOORS})

@@ -58,3 +58,7 @@ def test_only_the_winner_of_a_sweep_meets_the_test_split(
     assert tested == [answer.best.experiment.signature] == [answer.table["signature"][0]]
     raybrain.sweep(space, raybrain.Cluster(home=home))
     assert len(tested) == 1, "the result is kept"
+
+
+def test_a_notebook_offers_the_doors() -> None:
+    assert set(raybrain.__all__) <= set(dir(raybrain))
