@@ -22,6 +22,7 @@ class Envelope(Feature, name="envelope", shorthand="lowpass_hz"):
 
     unit: ClassVar[str] = "amplitude"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    version: ClassVar[int] = 2  # sounds of odd rates are resampled otherwise
     rate_hz: float = Field(100.0, gt=0)
     lowpass_hz: float = Field(20.0, gt=0)
 

@@ -28,6 +28,7 @@ class Mel(Feature, name="mel", shorthand="bands"):
 
     unit: ClassVar[str] = "log10 power"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    version: ClassVar[int] = 2  # sounds of odd rates are resampled otherwise
     rate_hz: float = Field(125.0, gt=0)
     bands: int = Field(120, ge=1)
     n_fft: int = Field(512, ge=2)

@@ -33,6 +33,7 @@ class Pitch(Feature, name="pitch"):
 
     unit: ClassVar[str] = "Hz"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    version: ClassVar[int] = 2  # sounds of odd rates are resampled otherwise
     rate_hz: float = Field(100.0, gt=0, le=SAMPLES_HZ)
     lowest_hz: float = Field(100.0, ge=40)
     highest_hz: float = Field(350.0, le=1000)

@@ -77,6 +77,7 @@ class SpeechFeature(Pretrained):
 
     unit: ClassVar[str] = "activation"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    version: ClassVar[int] = 2  # sounds of odd rates are resampled otherwise
     checkpoint: str = Field("facebook/wav2vec2-large-xlsr-53", min_length=1)
     rate_hz: float = Field(50.0, gt=0)
     window_s: float = Field(30.0, gt=0)

@@ -22,6 +22,7 @@ class Wave(Feature, name="wave", shorthand="samples"):
 
     unit: ClassVar[str] = "amplitude"
     needs: ClassVar[tuple[str, ...]] = ("sounds",)
+    version: ClassVar[int] = 2  # sounds of odd rates are resampled otherwise
     continuous: ClassVar[bool] = True
     samples: int = Field(135, ge=1)
 
