@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="studies, steps, features, encoders, losses, samplers, schedulers, recipes, spaces or all")
+        str, typer.Argument(help="a family, such as studies, features, encoders or schedulers; recipes; spaces; or all")
     ] = "all",
     home: Home = None,  # every command takes it, so that a script can say it everywhere
     as_json: Json = False,

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from raybrain.config import Choice, InputError
-from raybrain.encoders.base import Encoder
+from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
 from raybrain.signal.base import Step
 from raybrain.studies.base import Facts, Study
+from raybrain.tasks.base import Task
+from raybrain.tracking.base import Tracker
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.space import load_space, space_files
@@ -87,9 +89,12 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "steps": lambda: _family(Step),
     "features": lambda: _family(Feature),
     "encoders": lambda: _family(Encoder),
+    "speech_encoders": lambda: _family(SpeechEncoder),
     "losses": lambda: _family(Loss),
+    "tasks": lambda: _family(Task),
     "samplers": lambda: _family(Sampler),
     "schedulers": lambda: _family(Scheduler),
+    "trackers": lambda: _family(Tracker),
     "recipes": _recipes,
     "spaces": _spaces,
 }

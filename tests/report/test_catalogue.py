@@ -33,10 +33,14 @@ class Parts(Feature):
         return 7
 
 
-def test_samplers_and_schedulers_are_listed(raybrain: Raybrain) -> None:
+def test_every_family_is_listed(raybrain: Raybrain) -> None:
     ended = raybrain("list", "schedulers", "--json")
     assert ended.code == 0, ended.err
     assert {"asha", "hyperband", "median", "none", "pbt"} <= set(ended.json["schedulers"])
+    everything = raybrain("list", "--json").json
+    assert "decode" in everything["tasks"] and "mlflow" in everything["trackers"]
+    assert {"stored", "deep_mel"} <= set(everything["speech_encoders"])
+    assert all(line for entries in everything.values() for line in entries.values())
     assert "asha" in ended.out and "Stops trials that fall behind after" in ended.out
     assert {"tpe", "cmaes", "random", "qmc", "grid"} <= set(raybrain("list", "samplers", "--json").json["samplers"])
 
