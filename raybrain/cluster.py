@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -16,6 +16,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from raybrain.config import Config, InputError, plugin_files
+from raybrain.storage import owned, owner_of, unowned
 from raybrain.tracking.base import Tracker, TrackingStore
 
 # Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
@@ -131,27 +132,23 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
         "logging_level": "error",
         "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
     }
-    if address:
-        probe(address)
-        try:
-            ray.init(address, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
-        temporary = None
-    else:
-        _remove_orphans()
-        temporary = tempfile.mkdtemp(prefix=f"rb-{os.getpid()}-")  # short: it becomes part of socket names
-        # without its dashboard, Ray Train cannot tell whether a run is alive, and one that was killed keeps its machines
-        ray.init("local", _temp_dir=temporary, include_dashboard=True, resources={"trial": 64}, **common)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
-    try:
+    with ExitStack() as stack:
+        if address:
+            probe(address)
+            try:
+                ray.init(address, **common)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
+        else:
+            _remove_orphans()
+            folder = str(stack.enter_context(session_folder()))
+            # without its dashboard, Ray Train cannot tell whether a run is alive, and one that was killed keeps its machines
+            ray.init("local", _temp_dir=folder, include_dashboard=True, resources={"trial": 64}, **common)
+        stack.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
         yield
-    finally:
-        ray.shutdown()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _plugin_environment() -> dict[str, str]:
@@ -162,12 +159,35 @@ def _plugin_environment() -> dict[str, str]:
     return {"RAYBRAIN_PLUGINS": os.pathsep.join(map(str, files)), "PYTHONPATH": path} if files else {}
 
 
+@contextmanager
+def session_folder() -> Iterator[Path]:
+    """A temporary folder for what Ray itself needs. It belongs to this process as long as that lives."""
+    made = Path(tempfile.mkdtemp(prefix=".rb-"))  # short: it becomes part of socket names
+    with owned(made, "Ray", _refuse):
+        folder = made.rename(made.with_name(made.name[1:]))  # only now, or others could take it for one that is left behind
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse(line: str) -> None:
+    raise InputError(line)
+
+
 def sessions() -> dict[Path, bool]:
-    """The folders of the Ray sessions that raybrain began on this machine, and whether the process that did still lives."""
+    """The folders of the Ray sessions that raybrain began on this machine, and whether the process that did still lives.
+
+    A living one holds a lock on its folder. Its number would not do: several containers may share a temporary folder, and
+    each counts its processes on its own. Where nobody ever held a lock, nothing is known, and it counts as living.
+    """
     alive = {}
-    for folder in Path(tempfile.gettempdir()).glob("rb-*-*"):
-        owner = folder.name.split("-")[1]
-        alive[folder] = not owner.isdigit() or Path(f"/proc/{owner}").exists() or not Path("/proc/self").exists()
+    for folder in sorted(Path(tempfile.gettempdir()).glob("rb-*")):
+        alive[folder] = True
+        with suppress(OSError):  # another user's
+            if owner_of(folder):
+                with unowned(folder) as free:
+                    alive[folder] = not free
     return alive
 
 

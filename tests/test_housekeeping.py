@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from raybrain.cluster import Cluster
+from raybrain.cluster import Cluster, session_folder
 from raybrain.config import override
 from raybrain.experiment import Experiment, recipe
 from raybrain.housekeeping import Item, clean, look, size
@@ -19,7 +20,7 @@ from raybrain.prepare import build
 from raybrain.store import Prepared
 from raybrain.train.maps import brain_map, feature_map
 from raybrain.train.record import RunRecord, run_record
-from tests.conftest import TINY, Ended
+from tests.conftest import REPO, TINY, Ended
 from tests.test_claims import claiming
 
 Parts = tuple[Path, dict[str, Prepared]]
@@ -175,11 +176,14 @@ def test_what_killed_processes_left_behind(kept: Kept) -> None:
 
 def test_sessions_of_ray_whose_process_was_killed(kept: Kept) -> None:
     cluster, _ = kept
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    folders = [Path(tempfile.mkdtemp(prefix=f"rb-{process}-")) for process in (dead.pid, os.getpid())]
-    assert set(names(cluster, "Ray's files")) == {folder.name for folder in folders}
-    assert needless(cluster)["Ray's files"] == [folders[0].name]
+    code = "import os; from raybrain.cluster import session_folder as f; session = f(); session.__enter__(); os._exit(1)"
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "TMPDIR": tempfile.gettempdir()}
+    subprocess.run([sys.executable, "-c", code], env=environment)
+    (dead,) = Path(tempfile.gettempdir()).glob("rb-*")
+    with session_folder() as living:
+        assert set(names(cluster, "Ray's files")) == {dead.name, living.name}
+        assert needless(cluster)["Ray's files"] == [dead.name]
+    assert not living.exists()
 
 
 def test_a_map_that_is_being_written_stays(kept: Kept) -> None:
