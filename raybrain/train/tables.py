@@ -23,7 +23,7 @@ from raybrain.store import Store
 from raybrain.tasks.candidates import WordSegments
 from raybrain.train.maps import SPLITS, brain_map, feature_map
 
-DEVICE_SHARE = 0.6  # of a GPU's free memory that tables may take
+DEVICE_SHARE = 0.6  # of the memory of a GPU, or of a process's share of it, that tables may take
 
 
 @dataclass(frozen=True)
@@ -162,15 +162,20 @@ class Tables:
         features = [replace(table, first=table.first + moved * table.rate_hz) for table in self.features]
         return replace(self, start=start, features=features)
 
-    def place(self, device: torch.device, limit_bytes: int | None = None) -> "Tables":
-        """These tables on ``device``, or as they are if they would take more than ``limit_bytes`` there."""
+    def place(self, device: torch.device, share: float = 1.0) -> "Tables":
+        """These tables on ``device``, or as they are if they would take too much of its memory.
+
+        Args:
+            device: what is computed on.
+            share: of the device that is this process's; others may be about to take theirs.
+        """
         if device.type == "cpu":
             return self
         torch.cuda.empty_cache()  # what an earlier trial of this process has left
         large = [self.signal, *(table.frames for table in self.features)]
         needed = sum(tensor.numel() * tensor.element_size() for tensor in large)
-        limit = int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if limit_bytes is None else limit_bytes
-        if needed > limit:
+        free, total = torch.cuda.mem_get_info(device)
+        if needed > DEVICE_SHARE * min(free, share * total):
             return self
         moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         features = [table.to(device) for table in self.features]

@@ -46,7 +46,7 @@ class TrainJob:
     def tables(self, device: torch.device) -> Tables:
         """The data, on ``device`` where it fits."""
         tables = open_tables(self.store, self.recordings, self.brain, self.features, self.cluster.maps, self.experiment.window)
-        return tables.place(device)
+        return tables.place(device, min(self.cluster.gpus_per_worker, 1.0))
 
 
 class Bookkeeper:

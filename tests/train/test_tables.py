@@ -418,3 +418,27 @@ def test_four_readers_hold_one_copy(tmp_path: Path) -> None:
     data = samples * channels * 4 // 1024
     assert data > 90_000
     assert all(kib < data / 4 for kib in own), f"{own} KiB of {data} KiB"
+
+
+# on a device
+
+
+@pytest.mark.parametrize(
+    ("free", "share", "where"),
+    [
+        (2.0, 1.0, "GPU memory"),
+        (1.5, 1.0, "memory map"),  # others have taken it
+        (10.0, 0.2, "GPU memory"),
+        (10.0, 0.1, "memory map"),  # though as good as all is free: it is for the processes that come
+    ],
+)
+def test_tables_take_no_more_of_a_device_than_their_share(
+    free: float, share: float, where: str, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = opened(store, folder)
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in (tables.signal, *(t.frames for t in tables.features)))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free * needed), 10 * needed))
+    placed = tables.place(torch.device("meta"), share)
+    assert placed.where == where
+    assert placed.device.type == ("meta" if where == "GPU memory" else "cpu")
