@@ -327,11 +327,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_two_processes_download_once(site: Website, tmp_path: Path) -> None:
     host, site.gate = offer(site, a=BLOB, b=BLOB[:1000]), threading.Event()
     both = [start(host, tmp_path) for _ in range(2)]
-    wait_for(lambda: bool(site.requests_for("/a.bin")))
-    time.sleep(0.3)  # the other one arrives
+    waits, messages = threading.Event(), ["", ""]
+
+    def listen(number: int) -> None:
+        for line in both[number].stderr or ():
+            messages[number] += line
+            if "another process is downloading it; waiting for that" in line:
+                waits.set()
+
+    listeners = [threading.Thread(target=listen, args=(number,)) for number in range(2)]
+    for listener in listeners:
+        listener.start()
+    assert waits.wait(60), messages
     site.gate.set()
-    messages = [process.communicate(timeout=60)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], messages
+    assert [process.wait(60) for process in both] == [0, 0], messages
+    for listener in listeners:
+        listener.join()
     assert sum("another process is downloading it; waiting for that" in text for text in messages) == 1
     assert len(site.requests_for("/a.bin")) == len(site.requests_for("/b.bin")) == 1
     assert (tmp_path / "studies/s/raw/a.bin").read_bytes() == BLOB

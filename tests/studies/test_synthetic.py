@@ -464,11 +464,18 @@ def test_truncated_data_without_a_duration(copy: Path) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("suffix", ["eeg.vhdr", "eeg.json"])
-def test_unreadable_sidecar(copy: Path, suffix: str) -> None:
+def test_unreadable_header(copy: Path) -> None:
     study, recording, file = opened(copy)
-    file.with_name(f"sub-01_task-listening_{suffix}").write_text("name\ttype\nno\tsuch\n")
+    file.with_name("sub-01_task-listening_eeg.vhdr").write_text("name\ttype\nno\tsuch\n")
     assert_one_line(lambda: study.raw(copy, recording), "sub-01_task-listening_eeg.vhdr", "cannot be read")
+
+
+@needs_data
+def test_a_signal_is_read_without_a_sidecar_that_is_damaged(copy: Path) -> None:
+    study, recording, file = opened(copy)
+    whole = study.raw(copy, recording)
+    file.with_name("sub-01_task-listening_eeg.json").write_text("name\ttype\nno\tsuch\n")
+    assert (study.raw(copy, recording).get_data() == whole.get_data()).all()
 
 
 def test_meg_folder(tmp_path: Path, cache: Path) -> None:
