@@ -3,16 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from raybrain.report.render import render
+
 
 def check_page(report: Mapping[str, Any]) -> str:
     """The page of a study's check, as plain data of it; every text in it is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raybrain.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("check.html").render(report=report)
+    return render("check.html", report=report)

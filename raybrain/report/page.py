@@ -8,6 +8,7 @@ import pandas as pd
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, data_uri, subjects_picture
+from raybrain.report.render import render
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
 from raybrain.report.terminal import audit_line
 from raybrain.tune.space_record import SpaceRecord
@@ -54,16 +55,7 @@ class SweepReport:
 
 def page(report: SweepReport) -> str:
     """The report as HTML: ``templates/sweep.html``, in which every text is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("raybrain.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("sweep.html").render(_context(report))
+    return render("sweep.html", **_context(report))
 
 
 def _context(report: SweepReport) -> dict[str, Any]:

@@ -1,0 +1,17 @@
+"""Render: the pages of ``templates/``, each one HTML file that needs no other."""
+
+from typing import Any
+
+
+def render(template: str, **content: Any) -> str:
+    """A page with its content; every text in it is escaped, and what the content lacks is an error."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("raybrain.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**content)
