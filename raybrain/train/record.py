@@ -2,7 +2,6 @@
 
 import io
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -10,14 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import filelock
 import torch
 
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.model_folder import ModelCard, write_model
-from raybrain.storage import Owner, aside, full_disk_told, owned, owner_of, read_json, unowned, write_json
+from raybrain.storage import Owner, aside, full_disk_told, locked, owned, owner_of, unowned, write_json
 from raybrain.tracking.base import RunKey
+from raybrain.tracking.folder import TrackedFolder
 from raybrain.train.order import Contrast
 
 if TYPE_CHECKING:
@@ -72,19 +71,12 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class RunRecord:
+class RunRecord(TrackedFolder):
     """The folder of one training run. Nobody else knows the names of its files.
 
     A file is replaced only by a whole one. One that is damaged is made again, at the price of what it holds: only lost
     weights mean training again.
     """
-
-    path: Path
-
-    @property
-    def home(self) -> Path:
-        """The home it lies in; that may be moved."""
-        return self.path.parents[1]
 
     @property
     def state(self) -> State:
@@ -174,16 +166,6 @@ class RunRecord:
     def failure(self) -> str | None:
         """Why training could not go on; None if it could."""
         return None if (known := self._read("failure")) is None else str(known)
-
-    # its run in the tracking store
-
-    def keep_tracking(self, key: RunKey) -> None:
-        """Note where the run is tracked."""
-        write_json(self._file("tracking"), key.entry(self.home))
-
-    def tracking(self) -> RunKey | None:
-        """Where the run is tracked; None if that is not known."""
-        return RunKey.known(self._read("tracking"), self.home)
 
     # its test
 
@@ -325,8 +307,7 @@ class RunRecord:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Write weights while no other process does: one of a command that was killed may live on for a moment."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.path / "writer"):
+        with locked(self.path / "writer"):
             yield
 
     # files
@@ -334,18 +315,6 @@ class RunRecord:
     @property
     def _ranks(self) -> Path:
         return self.path / "test_ranks.parquet"
-
-    def _file(self, name: str) -> Path:
-        return self.path / f"{name}.json"
-
-    def _read(self, name: str) -> Any:
-        """What a file holds; None if it is not there, or damaged: whoever needs it makes it again."""
-        try:
-            return read_json(self._file(name))
-        except InputError as error:
-            print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
-            self._file(name).unlink(missing_ok=True)
-            return None
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint whole or not at all."""

@@ -1,6 +1,5 @@
 """Sweep record: what a sweep keeps on disk, besides its Optuna database."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,21 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
-from raybrain.storage import owned, read_json, write_json
+from raybrain.storage import owned, write_json
 from raybrain.tracking.base import RunKey
+from raybrain.tracking.folder import TrackedFolder
 from raybrain.tune.space_record import SpaceRecord
 
 
 @dataclass(frozen=True)
-class SweepRecord:
+class SweepRecord(TrackedFolder):
     """The folder of one sweep. Nobody else knows the names of its files."""
-
-    path: Path
-
-    @property
-    def home(self) -> Path:
-        """The home it lies in; that may be moved."""
-        return self.path.parents[1]
 
     @property
     def purpose(self) -> str:
@@ -73,14 +66,6 @@ class SweepRecord:
         with owned(self.path, self.purpose, refuse):
             yield
 
-    def keep_tracking(self, key: RunKey) -> None:
-        """Note where the sweep is tracked."""
-        write_json(self._file("tracking"), key.entry(self.home))
-
-    def tracking(self) -> RunKey | None:
-        """Where the sweep is tracked; None if that is not known."""
-        return RunKey.known(self._read("tracking"), self.home)
-
     def keep_space(self, space: SpaceRecord) -> None:
         """Keep what the sweep asks, as it is asked now."""
         write_json(self._file("space"), space.content())
@@ -107,18 +92,6 @@ class SweepRecord:
     def logged(self, run: RunKey) -> bool:
         """Whether a tracked run holds the trials as they were last kept."""
         return bool(self._read("kept") == run.id)
-
-    def _file(self, name: str) -> Path:
-        return self.path / f"{name}.json"
-
-    def _read(self, name: str) -> Any:
-        """What a file holds; None if it is not there, or damaged: whoever needs it makes it again."""
-        try:
-            return read_json(self._file(name))
-        except InputError as error:
-            print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
-            self._file(name).unlink(missing_ok=True)
-            return None
 
 
 def sweep_records(home: Path) -> list[SweepRecord]:
