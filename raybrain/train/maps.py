@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.signal.window import SegmentConfig, Window
+from raybrain.storage import locked
 from raybrain.store import Part, Store, feature_digest
 
 VERSION = 3  # raise it when maps are written in another way
@@ -55,8 +55,7 @@ def feature_map(store: Store, name: str, digest: str, folder: Path) -> Path:
 def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
     """The folder called ``name``, whole: written aside, by one process at a time, unless it is there."""
     path = folder / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / f"{name}.lock"):
+    with locked(path):
         if not _current(path):
             for left in folder.glob(f".{name}-*"):  # of a process that was killed: who writes here holds the lock
                 shutil.rmtree(left, ignore_errors=True)
