@@ -3,11 +3,15 @@
 import os
 import shutil
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from raybrain.config import InputError
+from raybrain.events import Event
 from raybrain.studies.base import Study
 from tests.conftest import SHARED
 from tests.two_steps import own_copy
@@ -83,3 +87,18 @@ def link_copy(folder: Path, study: Study, home: Path) -> None:
     root = own_copy(study, home)
     root.rmdir()
     root.symlink_to(folder)
+
+
+def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
+    """The events of a kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def one_line(call: Callable[[], object], *parts: str) -> None:
+    """A call is refused in one line that holds all ``parts``."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message

@@ -4,17 +4,15 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from raybrain.config import InputError
 from raybrain.events import (
     Block,
-    Event,
     Phoneme,
     Sound,
     Split,
@@ -35,7 +33,7 @@ from raybrain.studies.readers.gentle import read_gentle
 from raybrain.studies.readers.textgrids import Interval
 from raybrain.studies.timing.grouping import places_by_pauses, places_by_text
 from tests.conftest import SHARED
-from tests.made_studies import link_copy, write_textgrid, write_wav
+from tests.made_studies import link_copy, of, one_line, write_textgrid, write_wav
 from tests.two_steps import two_steps
 
 REAL = SHARED / "data" / "broderick2019"
@@ -154,19 +152,6 @@ def matlab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("matlab") / "broderick2019"
     write_mat(root, [(1, 1), (1, 2), (10, 1)])
     return root
-
-
-def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
-
-
-def one_line(call: Callable[[], object], *parts: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 # what is read

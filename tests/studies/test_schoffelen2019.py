@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raybrain.config import InputError, override
+from raybrain.config import override
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, SplitMode, Word, sentence_blocks, uid_split
 from raybrain.prepare.plan import Heard, PlannedBlock, make_plan
 from raybrain.prepare.segments import make_segments
@@ -21,7 +21,7 @@ from raybrain.storage import file_record
 from raybrain.studies.base import Study
 from raybrain.studies.readers.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.schoffelen2019 import EXCLUDED, LISTENERS, READERS, Schoffelen2019
-from tests.made_studies import CTF, CTF_HZ, link_copy, write_ctf, write_textgrid, write_wav
+from tests.made_studies import CTF, CTF_HZ, link_copy, of, one_line, write_ctf, write_textgrid, write_wav
 from tests.two_steps import two_steps
 
 needs_ctf = pytest.mark.skipif(not CTF.is_dir(), reason=f"no {CTF}")
@@ -155,19 +155,6 @@ def copy(made: Path, tmp_path: Path) -> Path:
         else:
             target.write_bytes(path.read_bytes())
     return tmp_path / "copy"
-
-
-def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
-
-
-def one_line(call: Callable[[], object], *parts: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
 
 
 # what is read

@@ -19,6 +19,7 @@ from raybrain.recording import Recording
 from raybrain.studies.base import Study
 from raybrain.studies.bids import Bids
 from raybrain.studies.synthetic import Synthetic
+from tests.made_studies import one_line
 
 REPO = Path(__file__).parents[2]
 DATA = Path(os.environ.get("RAYBRAIN_SHARED", REPO.parent / "shared")) / "data"
@@ -109,7 +110,7 @@ def test_half_a_story_is_an_error(tmp_path: Path) -> None:
     study = Synthetic(minutes=0.2)
     root = study.fetch(tmp_path)
     (root / "story.json").unlink()
-    assert_one_line(lambda: study.fetch(tmp_path), str(root), "story.json")
+    one_line(lambda: study.fetch(tmp_path), str(root), "story.json")
 
 
 def test_events_are_sentences_in_time(cache: Path) -> None:
@@ -257,19 +258,10 @@ def test_ridge_finds_the_speech(cache: Path) -> None:
 def test_unknown_subject(cache: Path) -> None:
     study = Synthetic(**SMALL)
     root = study.fetch(cache)
-    assert_one_line(lambda: study.raw(root, Recording("synthetic-meg", "99")), "99", "01")
+    one_line(lambda: study.raw(root, Recording("synthetic-meg", "99")), "99", "01")
 
 
 # BIDS folders
-
-
-def assert_one_line(action: Callable[[], object], *expected: str) -> None:
-    with pytest.raises(InputError) as error:
-        action()
-    message = str(error.value)
-    assert "\n" not in message
-    for part in expected:
-        assert part in message, message
 
 
 def listing(root: Path) -> str:
@@ -325,8 +317,8 @@ def test_semireal(capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRec
 def test_choosing(copy: Path) -> None:
     assert [r.subject for r in Bids(path=str(copy), subjects=("sub-02",)).recordings(copy)] == ["02"]
     assert Bids(path="~/x").path == os.path.expanduser("~/x")
-    assert_one_line(lambda: Bids(subjects=("9",)).recordings(copy), "'9'", str(copy), "01, 02")
-    assert_one_line(lambda: Bids(task="lisening").recordings(copy), "lisening", "did you mean 'listening'")
+    one_line(lambda: Bids(subjects=("9",)).recordings(copy), "'9'", str(copy), "01, 02")
+    one_line(lambda: Bids(task="lisening").recordings(copy), "lisening", "did you mean 'listening'")
     channels = copy / "sub-01" / "eeg" / "sub-01_task-listening_channels.tsv"
     channels.write_text(channels.read_text().replace("good", "bad", 1))
     study, recording, _ = opened(copy)
@@ -335,11 +327,11 @@ def test_choosing(copy: Path) -> None:
 
 
 def test_no_dataset(tmp_path: Path) -> None:
-    assert_one_line(lambda: Bids().fetch(tmp_path), "bids:PATH")
-    assert_one_line(lambda: Bids(path=str(tmp_path / "none")).fetch(tmp_path), str(tmp_path / "none"), "no folder")
-    assert_one_line(lambda: Bids(path=str(tmp_path)).fetch(tmp_path), str(tmp_path), "dataset_description.json")
+    one_line(lambda: Bids().fetch(tmp_path), "bids:PATH")
+    one_line(lambda: Bids(path=str(tmp_path / "none")).fetch(tmp_path), str(tmp_path / "none"), "no folder")
+    one_line(lambda: Bids(path=str(tmp_path)).fetch(tmp_path), str(tmp_path), "dataset_description.json")
     (tmp_path / "dataset_description.json").write_text("{}")
-    assert_one_line(lambda: Bids().recordings(tmp_path), str(tmp_path), "no EEG or MEG recordings")
+    one_line(lambda: Bids().recordings(tmp_path), str(tmp_path), "no EEG or MEG recordings")
 
 
 @needs_data
@@ -349,9 +341,7 @@ def test_tiny_dataset_has_no_words(capfd: pytest.CaptureFixture[str]) -> None:
     recording = study.recordings(root)[0]
     assert recording == Recording("bids-tiny-bids", "01", "eeg", "rest")
     assert study.raw(root, recording).info["bads"] == ["PO10"]
-    assert_one_line(
-        lambda: study.events(root, recording), "_events.tsv", "no sounds and no words", "1 show_stimulus", "stim_file"
-    )
+    one_line(lambda: study.events(root, recording), "_events.tsv", "no sounds and no words", "1 show_stimulus", "stim_file")
     assert capfd.readouterr() == ("", "")
 
 
@@ -382,7 +372,7 @@ def test_faulty_events(copy: Path, fault: str) -> None:
     study, recording, file = opened(copy)
     change, expected = FAULTS[fault]
     edit(file, change)
-    assert_one_line(lambda: study.events(copy, recording), str(file), *expected)
+    one_line(lambda: study.events(copy, recording), str(file), *expected)
 
 
 @needs_data
@@ -393,7 +383,7 @@ def test_missing_and_inherited_events(copy: Path) -> None:
     assert len(study.events(copy, recording)) == count
     assert copy / "task-listening_events.tsv" in study.sources(copy, recording)
     (copy / "task-listening_events.tsv").unlink()
-    assert_one_line(lambda: study.events(copy, recording), str(file))
+    one_line(lambda: study.events(copy, recording), str(file))
     assert study.raw(copy, recording).n_times == 30060
 
 
@@ -403,7 +393,7 @@ def test_corrupt_wav(copy: Path, damage: bytes) -> None:
     study, recording, file = opened(copy)
     wav = copy / "stimuli" / "LJ001-0002.wav"
     wav.write_bytes(damage)
-    assert_one_line(lambda: study.events(copy, recording), str(wav), str(file))
+    one_line(lambda: study.events(copy, recording), str(wav), str(file))
 
 
 @needs_data
@@ -448,7 +438,7 @@ def test_truncated_data(copy: Path, kept: int) -> None:
     study, recording, file = opened(copy)
     data = file.with_name("sub-01_task-listening_eeg.eeg")
     data.write_bytes(data.read_bytes()[:kept])
-    assert_one_line(lambda: study.raw(copy, recording), str(data), "truncated")
+    one_line(lambda: study.raw(copy, recording), str(data), "truncated")
 
 
 @needs_data
@@ -458,16 +448,16 @@ def test_truncated_data_without_a_duration(copy: Path) -> None:
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"RecordingDuration": "n/a"}))
     assert study.raw(copy, recording).n_times == 30060
     data.write_bytes(data.read_bytes()[: 128 * 10000])
-    assert_one_line(lambda: study.raw(copy, recording), str(data), str(file), "lasts 78.1 s")
+    one_line(lambda: study.raw(copy, recording), str(data), str(file), "lasts 78.1 s")
     data.unlink()
-    assert_one_line(lambda: study.raw(copy, recording), data.name, "does not exist")
+    one_line(lambda: study.raw(copy, recording), data.name, "does not exist")
 
 
 @needs_data
 def test_unreadable_header(copy: Path) -> None:
     study, recording, file = opened(copy)
     file.with_name("sub-01_task-listening_eeg.vhdr").write_text("name\ttype\nno\tsuch\n")
-    assert_one_line(lambda: study.raw(copy, recording), "sub-01_task-listening_eeg.vhdr", "cannot be read")
+    one_line(lambda: study.raw(copy, recording), "sub-01_task-listening_eeg.vhdr", "cannot be read")
 
 
 @needs_data
@@ -519,4 +509,4 @@ def test_meg_folder(tmp_path: Path, cache: Path) -> None:
     assert [(w.start, w.word, w.sequence) for w in words] == [(w.start, w.word, w.sequence) for w in made_words]
     data = path.copy().update(suffix="meg", extension=".fif").fpath
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    assert_one_line(lambda: study.raw(root, recordings[0]), data.name)
+    one_line(lambda: study.raw(root, recordings[0]), data.name)
