@@ -149,6 +149,6 @@ def test_code_that_calls_itself_ends() -> None:
 
 def test_code_that_cannot_be_read() -> None:
     with pytest.raises(InputError, match="is no plain function; write one with def or lambda"):
-        code_of(print)
+        code_of(len)
     with pytest.raises(InputError, match="the code of <lambda> cannot be read; define it in a file"):
         code_of(eval("lambda trial: {}"))
