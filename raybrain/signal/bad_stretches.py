@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import mne
 
-BOUNDARY = "boundary"  # where two pieces were put together, as EEGLAB and mne call it
+BOUNDARIES = ("boundary", "new segment")  # where a piece begins: as EEGLAB and mne call it, and BrainVision after a pause
 
 
 @dataclass(frozen=True, order=True)
@@ -27,7 +27,7 @@ def bad_stretches(raw: "mne.io.BaseRaw") -> list[BadStretch]:
     for annotation in raw.annotations:
         why = str(annotation["description"])
         start = float(annotation["onset"]) - raw.first_time
-        if BOUNDARY in why.lower():
+        if any(name in why.lower() for name in BOUNDARIES):
             stretches.append(BadStretch(start, start, why))
         elif why.lower().startswith("bad"):
             stretches.append(BadStretch(start, start + float(annotation["duration"]), why))

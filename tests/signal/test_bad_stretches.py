@@ -36,6 +36,7 @@ CASES: dict[str, tuple[tuple[float, float, str], list[BadStretch]]] = {
     "a skip": ((10.0, 5.0, "BAD_ACQ_SKIP"), [BadStretch(10.0, 15.0, "BAD_ACQ_SKIP")]),
     "a seam of EEGLAB, with what was cut out there": ((10.0, 5.0, "boundary"), [BadStretch(10.0, 10.0, "boundary")]),
     "a seam of mne": ((10.0, 0.0, "EDGE boundary"), [BadStretch(10.0, 10.0, "EDGE boundary")]),
+    "a pause of BrainVision": ((10.0, 0.01, "New Segment/"), [BadStretch(10.0, 10.0, "New Segment/")]),
     "something else": ((10.0, 5.0, "Stimulus/S 1"), []),
     "the first segment": ((0.0, 0.0, "New Segment/"), []),
 }

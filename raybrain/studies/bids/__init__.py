@@ -71,7 +71,7 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         words: rows and tiers with words, phonemes and sentences.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     facts: ClassVar[Facts] = Facts(licence="see the dataset", language="", device="MEG or EEG")
 
     label: str = Field("", pattern="^[a-z0-9-]*$")

@@ -16,7 +16,7 @@ import numpy as np
 from raybrain.config import InputError
 from raybrain.studies.bids.bids_table import Row, read_table
 from raybrain.studies.bids.inventory import entities, suffix_of
-from raybrain.studies.readers.edf_gaps import refuse_gaps
+from raybrain.studies.readers.edf_gaps import with_gaps
 from raybrain.studies.readers.signal_files import check_brainvision, readable
 from raybrain.studies.readers.standard_places import STANDARD, place_by_names
 
@@ -39,12 +39,11 @@ def read_signal_file(file: Path, sidecars: Sequence[Path]) -> tuple["mne.io.Base
         InputError: if the file cannot be read to its end, or a sidecar that is needed cannot be read.
     """
     check_brainvision(file)
-    with readable(file):
-        refuse_gaps(file)
     with quietly():
         with readable(file):
             raw = _opened(file)
             raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
+            raw = with_gaps(raw, file)
         remarks = _apply_channels(raw, nearest(sidecars, "channels.tsv"))
         remarks += _apply_places(raw, file, sidecars)
         _apply_line_frequency(raw, nearest(sidecars, f"{suffix_of(file.name)}.json"))
