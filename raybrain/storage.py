@@ -190,20 +190,40 @@ def owned(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator
         purpose: what for, in a word or two.
         busy: is called once if another process works on it, with a line that says which. May raise instead of waiting.
     """
-    import filelock
-
     lock = _lock(folder)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+    if not _taken(lock, folder, purpose):
         owner = owner_of(folder)
         busy(f"{owner.describe() if owner else 'another process'} works on {folder}")
-        lock.acquire(poll_interval=LOOK_S)
+        while not _taken(lock, folder, purpose):
+            time.sleep(LOOK_S)
     try:
-        write_json(folder / "owner.json", asdict(Owner(socket.gethostname(), os.getpid(), time.time(), purpose)))
         yield
     finally:
         lock.release()
+
+
+def _taken(lock: Any, folder: Path, purpose: str) -> bool:
+    """Whether a folder is ours from now on. Whoever takes one has said who that is before anybody can look."""
+    import filelock
+
+    with settled(folder):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return False
+        try:
+            write_json(folder / "owner.json", asdict(Owner(socket.gethostname(), os.getpid(), time.time(), purpose)))
+        except BaseException:
+            lock.release()
+            raise
+        return True
+
+
+@contextmanager
+def settled(folder: Path) -> Iterator[Owner | None]:
+    """Who works on a folder, or did so last; nobody else begins to while the block runs."""
+    with locked(folder / "owner.json"):
+        yield owner_of(folder)
 
 
 @contextmanager
@@ -212,15 +232,16 @@ def unowned(folder: Path) -> Iterator[bool]:
     import filelock
 
     lock = _lock(folder)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    with settled(folder):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def owner_of(folder: Path) -> Owner | None:

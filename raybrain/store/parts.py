@@ -94,12 +94,19 @@ class Store:
         part = self.written(uid)
         if part is None:
             return None
-        files = {table: renewed(self.table_path(table, uid), record) for table, record in part.files.items()}
+        if whole := self._whole(part):
+            return whole
+        with locked(self._json(uid)):  # unless somebody is writing it
+            part = self.written(uid)
+            if part and not (whole := self._whole(part)):
+                self._set_aside(uid)
+            return whole
+
+    def _whole(self, part: Part) -> Part | None:
+        """The part, if its tables are those that it was written with."""
+        files = {table: renewed(self.table_path(table, part.uid), record) for table, record in part.files.items()}
         whole = {table: record for table, record in files.items() if record}
-        if len(whole) < len(files):
-            self._set_aside(uid)
-            return None
-        return self._renewed(part, replace(part, files=whole))
+        return self._renewed(part, replace(part, files=whole)) if len(whole) == len(files) else None
 
     def unchanged(self, part: Part, sources: Mapping[str, Path]) -> Part | None:
         """The part, if these are the very files it was made from; compared by checksum, once, where their times are others."""
@@ -124,28 +131,33 @@ class Store:
             return None
 
     def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:
-        """Write the tables of a recording, then the JSON that says they are whole."""
-        for table, content in tables.items():
-            path = self.table_path(table, part.uid)
-            options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 1} if table == "brain" else {}
-            write_table(path, content, **options)
-            part.files[table] = file_record(path)
-        write_json(self._json(part.uid), asdict(part))
+        """Write the tables of a recording, then the JSON that says they are whole; whoever else does so has to wait."""
+        with locked(self._json(part.uid)):
+            for table, content in tables.items():
+                path = self.table_path(table, part.uid)
+                options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 1} if table == "brain" else {}
+                write_table(path, content, **options)
+                part.files[table] = file_record(path)
+            write_json(self._json(part.uid), asdict(part))
         return part
 
     def adopt(self, part: Part, other: "Store") -> bool:
         """Have a part of another store as well; its tables are linked where the disk can do that. False if it is gone."""
         try:
-            for table in part.files:
-                with aside(self.table_path(table, part.uid)) as temporary:
-                    try:
-                        os.link(other.table_path(table, part.uid), temporary)
-                    except OSError:  # another disk, or one without links
-                        shutil.copy2(other.table_path(table, part.uid), temporary)
+            with locked(self._json(part.uid)):
+                for table in part.files:
+                    self._link(table, part.uid, other)
+                write_json(self._json(part.uid), asdict(part))
         except FileNotFoundError:
             return False
-        write_json(self._json(part.uid), asdict(part))
         return self.part(part.uid) is not None
+
+    def _link(self, table: str, uid: str, other: "Store") -> None:
+        with aside(self.table_path(table, uid)) as temporary:
+            try:
+                os.link(other.table_path(table, uid), temporary)
+            except OSError:  # another disk, or one without links
+                shutil.copy2(other.table_path(table, uid), temporary)
 
     def _json(self, uid: str) -> Path:
         return self.root / "parts" / f"{uid}.json"

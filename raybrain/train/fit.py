@@ -82,10 +82,14 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
         with ray_session(cluster), TrainingBar(console, job.experiment.train.epochs, len(job.record.history())) as bar:
             return fit(job, Exchange.open(), bar.show)
 
-    call = Call(with_ray, "train", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True))
+    call = Call(with_ray, "train", _say_busy)
     trained = train(job, cluster.tracking_store(), call)
     assert trained, f"{job.record.path} was stopped, and nobody was to stop it"
     return trained
+
+
+def _say_busy(line: str) -> None:
+    console.print(f"{line}; waiting for it", highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         InputError: if the disk is full.
     """
     with job.record.own(call.purpose, call.busy):
-        if finished := recall(job, store):
+        if finished := _known(job, store) or _logged_anew(job, store):
             return finished
         job.record.begin(job.experiment)
         job = begin_log(job, store, call.name, call.parent)
@@ -142,14 +146,32 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
 def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
     """The finished run of a job, or None.
 
-    It is logged anew if the tracking store does not know it: it is another store, or its database was deleted.
+    It is logged anew, once, if the tracking store does not know it: it is another store, or its database was deleted.
     """
-    result = job.record.result()
-    if result is None or not is_model(job.record.model):  # whoever deleted the model gets it again, from the weights
+    if _history(job) is None:
         return None
-    if known := store.find(job.record.tracking()):
-        return Trained(job, result.history, known)
-    return finish(begin_log(job, store), result.history)
+    if known := _known(job, store):
+        return known
+    with job.record.own("log", _say_busy):
+        return _known(job, store) or _logged_anew(job, store)
+
+
+def _history(job: TrainJob) -> list[Row] | None:
+    """Of a finished run; None if it is not, or lacks its model: whoever deleted that gets it again, from the weights."""
+    result = job.record.result()
+    return result.history if result and is_model(job.record.model) else None
+
+
+def _known(job: TrainJob, store: TrackingStore) -> Trained | None:
+    """The finished run of a job that the tracking store knows."""
+    history, run = _history(job), store.find(job.record.tracking())
+    return Trained(job, history, run) if history is not None and run else None
+
+
+def _logged_anew(job: TrainJob, store: TrackingStore) -> Trained | None:
+    """The finished run of a job, in a new tracked run; for who owns it."""
+    history = _history(job)
+    return None if history is None else finish(begin_log(job, store), history)
 
 
 def finish(job: TrainJob, history: list[Row]) -> Trained:

@@ -19,7 +19,7 @@ from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.signal.window import SegmentConfig, Window
 from raybrain.storage import locked
-from raybrain.store import Part, Store, feature_digest
+from raybrain.store import Part, Store, brain_digest, feature_digest
 
 VERSION = 3  # raise it when maps are written in another way
 SPLITS = ("train", "valid", "valid_words", "test")
@@ -37,7 +37,7 @@ def brain_map(store: Store, uids: list[str], digest: str, folder: Path) -> Path:
         digest: names their content (Prepared.brain).
         folder: where maps lie; best on a disk of this node.
     """
-    return _made(folder, f"brain-{digest}", lambda path: _write_brain(store, sorted(uids), path))
+    return _made(folder, f"brain-{digest}", lambda path: _write_brain(store, sorted(uids), digest, path))
 
 
 def feature_map(store: Store, name: str, digest: str, folder: Path) -> Path:
@@ -78,7 +78,12 @@ def _current(path: Path) -> bool:
     return bool(version == VERSION)
 
 
-def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
+def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> None:
+    """Write signals, sensors and segments.
+
+    Raises:
+        InputError: if they are not those that the digest names: somebody prepared them anew meanwhile.
+    """
     data = store.manifest["data"]
     parts = [part for uid in uids if (part := store.part(uid))]
     assert len(parts) == len(uids), "a part vanished while it was used"
@@ -102,6 +107,12 @@ def _write_brain(store: Store, uids: list[str], folder: Path) -> None:
         **described,
     }
     (folder / "meta.json").write_text(json.dumps(meta))
+    if brain_digest([part for uid in uids if (part := store.part(uid))]) != digest:  # now, after all was read
+        raise _prepared_anew(store)
+
+
+def _prepared_anew(store: Store) -> InputError:
+    return InputError(f"the data in {store.root} were prepared anew while they were used; run the same command again")
 
 
 def _write_signal(store: Store, parts: list[Part], folder: Path) -> np.ndarray:
@@ -195,7 +206,7 @@ def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
     """Write all stimuli of a feature, scaled, silence first; and where each begins and how many frames it has."""
     entry, frames = store.manifest["features"][name], store.frames(name)
     if feature_digest(name, entry) != digest:
-        raise InputError(f"the data in {store.root} were prepared anew while they were used; run the same command again")
+        raise _prepared_anew(store)
     lengths = {key: frames.length(key) for key in sorted(entry["files"])}
     begins = np.cumsum([1, *lengths.values()])
     scale = FeatureScale.of(entry)

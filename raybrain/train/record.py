@@ -14,7 +14,7 @@ import torch
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.model_folder import ModelCard, write_model
-from raybrain.storage import Owner, aside, full_disk_told, locked, owned, owner_of, unowned, write_json
+from raybrain.storage import Owner, aside, full_disk_told, locked, owned, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.train.order import Contrast
@@ -300,9 +300,9 @@ class RunRecord(TrackedFolder):
         """Whether nobody works on the run: see :func:`~raybrain.storage.unowned`."""
         return unowned(self.path)
 
-    def owner(self) -> Owner | None:
-        """Who works on the run, or did so last; None if that is not known."""
-        return owner_of(self.path)
+    def settled(self) -> AbstractContextManager[Owner | None]:
+        """Who works on the run, while nobody else begins to: see :func:`~raybrain.storage.settled`."""
+        return settled(self.path)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -71,8 +71,7 @@ def log_stop(job: TrainJob, store: TrackingStore, purpose: str, how: str, reason
     """
     if job.record.state == "new":
         return
-    with job.record.free():  # if not, and it is ours, it is in a process of a trial that ends with this one
-        owner = job.record.owner()
+    with job.record.settled() as owner:  # if that is us, it is in a process of a trial that ends with this one
         if owner is None or owner.purpose != purpose or job.record.state == "finished":
             return
         status: Status = "FAILED" if how == "failed" else "KILLED"

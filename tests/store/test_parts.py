@@ -230,6 +230,30 @@ def test_a_part_of_another_store_is_adopted(tmp_path: Path, monkeypatch: pytest.
     assert second.part(other.uid) is None
 
 
+def test_a_part_that_is_being_written_anew_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody looks when its tables are new, and what says so is not written yet."""
+    store, writing, looked = Store(tmp_path), threading.Event(), threading.Event()
+    uid, seen = written(store).uid, []
+
+    def write(path: Path, value: Any) -> None:
+        writing.set()
+        assert not looked.wait(0.5), "who looks waits"
+        write_json(path, value)
+
+    def look() -> None:
+        writing.wait()
+        seen.append(store.part(uid))
+        looked.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    monkeypatch.setattr("raybrain.store.parts.write_json", write)
+    new = written(store)
+    thread.join()
+    assert seen == [new] == [store.part(uid)]
+    assert not (tmp_path / "damaged").exists()
+
+
 def test_two_who_write_the_manifest_lose_no_feature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second reads it while the first has read it, and not yet written."""
     store, rest = Store(tmp_path), dict.fromkeys(MANIFEST, 0)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,32 @@ def test_what_another_store_does_not_know_is_logged_there(job: TrainJob, tmp_pat
     assert [line["step"] for line in lines if "metrics" in line] == [1, 2, 3]
     third = recall(job, other.tracking_store())
     assert third and third.tracking == again.tracking, "there it is known now"
+
+
+def test_two_who_log_a_training_anew_at_once_log_it_once(
+    job: TrainJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second looks when the first has found that the store does not know it, and not logged it yet."""
+    assert trained(job)
+    store = override(job.cluster, {"tracker.folder": "other"}).tracking_store()
+    starting, second_starts, start = threading.Event(), threading.Event(), type(store).start
+
+    def slowly(self: Any, *arguments: Any, **named: Any) -> Any:
+        if starting.is_set():
+            second_starts.set()
+        starting.set()
+        second_starts.wait(0.5)
+        return start(self, *arguments, **named)
+
+    monkeypatch.setattr(type(store), "start", slowly)
+    found: list[Trained | None] = []
+    first = threading.Thread(target=lambda: found.append(recall(job, store)))
+    first.start()
+    starting.wait()
+    found.append(recall(job, store))
+    first.join()
+    assert len(lines_of(tmp_path / "other")) == 1
+    assert found[0] and found[1] and found[0].tracking == found[1].tracking
 
 
 def test_a_training_that_fails_or_is_interrupted_says_so(job: TrainJob, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from raybrain.config import override
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.storage import owned
+from raybrain.storage import owned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.train.record import Damaged, RunRecord, is_complete, run_record, run_records
 from tests.sweeps import history_of, sizes_of
@@ -133,14 +135,39 @@ def test_another_process_waits_and_says_for_whom(record: RunRecord) -> None:
         assert holder.stdin
         holder.stdin.close()  # it ends
 
-    with record.own("train", busy):
-        owner = record.owner()
+    with record.own("train", busy), record.settled() as owner:
+        pass
     holder.wait()
     assert len(lines) == 1 and lines[0].startswith(f"process {holder.pid} on ") and "(train, since 2" in lines[0]
     assert str(record.path) in lines[0]
     assert owner and owner.pid != holder.pid
     with record.free() as free:
         assert free
+
+
+def test_who_takes_a_run_has_said_so_before_anybody_looks(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what the one before left undone would be ended under the hands of the next."""
+    with record.own("before", busy=pytest.fail):
+        pass
+    taking, looked, seen = threading.Event(), threading.Event(), []
+
+    def write(path: Path, value: Any) -> None:
+        taking.set()
+        assert not looked.wait(0.5), "who looks waits"
+        write_json(path, value)
+
+    def look() -> None:
+        taking.wait()
+        with record.settled() as owner:
+            seen.append(owner)
+            looked.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    monkeypatch.setattr("raybrain.storage.write_json", write)
+    with record.own("after", busy=pytest.fail):
+        thread.join()
+    assert [owner.purpose for owner in seen if owner] == ["after"]
 
 
 def test_owning_ends_with_its_process(record: RunRecord) -> None:

@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -18,7 +20,7 @@ from raybrain.batch import step_draws
 from raybrain.config import InputError, override
 from raybrain.signal.window import WindowConfig
 from raybrain.storage import write_json
-from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_digest
+from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, brain_digest, chunk_table, feature_digest
 from raybrain.store.parts import MANIFEST
 from raybrain.train.tables import Tables, open_tables
 
@@ -92,7 +94,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(store: Store, folder: Path, window: WindowConfig | None = None) -> Tables:
-    return open_tables(store, CHANNELS, "digest", digests(store, FEATURES), folder, window or WindowConfig())
+    return open_tables(store, CHANNELS, content(store), digests(store, FEATURES), folder, window or WindowConfig())
+
+
+def content(store: Store, uids: Iterable[str] = CHANNELS) -> str:
+    return brain_digest([part for uid in sorted(uids) if (part := store.part(uid))])
 
 
 def digests(store: Store, names: Iterable[str]) -> dict[str, str]:
@@ -186,7 +192,7 @@ def test_recordings_with_the_same_names_and_positions_share_a_layout(tmp_path: P
         )
     data = {"signal": {"rate_hz": RATE}, "segments": {}}
     write_json(store.root / "manifest.json", {key: {} for key in MANIFEST} | {"data": data})
-    opened = open_tables(store, sensors, "digest", {}, tmp_path / "maps", WindowConfig())
+    opened = open_tables(store, sensors, content(store, sensors), {}, tmp_path / "maps", WindowConfig())
     assert opened.layout.tolist() == [0, 0, 1]
     assert [layout.channels for layout in opened.layouts] == [("a", "b"), ("a", "c")]
     assert [layout.places for layout in opened.layouts] == [((0.0, 0.01, 0.1), (0.1, 0.0, 0.0)), (None, None)]
@@ -194,7 +200,7 @@ def test_recordings_with_the_same_names_and_positions_share_a_layout(tmp_path: P
 
 def test_a_map_of_an_older_version_is_made_anew(store: Store, tmp_path: Path) -> None:
     opened(store, tmp_path)
-    meta = tmp_path / "brain-digest" / "meta.json"
+    meta = tmp_path / f"brain-{content(store)}" / "meta.json"
     meta.write_text(json.dumps({"subjects": [], "recordings": []}))
     assert opened(store, tmp_path).shapes.subjects == ("else/01", "some/01", "some/02")
 
@@ -274,17 +280,39 @@ print(float(tables.signal.double().sum()), tables.speech(torch.arange(6)).double
     assert [process.returncode for process in running] == [0, 0]
     assert told[0] == told[1] != ""
     assert sorted((tmp_path / "log").read_text().split()) == sorted(CHANNELS)
-    names = ["brain-digest", *(f"{name}-{digest}" for name, digest in digests(store, FEATURES).items())]
+    names = [f"brain-{content(store)}", *(f"{name}-{digest}" for name, digest in digests(store, FEATURES).items())]
     assert sorted(os.listdir(tmp_path / "maps")) == sorted([*names, *(f"{name}.lock" for name in names)])
 
 
 def test_a_build_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        open_tables(store, CHANNELS, "digest", {"no such feature": "x"}, tmp_path, WindowConfig())
+        open_tables(store, CHANNELS, content(store), {"no such feature": "x"}, tmp_path, WindowConfig())
     assert os.listdir(tmp_path) == ["no such feature-x.lock"]
     with pytest.raises(InputError, match="prepared anew while they were used"):
-        open_tables(store, CHANNELS, "digest", {"mel-b": "of other data"}, tmp_path, WindowConfig())
+        open_tables(store, CHANNELS, content(store), {"mel-b": "of other data"}, tmp_path, WindowConfig())
     assert opened(store, tmp_path).where == "memory map"
+
+
+def test_a_recording_that_is_prepared_anew_meanwhile_does_not_pass_for_the_one_before(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(shutil.copytree(store.root, tmp_path / "store"))
+    before, uid, read = content(store), min(CHANNELS), Store.brain
+
+    def prepared_anew(self: Store, wanted: str) -> Iterator[np.ndarray]:
+        part = store.part(uid)
+        if wanted == uid and part:
+            tables = {name: pq.read_table(store.table_path(name, uid), partitioning=None) for name in ("events", "segments")}
+            store.write_part(part, {"brain": chunk_table(np.ones((3000, CHANNELS[uid]), np.float32), RATE), **tables})
+        return read(self, wanted)
+
+    monkeypatch.setattr(Store, "brain", prepared_anew)
+    with pytest.raises(InputError, match="prepared anew while they were used"):
+        open_tables(store, CHANNELS, before, {}, tmp_path / "maps", WindowConfig())
+    assert not (tmp_path / "maps" / f"brain-{before}").exists()
+    monkeypatch.undo()
+    assert content(store) != before
+    assert open_tables(store, CHANNELS, content(store), {}, tmp_path / "maps", WindowConfig()).where == "memory map"
 
 
 def test_other_features_share_the_signal(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +322,7 @@ def test_other_features_share_the_signal(store: Store, tmp_path: Path, monkeypat
         return {str(path.relative_to(tmp_path)): path.stat().st_ino for path in tmp_path.rglob("*.npy")}
 
     def asked(*names: str) -> Tables:
-        return open_tables(store, CHANNELS, "digest", digests(store, names), tmp_path, WindowConfig())
+        return open_tables(store, CHANNELS, content(store), digests(store, names), tmp_path, WindowConfig())
 
     both = asked("words-a", "mel-b")
     before = paths()
@@ -320,7 +348,7 @@ opened(Store(Path({str(store.root)!r})), Path({str(tmp_path)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     assert killed.returncode == -signal.SIGKILL
-    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".brain-digest-")]) == 1
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(f".brain-{content(store)}-")]) == 1
     (tmp_path / ".brain-another-x").mkdir()
     opened(store, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".brain-another-x"]
@@ -347,7 +375,7 @@ def test_classes_become_dimensions(tmp_path: Path, store: Store) -> None:
     }
     try:
         write_json(store.root / "manifest.json", manifest | {"features": manifest["features"] | {"ids-c": told}})
-        tables = open_tables(store, CHANNELS, "digest", digests(store, ["ids-c", "words-a"]), tmp_path, WindowConfig())
+        tables = open_tables(store, CHANNELS, content(store), digests(store, ["ids-c", "words-a"]), tmp_path, WindowConfig())
     finally:
         write_json(store.root / "manifest.json", manifest)
     assert [(part.name, part.start, part.stop, part.weights) for part in tables.shapes.slices] == [
