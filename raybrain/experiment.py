@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from raybrain.config import Config, InputError, hint, override
-from raybrain.encoders.base import Encoder, SpeechEncoder, Stored
+from raybrain.encoders.base import Encoder, FittedEncoder, SpeechEncoder, Stored
 from raybrain.events import SplitConfig
 from raybrain.features.base import Feature
 from raybrain.identity import signature
@@ -24,6 +24,7 @@ from raybrain.studies.base import Study
 from raybrain.tasks.base import Task
 
 PREPARE_VERSION = 8  # raise it when the code that prepares data gives other numbers
+STEPS = ("extra_negatives", "epochs", "updates_per_epoch", "patience")  # settings of training by steps
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 
 
@@ -195,6 +196,20 @@ class Experiment(Config):
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
 
+    @field_validator("optim")
+    @classmethod
+    def _no_optimiser(cls, value: OptimConfig, info: ValidationInfo) -> OptimConfig:
+        """What a fit in closed form does not read stands at its default, lest the same fit get several names."""
+        return OptimConfig() if isinstance(info.data.get("encoder"), FittedEncoder) else value
+
+    @field_validator("train")
+    @classmethod
+    def _one_epoch(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
+        if not isinstance(info.data.get("encoder"), FittedEncoder):
+            return value
+        fitted = TrainConfig(epochs=1)
+        return value.model_copy(update={name: getattr(fitted, name) for name in STEPS})
+
     @model_validator(mode="after")
     def _schedule_in_time(self) -> Self:
         for text in self.optim.schedule:
@@ -202,6 +217,15 @@ class Experiment(Config):
                 raise InputError(
                     f"optim.schedule has {text!r}, but training ends with train.epochs={self.train.epochs}; type less"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _only_the_encoder_is_fitted(self) -> Self:
+        if isinstance(self.encoder, FittedEncoder) and not isinstance(self.speech_encoder, Stored):
+            raise InputError(
+                f"encoder={self.encoder.name} is fitted, not trained, and speech_encoder={self.speech_encoder.name} must be"
+                " trained; type speech_encoder=stored"
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,10 +23,14 @@ The smallest complete encoder:
 torch.Size([2, 3, 50])
 """
 
-from torch import nn
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
 
 from raybrain.batch import Shapes
 from raybrain.config import Choice
+
+Pair = tuple[Tensor, Tensor]  # windows of what goes in [batch channels time], and of what is aimed at [batch features time]
 
 
 class Encoder(Choice):
@@ -34,6 +38,37 @@ class Encoder(Choice):
 
     def build(self, shapes: Shapes) -> nn.Module:
         """The network: called with a Batch, it returns [batch features time]."""
+        raise NotImplementedError
+
+
+class FittedEncoder(Encoder):
+    """An encoder that is fitted in closed form, rather than trained by steps. Not a kind by itself.
+
+    Its fit is one epoch, which reads neither the optimiser nor the batches. It is the same for any number of workers, as each
+    map is fitted by one of them alone.
+
+    Attributes:
+        per_subject: whether each subject has a fit of its own.
+    """
+
+    per_subject: bool = True
+
+    def build(self, shapes: Shapes) -> "FittedModule":
+        """The network before it is fitted."""
+        raise NotImplementedError
+
+
+class FittedModule(nn.Module):
+    """A network that is fitted. Each of its parameters has a row for each subject, in the order of ``Shapes.subjects``."""
+
+    def fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair]) -> None:
+        """Set the parameters of some subjects, all to the same.
+
+        Args:
+            subjects: whose.
+            train: windows to fit, some at a time; may be gone through once.
+            valid: windows to choose settings of the fit by; there may be none.
+        """
         raise NotImplementedError
 
 

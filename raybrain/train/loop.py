@@ -6,17 +6,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.tasks.retrieve import averages, rank_rows, tally
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
-from raybrain.train.record import RunRecord, is_complete
+from raybrain.train.record import RunRecord, RunSizes, is_complete
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
+from raybrain.train.validation import Validation
 
 CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
 EXPLODED = 1e4  # times the first loss
@@ -66,7 +65,11 @@ class Training:
             ahead=tables.device.type == "cpu",
         )
         self.state = self._resume()
-        self.pools = experiment.task.pools(tables.words("valid_words"))
+        self.validation = Validation(self.learner)
+
+    def describe(self, sizes: RunSizes) -> str:
+        """What it is made of, in one line for people."""
+        return sizes.describe()
 
     def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
         """Train to the end, or until the listener says to stop, and return the history.
@@ -136,7 +139,7 @@ class Training:
     def _finish_epoch(self, epoch: int, wait: float) -> None:
         """Validate, remember the best weights, write the checkpoint. ``wait`` is the share of time spent waiting for data."""
         loss = float(self.state.loss) / self.sizes.updates_per_epoch
-        valid = self._valid_loss()
+        valid = self.validation.loss()
         if not math.isfinite(valid):
             raise self._diverged(f"the valid loss is {valid} after epoch {epoch + 1}")
         self.state.history.append(
@@ -144,7 +147,7 @@ class Training:
                 "epoch": epoch + 1,
                 "train_loss": loss,
                 "valid_loss": valid,
-                **self._valid_retrieval(),
+                **self.validation.retrieval(),
                 "seconds": self.state.seconds,
                 "data_wait": wait,
             }
@@ -155,32 +158,6 @@ class Training:
             if self.place.rank == 0:
                 self.record.keep_best({"model": self.learner.state()["model"], "epoch": epoch + 1})
         self._save()
-
-    @torch.no_grad()
-    def _valid_loss(self) -> float:
-        """The mean loss over the valid split, in groups as large as in training, whoever computes which."""
-        self.learner.network.eval()
-        rows = self.tables.rows["valid"]
-        groups = torch.split(rows, self.sizes.group)
-        total = torch.zeros((), dtype=torch.float64, device=self.place.device)
-        for number in range(self.place.rank, len(groups), self.place.world):
-            group = groups[number]
-            targets = torch.arange(len(group), device=self.place.device)
-            losses = self.learner.network.loss(self.learner.estimates(group), self.learner.aimed(group), targets)
-            total += losses.double().sum()
-        return float(self._summed(total)) / len(rows)
-
-    def _valid_retrieval(self) -> dict[str, float]:
-        """Accuracies at the word onsets of the valid split, averaged over studies, with what chance would give."""
-        shares = [self.place.share(len(pool.rows)) for pool in self.pools]
-        ranked = [rank_rows(self.learner, pool, mine) for pool, mine in zip(self.pools, shares, strict=True)]
-        tallies = [self._summed(tally(some).to(self.place.device)) for some in ranked]
-        return {f"valid_{name}": value for name, value in averages(self.learner.task, self.pools, tallies).items()}
-
-    def _summed(self, tensor: Tensor) -> Tensor:
-        if self.place.world > 1:
-            dist.all_reduce(tensor)
-        return tensor
 
     def _save(self) -> None:
         if self.place.rank != 0:

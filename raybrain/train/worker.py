@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from raybrain.cluster import Cluster, given_device
+from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited
 from raybrain.store import Store
 from raybrain.tracking.base import TrackedRun
+from raybrain.train.closed_form import ClosedForm
 from raybrain.train.log_training import EpochLog
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.messages import Audience, Epochs, Started, Steps
@@ -135,12 +137,13 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     with job.record.writing() if place.rank == 0 else nullcontext():
         try:
-            training = Training(job.experiment, tables, sizes, place, job.record)
+            kind = ClosedForm if isinstance(job.experiment.encoder, FittedEncoder) else Training
+            training = kind(job.experiment, tables, sizes, place, job.record)
             if place.rank == 0:
                 parameters = sum(parameter.numel() for parameter in training.learner.parameters)
-                made = RunSizes(sizes, parameters, tables.where)
+                made = RunSizes(training.sizes, parameters, tables.where)
                 job.record.keep_sizes(made)
-                audience.hear(Started(made.describe()))
+                audience.hear(Started(training.describe(made)))
             history = training.run(Bookkeeper(job, place, audience), job.cluster.checkpoint_s)
             if place.rank == 0:
                 keep_model(job, training.learner, history)

@@ -1,0 +1,217 @@
+"""Ridge: regularised linear regression with time lags, the baseline of the field. Fitted in closed form, subject by subject.
+
+Crosse et al. 2016, "The Multivariate Temporal Response Function (mTRF) Toolbox", for both directions: what is estimated at a
+moment is a weighted sum of what goes in around that moment. The conventions are those of mTRFpy: windows are padded with zeros,
+covariances are averaged over windows, the bias is not penalised, and a penalty counts times the sampling rate.
+
+Dimension letters: S subjects, B windows, C channels, L lags, T time samples, D dimensions that are estimated; P = C * L.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import Field, PositiveFloat, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from raybrain.batch import Batch, Shapes
+from raybrain.config import InputError
+from raybrain.encoders.base import FittedEncoder, FittedModule, Pair
+
+PENALTIES = tuple(10.0**power for power in range(-3, 6))
+
+
+class Ridge(FittedEncoder, name="ridge"):
+    """Ridge regression with time lags (mTRF).
+
+    A lag says what goes into an estimate: what happens so much later in the window that goes in, or earlier if it is negative.
+    The defaults are 0 to 400 ms after the sound, since ``window.offset_s`` reads the brain 150 ms later already.
+
+    Attributes:
+        tmin_s: the first lag.
+        tmax_s: the last lag.
+        step_s: between two lags; 0 for a lag at every sample.
+        penalties: the regularisation to choose from, by the mean correlation over what is estimated on the valid split.
+        per_output: choose a penalty for each dimension that is estimated, rather than one for all.
+        per_subject: a map for each subject; else one for all. Who has no train segments gets the latter in any case.
+    """
+
+    tmin_s: float = -0.15
+    tmax_s: float = 0.25
+    step_s: float = Field(1 / 60, ge=0)
+    penalties: tuple[PositiveFloat, ...] = Field(PENALTIES, min_length=1)
+    per_output: bool = False
+    per_subject: bool = True
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Ridge":
+        if self.tmin_s > self.tmax_s:
+            raise InputError(f"the first lag, tmin_s={self.tmin_s:g}, must not be after the last, tmax_s={self.tmax_s:g}")
+        return self
+
+    def build(self, shapes: Shapes) -> "RidgeMaps":
+        """A map for each subject."""
+        longest, length = max(abs(self.tmin_s), abs(self.tmax_s)), shapes.times / shapes.rate_hz
+        if longest >= length:
+            raise InputError(f"a lag of {longest:g} s does not fit in a window of {length:g} s; type less for tmin_s or tmax_s")
+        return RidgeMaps(self, shapes)
+
+    def lags(self, rate_hz: float) -> range:
+        """The lags in samples."""
+        step = max(1, round(self.step_s * rate_hz))
+        return range(round(self.tmin_s * rate_hz), round(self.tmax_s * rate_hz) + 1, step)
+
+
+class RidgeMaps(FittedModule):
+    """The maps of all subjects; random before they are fitted."""
+
+    def __init__(self, config: Ridge, shapes: Shapes) -> None:
+        super().__init__()
+        self.config, self.rate_hz, self.lags = config, shapes.rate_hz, config.lags(shapes.rate_hz)
+        size = len(shapes.subjects), shapes.features, shapes.channels, len(self.lags)
+        self.weights = nn.Parameter(torch.randn(size) / (size[2] * size[3]) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(size[:2]))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """[batch features time]."""
+        padded = F.pad(batch.signal, (-self.lags[0], self.lags[-1]))  # less than nothing is padded by cutting off
+        out = batch.signal.new_empty(len(batch), self.weights.shape[1], batch.signal.shape[-1])
+        for subject in torch.unique(batch.subject).tolist():
+            mine = batch.subject == subject
+            out[mine] = F.conv1d(padded[mine], self.weights[subject], self.bias[subject], dilation=self.lags.step).to(out.dtype)
+        return out
+
+    @torch.no_grad()
+    def fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair]) -> None:
+        """One map for some subjects, from windows of theirs."""
+        fitted = Moments(self.lags)
+        for given, aimed in train:
+            fitted.add(given, aimed)
+        judge = Moments(self.lags)
+        for given, aimed in valid:
+            judge.add(given, aimed)
+        weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz)
+        shape = self.weights.shape[1:]
+        maps = weights.T.reshape(shape[0], len(self.lags), shape[1]).transpose(1, 2)
+        for subject in subjects:
+            self.weights[subject], self.bias[subject] = maps, bias
+
+
+@dataclass
+class Moments:
+    """Sums over windows that are all a regression needs: memory does not depend on how many windows there are.
+
+    A sample stands in many rows of the lagged signal, so the products of most pairs of lags are those of the pair one step
+    before, less what leaves the window at its start and with what enters at its end.
+
+    Attributes:
+        lags: in samples.
+        windows: how many were added.
+        samples: how many in them.
+    """
+
+    lags: range
+    windows: int = 0
+    samples: int = 0
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, given: Tensor, aimed: Tensor) -> None:
+        """Add windows, [B C T] and [B D T]."""
+        wide = torch.float64 if given.device.type == "cpu" else torch.float32
+        x, y = given.to(wide), aimed.to(wide)
+        lagged = _Lagged(x, self.lags)
+        rows = y.transpose(0, 1).flatten(1).T  # [BT D]
+        first = lagged.of(0)
+        parts = {
+            "first": torch.cat([first @ lagged.of(lag).T for lag in range(len(self.lags))], dim=1),
+            "cross": torch.cat([lagged.of(lag) @ rows for lag in range(len(self.lags))]),
+            "given": torch.cat([lagged.of(lag).sum(dim=1) for lag in range(len(self.lags))]),
+            "aimed": rows.sum(dim=0),
+            "squares": rows.square().sum(dim=0),
+        }
+        if len(self.lags) > 1:
+            leaves, enters = lagged.edge(front=True), lagged.edge(front=False)
+            parts["change"] = enters @ enters.T - leaves @ leaves.T
+        for name, part in parts.items():
+            self._sums[name] = self._sums[name] + part.double() if name in self._sums else part.double()
+        self.windows += len(x)
+        self.samples += len(x) * x.shape[-1]
+
+    @property
+    def gram(self) -> Tensor:
+        """Products of the lagged signal with itself, [P P]; lags one after another, with all channels in each."""
+        first, count = self._sums["first"], len(self.lags)
+        channels = len(first)
+        gram = first.new_empty(count, channels, count, channels)
+        gram[0] = first.view(channels, count, channels)
+        gram[:, :, 0] = first.T.reshape(count, channels, channels)
+        if count > 1:
+            change = self._sums["change"].view(count - 1, channels, count - 1, channels)
+            for lag in range(1, count):
+                gram[lag, :, 1:] = gram[lag - 1, :, :-1] + change[lag - 1]
+        return gram.view(count * channels, count * channels)
+
+    @property
+    def cross(self) -> Tensor:
+        """Products of the lagged signal with what is aimed at, [P D]."""
+        return self._sums["cross"]
+
+    @property
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Of the lagged signal, [P], and of what is aimed at, [D]."""
+        return self._sums["given"] / self.samples, self._sums["aimed"] / self.samples
+
+    @property
+    def spread(self) -> Tensor:
+        """Centred sum of squares of what is aimed at, [D]."""
+        return self._sums["squares"] - self._sums["aimed"].square() / self.samples
+
+
+@dataclass(frozen=True)
+class _Lagged:
+    """Windows [B C T] with the lags of a regression, zero where a lag reaches out of a window."""
+
+    x: Tensor
+    lags: range
+
+    def of(self, lag: int) -> Tensor:
+        """The signal at a lag, [C BT]."""
+        return self._cut(self.lags[lag], self.x.shape[-1])
+
+    def edge(self, front: bool) -> Tensor:
+        """What leaves at the start, or enters at the end, from each lag but the last to the next one, [(L - 1)C B*step]."""
+        begin = 0 if front else self.x.shape[-1]
+        return torch.cat([self._cut(lag + begin, self.lags.step) for lag in self.lags[:-1]])
+
+    def _cut(self, start: int, length: int) -> Tensor:
+        """Samples from ``start`` on of every window, [C B*length]."""
+        times = self.x.shape[-1]
+        inside = self.x[..., min(max(start, 0), times) : min(max(start + length, 0), times)]
+        before = min(max(-start, 0), length)
+        full = F.pad(inside, (before, length - before - inside.shape[-1]))
+        return full.transpose(0, 1).flatten(1)
+
+
+def solve(fitted: Moments, judge: Moments, config: Ridge, rate_hz: float) -> tuple[Tensor, Tensor]:
+    """The weights [P D] and bias [D] of the penalty that does best on the windows of ``judge``."""
+    mean, target = fitted.means
+    cross = fitted.cross - fitted.samples * torch.outer(mean, target)
+    values, vectors = torch.linalg.eigh(fitted.gram - fitted.samples * torch.outer(mean, mean))
+    turned = vectors.T @ cross
+    other, wanted = judge.means
+    agree = vectors.T @ (judge.cross - judge.samples * torch.outer(other, wanted))
+    own = vectors.T @ (judge.gram - judge.samples * torch.outer(other, other)) @ vectors
+    best = weights = torch.empty(0)
+    for penalty in config.penalties:
+        tried = turned / (values + penalty * rate_hz * fitted.windows)[:, None]
+        power = (tried * (own @ tried)).sum(dim=0) * judge.spread
+        score = (tried * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
+        score = score if config.per_output else score.mean().expand_as(score)
+        if not len(best):
+            best, weights = score, tried
+        else:
+            weights = torch.where(score > best, tried, weights)
+            best = torch.maximum(best, score)
+    weights = vectors @ weights
+    return weights, target - mean @ weights

@@ -1,0 +1,171 @@
+"""Closed form: an encoder that is fitted rather than trained by steps. The same in a Ray worker, a trial and a notebook."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from raybrain.config import InputError
+from raybrain.encoders.base import FittedEncoder, FittedModule, Pair
+from raybrain.experiment import Experiment
+from raybrain.train.loop import Diverged, Listener
+from raybrain.train.order import Contrast
+from raybrain.train.record import RunRecord, RunSizes, is_complete
+from raybrain.train.step import Learner, Place
+from raybrain.train.tables import Tables
+from raybrain.train.validation import Validation
+
+ROWS_AT_ONCE = 64
+LOSS_GROUPS = 16  # of the train split, on which the train loss is measured: there are no steps to average it over
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Subjects that share a fit, and the segments it is made from."""
+
+    subjects: tuple[int, ...]
+    train: Tensor
+    valid: Tensor
+
+
+def fits(tables: Tables, per_subject: bool) -> list[Fit]:
+    """A fit for each subject; of all train segments for those who have none, or for everybody."""
+    who = {split: tables.subject[tables.recording[tables.rows[split]]] for split in ("train", "valid")}
+    known = torch.unique(who["train"]).tolist() if per_subject else []
+    made = [Fit((one,), *(tables.rows[split][who[split] == one] for split in ("train", "valid"))) for one in known]
+    if others := tuple(number for number in range(len(tables.shapes.subjects)) if number not in known):
+        made.append(Fit(others, tables.rows["train"], tables.rows["valid"]))
+    return made
+
+
+def fit(learner: Learner, some: Sequence[Fit]) -> None:
+    """Make up to ``place.world`` fits, one on each worker; all of them have all of them afterwards."""
+    module, place = learner.network.encoder, learner.place
+    assert isinstance(module, FittedModule)
+    if place.rank < len(some):
+        mine = some[place.rank]
+        module.fit(mine.subjects, _pairs(learner, mine.train), _pairs(learner, mine.valid))
+    if place.world == 1:
+        return
+    for owner, one in enumerate(some):
+        for parameter in module.parameters():
+            part = parameter.data[list(one.subjects)]
+            dist.broadcast(part, owner)
+            parameter.data[list(one.subjects)] = part
+
+
+def _pairs(learner: Learner, rows: Tensor) -> Iterator[Pair]:
+    for some in torch.split(rows, ROWS_AT_ONCE):
+        yield learner.given(some).signal, learner.stored(some)
+
+
+class ClosedForm:
+    """A fit in one epoch, whose steps are rounds of fits: in each of them every worker makes one.
+
+    Raises:
+        InputError: if something beside the encoder would have to be trained.
+    """
+
+    def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
+        assert isinstance(experiment.encoder, FittedEncoder)
+        self.config, self.record = experiment.train, record
+        self.learner = Learner(experiment, tables, sizes, place)
+        if trained := [name for name, _ in self.learner.network.named_parameters() if not name.startswith("encoder.")]:
+            part = trained[0].partition(".")[0]
+            raise InputError(
+                f"encoder={experiment.encoder.name} is fitted, not trained, and the {part} has weights that must be trained;"
+                f" type another {part}, such as loss=mse"
+            )
+        self.fits = fits(tables, experiment.encoder.per_subject)
+        self.sizes = replace(sizes, updates_per_epoch=len(self.fits))
+        self.validation = Validation(self.learner)
+        self.done, self.seconds = 0, 0.0
+        self.history: list[dict[str, float]] = []
+        self._resume()
+
+    def describe(self, sizes: RunSizes) -> str:
+        """What it is made of, in one line for people."""
+        return f"{len(self.fits)} fits in closed form, {sizes.parameters:,} weights; data in {sizes.data}"
+
+    def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
+        """Fit what is not fitted yet, and return the history: one epoch.
+
+        Args:
+            listener: is told of fits and of the epoch.
+            checkpoint_s: seconds between checkpoints.
+
+        Raises:
+            Diverged: if what was fitted is not finite.
+            InputError: if a checkpoint cannot be written.
+        """
+        if listener.resumed(self.history) or is_complete(self.history, self.config):
+            return self.history
+        before, began, saved = self.seconds, time.monotonic(), time.monotonic()
+        while self.done < len(self.fits):
+            some = self.fits[self.done : self.done + self.learner.place.world]
+            fit(self.learner, some)
+            self.done += len(some)
+            self.seconds = before + time.monotonic() - began
+            if time.monotonic() - saved >= checkpoint_s:
+                self._save()
+                saved = time.monotonic()
+            listener.step(0, self.done, len(self.fits))
+        self._finish(began, before)
+        listener.epoch(self.history)
+        return self.history
+
+    def _finish(self, began: float, before: float) -> None:
+        valid, train = self.validation.loss(), self._train_loss()
+        if not math.isfinite(valid):
+            raise Diverged(f"the valid loss is {valid} after the fit; are there numbers in the signal that are not finite?")
+        retrieval = self.validation.retrieval()
+        self.seconds = before + time.monotonic() - began
+        losses = {"train_loss": train, "valid_loss": valid}
+        self.history.append({"epoch": 1, **losses, **retrieval, "seconds": self.seconds, "data_wait": 0.0})
+        if self.learner.place.rank == 0:
+            self.record.keep_best({"model": self.learner.state()["model"], "epoch": 1})
+        self._save()
+
+    @torch.no_grad()
+    def _train_loss(self) -> float:
+        """The mean loss of some groups, spread evenly over the train split; the same on every worker."""
+        learner, losses = self.learner, []
+        learner.network.eval()
+        rows, group = learner.tables.rows["train"], learner.sizes.group
+        count = min(LOSS_GROUPS, max(1, len(rows) // group))
+        spread = torch.linspace(0, len(rows) - 1, min(count * group, len(rows)), dtype=torch.float64).round().long()
+        picked = rows[spread.to(rows.device)]
+        for number in range(count):
+            some = picked[number::count]
+            targets = torch.arange(len(some), device=learner.place.device)
+            losses.append(learner.network.loss(learner.estimates(some), learner.aimed(some), targets).double().mean())
+        return float(torch.stack(losses).mean())
+
+    def _save(self) -> None:
+        if self.learner.place.rank == 0:
+            state = {"step": self.done, "history": self.history, "seconds": self.seconds}
+            self.record.keep_checkpoint({"model": self.learner.state()["model"], "state": state})
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint. The first worker reads it for all, so that all are at the same fit."""
+        place = self.learner.place
+        packed = place.first(self.record.packed_checkpoint() if place.rank == 0 else None)
+        if packed is not None:
+            saved = self.record.unpacked_checkpoint(packed, place.device)
+            self.learner.restore(saved)
+            state = saved["state"]
+            self.done, self.history, self.seconds = state["step"], state["history"], state["seconds"]
+
+
+def fitted(experiment: Experiment, tables: Tables, place: Place) -> Learner:
+    """A learner that is fitted here and now, and of which nothing is kept."""
+    assert isinstance(experiment.encoder, FittedEncoder)
+    learner = Learner(experiment, tables, Contrast(1, 1, 1, 1, 0, 1), replace(place, compile=False))
+    for one in fits(tables, experiment.encoder.per_subject):
+        fit(learner, [one])
+    learner.network.eval()
+    return learner
