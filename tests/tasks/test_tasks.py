@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from mtrf.model import TRF
 from optuna.distributions import FloatDistribution
 
 from raybrain.config import InputError, override
@@ -22,6 +24,7 @@ from raybrain.metrics import mean_candidates, mean_chance
 from raybrain.tasks.base import Task
 from raybrain.tasks.candidates import WordSegments, pools
 from raybrain.tasks.retrieve import averages, rank_rows, tally
+from raybrain.train.closed_form import fits, fitted
 from raybrain.train.loop import Training
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
@@ -136,7 +139,7 @@ def test_measures_are_averaged_over_segments_then_studies(plugin: Path) -> None:
     tables = words(random_tables(experiment, torch.float32))
     training = Training(experiment, tables, contrast(experiment.train, 1, 96), Place(), RunRecord(plugin.parent / "run"))
     training.learner.network.eval()
-    made = training.pools
+    made = training.validation.pools
     ranked = [rank_rows(training.learner, pool, slice(None)) for pool in made]
     halves = [
         tally(rank_rows(training.learner, pool, slice(0, 2))) + tally(rank_rows(training.learner, pool, slice(2, None)))
@@ -150,6 +153,20 @@ def test_measures_are_averaged_over_segments_then_studies(plugin: Path) -> None:
     means = [torch.cat([some.measures["correlation"] for some in ranked[start::2]]).mean() for start in (0, 1)]
     assert averages(experiment.task, two, halves)["correlation"] == pytest.approx(float(sum(means)) / 2, abs=1e-6)
     assert averages(experiment.task, [], []) == {}
+
+
+def test_ridge_goes_forward_where_a_task_does(plugin: Path) -> None:
+    """From what is heard to the brain: mTRFpy's forward model of the same windows, subject by subject."""
+    lags = {"encoder.tmin_s": -0.2, "encoder.tmax_s": 0, "encoder.step_s": 0, "encoder.penalties": (0.1,)}
+    experiment = override(Experiment(), {"task": "follow", "encoder": "ridge", "window.offset_s": 0.1, **lags})
+    learner = fitted(experiment, random_tables(experiment), Place(dtype=torch.float64))
+    one, *_ = fits(learner.tables, per_subject=True)
+    with torch.no_grad():
+        parts = learner.given(one.train).signal, learner.aimed(one.train), learner.estimates(one.train)
+    heard, brain, made = (part.transpose(1, 2).numpy() for part in parts)
+    model = TRF(direction=1)
+    model.train(list(heard), list(brain), learner.shapes.rate_hz, 0, 0.2, 0.1)
+    np.testing.assert_allclose(made, np.stack(model.predict(stimulus=list(heard))), rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
