@@ -15,6 +15,7 @@ from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study
+from raybrain.tune.sweep_record import SweepRecord
 from raybrain.tune.walk import grid
 
 DEPTH = CategoricalDistribution([2, 4])
@@ -38,7 +39,7 @@ class Bench:
     def __init__(self, folder: Path, asked: SearchSpace, trials: int = 0) -> None:
         self.folder, self.space = folder, asked
         folder.mkdir(parents=True, exist_ok=True)
-        study = open_study(asked, folder)
+        study = open_study(asked, SweepRecord(folder))
         self.ledger = Ledger(asked, study, trials or asked.trials or len(grid(asked)), self.job)
 
     def job(self, experiment: Experiment) -> TrainJob:

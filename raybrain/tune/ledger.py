@@ -23,6 +23,7 @@ from raybrain.train.record import best_epoch
 from raybrain.train.worker import TrainJob, with_kept
 from raybrain.tune.population import DRAWS, Line, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import sole_writer
 from raybrain.tune.walk import settings_line, start
 
 Repeat = tuple[str, ...]
@@ -129,6 +130,7 @@ class Ledger:
         """How many points are still to be drawn."""
         return max(0, self.trials - len(self.seen) - len(self.cut_off))
 
+    @sole_writer()
     def next(self) -> Member | None:
         """The next training; None if there is none now. If nothing is under way either, there will be none at all."""
         while True:
@@ -146,6 +148,7 @@ class Ledger:
                 return member
             self._take(member, done.history)  # trained before, in whatever sweep
 
+    @sole_writer()
     def report(self, member: Member, metrics: Mapping[str, float]) -> bool:
         """Take in a finished epoch, as :func:`with_kept` tells it; whether the training is to stop there."""
         entry, epoch = member.entry, int(metrics["epoch"])
@@ -162,6 +165,7 @@ class Ledger:
             return not _ends(member.job, metrics)
         return entry.stopped is not None and epoch >= entry.stopped
 
+    @sole_writer()
     def ended(self, member: Member, reason: str | None = None, again: bool = False) -> str:
         """A training is over.
 

@@ -2,18 +2,24 @@
 
 import os
 import shlex
+import uuid
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.sweep_record import StudyName, SweepRecord
 
 STORAGE = "RAYBRAIN_OPTUNA_STORAGE"
 
 
-def open_study(space: SearchSpace, folder: Path) -> Any:
+def open_study(space: SearchSpace, record: SweepRecord) -> Any:
     """The Optuna study of a sweep, in its folder or in the database at $RAYBRAIN_OPTUNA_STORAGE.
+
+    Homes may share a database. Each has a study of its own there, as it has trainings of its own.
 
     Raises:
         InputError: if the database cannot be opened.
@@ -22,8 +28,8 @@ def open_study(space: SearchSpace, folder: Path) -> Any:
 
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
     study = optuna.create_study(
-        storage=_storage(os.environ.get(STORAGE) or _file(folder)),
-        study_name=folder.name,
+        storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
+        study_name=_name(record) if STORAGE in os.environ else record.path.name,
         directions=directions,
         load_if_exists=True,
         pruner=space.scheduler.pruner(space.experiment().train.epochs),
@@ -31,6 +37,33 @@ def open_study(space: SearchSpace, folder: Path) -> Any:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study.sampler = space.sampler.sampler(space, len(study.get_trials(deepcopy=False)))
     return study
+
+
+def _name(record: SweepRecord) -> str:
+    """The name of a sweep's study among those of other homes. It moves with the home; a copy of the home gets another one."""
+    known = record.study()
+    if known is None or known.is_elsewhere(record.path):
+        known = StudyName(f"{record.path.name}-{uuid.uuid4().hex[:8]}", "")
+    record.keep_study(known.name)
+    return known.name
+
+
+@contextmanager
+def sole_writer() -> Iterator[None]:
+    """Say in one line that somebody else ended a trial of this study meanwhile.
+
+    Raises:
+        InputError: if so.
+    """
+    import optuna
+
+    try:
+        yield
+    except optuna.exceptions.UpdateFinishedTrialError as error:
+        raise InputError(
+            f"another process works on the same study in the database that ${STORAGE} names ({error}); "
+            "is there a copy of this home on another machine? Remove study.json from the folder of one of the two sweeps"
+        ) from None
 
 
 def check_database() -> None:

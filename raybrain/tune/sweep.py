@@ -105,7 +105,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         store = cluster.tracking_store()
         record.keep_space(SpaceRecord.of(sweep.space))
         data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
-        study = open_study(sweep.space, folder)
+        study = open_study(sweep.space, record)
         tracking = begin_sweep_log(sweep.space, store, record)
         ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))
         training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())

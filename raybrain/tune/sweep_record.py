@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,27 @@ from raybrain.storage import owned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.tune.space_record import SpaceRecord
+
+
+@dataclass(frozen=True)
+class StudyName:
+    """How the study of a sweep is called in a database that several homes share.
+
+    Attributes:
+        name: of the study.
+        folder: of the sweep, when it was last run.
+    """
+
+    name: str
+    folder: str
+
+    def is_elsewhere(self, folder: Path) -> bool:
+        """Whether it is the study of another folder, which ``folder`` is a copy of, rather than the same one moved."""
+        there = SweepRecord(Path(self.folder))
+        if not there.path.exists() or there.path.samefile(folder):
+            return False
+        known = there.study()
+        return known is not None and known.name == self.name
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,15 @@ class SweepRecord(TrackedFolder):
         """What the sweep asked; None if that is not known."""
         known = self._read("space")
         return None if known is None else SpaceRecord.read(known)
+
+    def keep_study(self, name: str) -> None:
+        """Keep how its study is called in a database that several homes share."""
+        write_json(self._file("study"), asdict(StudyName(name, str(self.path.resolve()))))
+
+    def study(self) -> StudyName | None:
+        """How its study is called there; None if it has none yet."""
+        known = self._read("study")
+        return None if known is None else StudyName(**known)
 
     def keep_trials(self, trials: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
         """Keep one row per trial, best first, and the best one with its experiments and commands."""

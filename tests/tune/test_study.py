@@ -1,13 +1,19 @@
 """The database of a sweep."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
 
+from raybrain.config import InputError
 from raybrain.tune.study import STORAGE
+from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import Ended
+from tests.sweeps import Bench, space
 
 Raybrain = Callable[..., Ended]
 
@@ -33,3 +39,51 @@ def test_a_database_that_cannot_be_opened(
     lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]
     assert len(lines) == 1 and re.search(said, lines[0])
     assert "secret" not in ended.err and not (tmp_path / "stores").exists()
+
+
+def test_homes_that_share_a_database_have_a_study_each(bench: Any, tmp_path: Path) -> None:
+    """The same sweep of two homes, turn by turn, as when both run at once: neither ends a trial of the other."""
+
+    def score(experiment: Any) -> float:
+        return float(experiment.encoder.depth)
+
+    here, there = Bench(tmp_path / "a" / "sweeps" / "s", space()), Bench(tmp_path / "b" / "sweeps" / "s", space())
+    first, second = here.ledger.next(), there.ledger.next()
+    assert first and second and first.job.experiment == second.job.experiment
+    for sweep, member in ((here, first), (there, second)):
+        sweep.train(member, [0.5])
+        assert sweep.ledger.ended(member) == "finished"
+    assert len(here.run(score)) == len(there.run(score)) >= 1
+    assert here.states == there.states == ["COMPLETE"] * len(here.states)
+    again = Bench(tmp_path / "a" / "sweeps" / "s", space())
+    assert again.begun and again.ledger.study.study_name == here.ledger.study.study_name != there.ledger.study.study_name
+
+
+@pytest.fixture
+def swept(bench: Any, tmp_path: Path) -> Bench:
+    """A sweep of a home, of which one training is under way."""
+    sweep = Bench(tmp_path / "home" / "sweeps" / "s", space())
+    assert sweep.ledger.next()
+    return sweep
+
+
+def test_a_study_moves_with_its_home_and_a_copy_has_one_of_its_own(swept: Bench, tmp_path: Path) -> None:
+    name = swept.ledger.study.study_name
+    shutil.copytree(tmp_path / "home", tmp_path / "copy")
+    assert Bench(tmp_path / "copy" / "sweeps" / "s", space()).ledger.study.study_name != name
+    shutil.rmtree(tmp_path / "copy")
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+    assert Bench(tmp_path / "link" / "sweeps" / "s", space()).ledger.study.study_name == name
+    shutil.move(tmp_path / "home", tmp_path / "moved")
+    assert Bench(tmp_path / "moved" / "sweeps" / "s", space()).ledger.study.study_name == name
+    assert SweepRecord(tmp_path / "moved" / "sweeps" / "s").study() is not None
+
+
+def test_a_trial_that_another_process_ended_is_one_line(swept: Bench) -> None:
+    """As by a copy of the home on another machine, where nobody can see that it is one."""
+    member = next(iter(swept.ledger.busy.values()))
+    optuna.load_study(study_name=swept.ledger.study.study_name, storage=swept.ledger.study._storage).tell(
+        member.entry.trial.number, 0.1
+    )
+    with pytest.raises(InputError, match=r"another process works on the same study .* copy of this home on another machine"):
+        swept.train(member, [0.5])
