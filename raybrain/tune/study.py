@@ -50,12 +50,13 @@ def _name(record: SweepRecord) -> str:
 
 @contextmanager
 def sole_writer() -> Iterator[None]:
-    """Say in one line that somebody else ended a trial of this study meanwhile.
+    """Say in one line that somebody else ended a trial of this study meanwhile, or that the database is gone.
 
     Raises:
         InputError: if so.
     """
     import optuna
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
@@ -63,6 +64,11 @@ def sole_writer() -> Iterator[None]:
         raise InputError(
             f"another process works on the same study in the database that ${STORAGE} names ({error}); "
             "is there a copy of this home on another machine? Remove study.json from the folder of one of the two sweeps"
+        ) from None
+    except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise InputError(
+            f"the database of the sweep does not answer ({reason}); when it does, the same command goes on where it was"
         ) from None
 
 

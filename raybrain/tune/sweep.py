@@ -1,7 +1,8 @@
 """Run: a sweep with Ray Tune. What is tried and what came of it is kept by a :mod:`ledger <raybrain.tune.ledger>`."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
+from raybrain.train.fit import cause_of
 from raybrain.train.messages import Exchange
 from raybrain.train.order import resolve
 from raybrain.tune.ledger import Ledger, Member
@@ -138,7 +140,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
             log_stop(member.job, training.store, training.purpose, how, why)
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
-    with watcher.live:
+    with watcher.live, _in_one_line():
         tune.Tuner(
             tune.with_resources(lambda config: training(config), each),
             tune_config=tune.TuneConfig(
@@ -156,6 +158,17 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
                 callbacks=[watcher],
             ),
         ).fit()
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Give back what was meant to be said to a person, out of what Tune makes of it."""
+    from ray.tune.error import TuneError
+
+    try:
+        yield
+    except TuneError as error:
+        raise cause_of(error) from error
 
 
 def _room(cluster: Cluster) -> tuple[dict[str, float], int]:

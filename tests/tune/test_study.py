@@ -11,6 +11,7 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.tune.study import STORAGE
+from raybrain.tune.sweep import _in_one_line
 from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import Ended
 from tests.sweeps import Bench, space
@@ -87,3 +88,25 @@ def test_a_trial_that_another_process_ended_is_one_line(swept: Bench) -> None:
     )
     with pytest.raises(InputError, match=r"another process works on the same study .* copy of this home on another machine"):
         swept.train(member, [0.5])
+
+
+def test_a_database_that_is_gone_meanwhile_is_one_line(swept: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def gone(*arguments: Any) -> None:
+        raise OperationalError("SELECT", {}, Exception("server closed the connection"))
+
+    member = next(iter(swept.ledger.busy.values()))
+    monkeypatch.setattr(type(member.entry.trial), "report", gone)
+    with pytest.raises(InputError, match=r"does not answer \(.*server closed the connection\); when it does"):
+        swept.train(member, [0.5])
+
+
+def test_what_tune_makes_of_it_is_still_one_line() -> None:
+    from ray.tune.error import TuneError
+
+    with pytest.raises(InputError, match=r"^another process$"), _in_one_line():
+        try:
+            raise InputError("another process")
+        except InputError:
+            raise TuneError("Traceback")  # noqa: B904 - as Tune does
