@@ -38,6 +38,12 @@ TINY = [
 ]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes share all the fast tests; a few, or slow ones, which use every core themselves, run one by one."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return 2 if everything and config.option.markexpr == "not slow" else 0
+
+
 def hear_ctrl_c() -> None:
     """For a process that tests start: a shell tells what it runs in the background to be deaf to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

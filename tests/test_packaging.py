@@ -72,7 +72,7 @@ def test_what_is_imported_is_declared() -> None:
     assert not missing, f"imported, but not among the dependencies: {', '.join(sorted(missing))}"
 
 
-@pytest.mark.parametrize("name", REQUIREMENTS.keys() - {"raybrain"})
+@pytest.mark.parametrize("name", sorted(REQUIREMENTS.keys() - {"raybrain"}))
 def test_constraints_pin_what_is_declared(name: str) -> None:
     lines = (REPO / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
