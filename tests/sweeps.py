@@ -9,9 +9,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
+from raybrain.train.job import TrainJob
 from raybrain.train.order import Contrast
-from raybrain.train.record import RunRecord, RunSizes
-from raybrain.train.worker import TrainJob, with_kept
+from raybrain.train.record import RunRecord, RunSizes, with_kept
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study

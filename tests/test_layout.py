@@ -107,7 +107,7 @@ ONLY = {
     "mne_bids": ["studies/*"],
     "mlflow": ["tracking/mlflow.py"],
     "ray": [
-        *("cluster.py", "prepare/parallel.py", "train/worker.py", "train/fit.py", "train/messages.py"),
+        *("cluster.py", "prepare/parallel.py", "train/job.py", "train/fit.py", "train/messages.py"),
         *("evaluate/rank.py", "tune/*"),
     ],
     "optuna": ["tune/*"],

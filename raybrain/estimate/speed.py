@@ -64,8 +64,8 @@ def measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: i
 def _measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: int) -> Speed:
     import torch
 
+    from raybrain.train.job import make_place
     from raybrain.train.order import resolve
-    from raybrain.train.worker import make_place
 
     share = resolve(experiment.train, cluster.workers).batch_size // cluster.workers
     device = torch.device("cuda" if cluster.gpus == "auto" and torch.cuda.is_available() else "cpu")

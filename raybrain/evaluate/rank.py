@@ -21,10 +21,10 @@ from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.store import leaks
 from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.fit import Trained
+from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.order import Contrast
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
-from raybrain.train.worker import TrainJob, make_place, trial_device
 
 console = Console(stderr=True)
 

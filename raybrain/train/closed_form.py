@@ -12,9 +12,10 @@ from torch import Tensor
 from raybrain.config import InputError
 from raybrain.encoders.base import FittedEncoder, FittedModule, Pair
 from raybrain.experiment import Experiment
-from raybrain.train.loop import Diverged, Listener
+from raybrain.train.bookkeeper import Bookkeeper
+from raybrain.train.loop import Diverged
 from raybrain.train.order import Contrast
-from raybrain.train.record import RunRecord, RunSizes, is_complete
+from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
@@ -84,25 +85,25 @@ class ClosedForm:
         self.sizes = replace(sizes, updates_per_epoch=len(self.fits))
         self.validation = Validation(self.learner)
         self.done, self.seconds = 0, 0.0
-        self.history: list[dict[str, float]] = []
+        self.history: list[Row] = []
         self._resume()
 
     def describe(self, sizes: RunSizes) -> str:
         """What it is made of, in one line for people."""
         return f"{len(self.fits)} fits in closed form, {sizes.parameters:,} weights; data in {sizes.data}"
 
-    def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
+    def run(self, books: Bookkeeper, checkpoint_s: float) -> list[Row]:
         """Fit what is not fitted yet, and return the history: one epoch.
 
         Args:
-            listener: is told of fits and of the epoch.
+            books: is told of fits and of the epoch, on every worker.
             checkpoint_s: seconds between checkpoints.
 
         Raises:
             Diverged: if what was fitted is not finite.
             InputError: if a checkpoint cannot be written.
         """
-        if listener.resumed(self.history) or is_complete(self.history, self.config):
+        if books.resumed(self.history) or is_complete(self.history, self.config):
             return self.history
         before, began, saved = self.seconds, time.monotonic(), time.monotonic()
         while self.done < len(self.fits):
@@ -113,9 +114,9 @@ class ClosedForm:
             if time.monotonic() - saved >= checkpoint_s:
                 self._save()
                 saved = time.monotonic()
-            listener.step(0, self.done, len(self.fits))
+            books.step(0, self.done, len(self.fits))
         self._finish(began, before)
-        listener.epoch(self.history)
+        books.epoch(self.history)
         return self.history
 
     def _finish(self, began: float, before: float) -> None:

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +12,23 @@ from rich.console import Console
 
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError
+from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.identity import locate, versions
+from raybrain.identity import check_unedited, locate, versions
 from raybrain.model_folder import is_model
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
-from raybrain.train.log_training import begin_log, log_interruption, log_result
-from raybrain.train.messages import Exchange, Inbox, Message, Sender
+from raybrain.train.bookkeeper import Bookkeeper
+from raybrain.train.closed_form import ClosedForm
+from raybrain.train.job import TrainJob, make_place
+from raybrain.train.log_training import EpochLog, begin_log, log_interruption, log_result
+from raybrain.train.loop import Diverged, Training
+from raybrain.train.messages import Audience, Exchange, Inbox, Message, Sender, Started
+from raybrain.train.model_card import keep_model
 from raybrain.train.order import contrast, resolve
 from raybrain.train.progress import TrainingBar
-from raybrain.train.record import Row, best_epoch, is_complete, run_record
-from raybrain.train.worker import Ending, TrainJob, train_worker
+from raybrain.train.record import Damaged, Row, RunSizes, best_epoch, is_complete, run_record
+from raybrain.train.step import Place
 
 console = Console(stderr=True)
 LOOK_S = 0.1  # between two looks whether workers are done
@@ -90,6 +97,19 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
 
 def _say_busy(line: str) -> None:
     console.print(f"{line}; waiting for it", highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a training ended.
+
+    Attributes:
+        history: the metrics of each epoch.
+        reason: why it cannot go on, however often it is tried; None if it can, or is complete.
+    """
+
+    history: list[Row]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -220,6 +240,48 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     except ray.train.TrainingFailedError as error:
         raise cause_of(error) from error
     return Ending(**result.return_value)
+
+
+def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
+    """Train until the end or a stop. What a restart would not help is returned rather than raised.
+
+    Args:
+        job: what to train.
+        place: where this worker stands.
+        audience: who hears of it, and may stop it; only the first worker's is asked.
+
+    Raises:
+        InputError: if a plug-in was edited meanwhile, or the disk is full.
+    """
+    check_unedited(job.experiment, job.code)
+    tables = job.tables(place.device)
+    sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
+    with job.record.writing() if place.rank == 0 else nullcontext():
+        try:
+            kind = ClosedForm if isinstance(job.experiment.encoder, FittedEncoder) else Training
+            training = kind(job.experiment, tables, sizes, place, job.record)
+            if place.rank == 0:
+                parameters = sum(parameter.numel() for parameter in training.learner.parameters)
+                made = RunSizes(training.sizes, parameters, tables.where)
+                job.record.keep_sizes(made)
+                audience.hear(Started(training.describe(made)))
+            history = training.run(Bookkeeper(job.record, place, audience, EpochLog(job.tracking)), job.cluster.checkpoint_s)
+            if place.rank == 0:
+                keep_model(job, training.learner, history)
+        except (Diverged, Damaged) as error:
+            return Ending([], str(error))
+    return Ending(history)
+
+
+def train_worker(config: dict[str, Any]) -> dict[str, Any]:
+    """What each Ray Train worker runs; plain values of an :class:`Ending`."""
+    import ray.train
+    import ray.train.torch
+
+    job: TrainJob = config["job"]
+    context = ray.train.get_context()
+    place = make_place(job.cluster, context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    return vars(work(job, place, config["audience"]))
 
 
 def _listening(call: Callable[[], Any], inbox: Inbox, hear: Callable[[Message], object]) -> Any:

@@ -10,7 +10,7 @@ from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.record import Row
 
 if TYPE_CHECKING:
-    from raybrain.train.worker import TrainJob
+    from raybrain.train.job import TrainJob
 
 
 def begin_log(job: "TrainJob", store: TrackingStore, name: str = "", parent: str | None = None) -> "TrainJob":

@@ -3,35 +3,22 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
+from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
-from raybrain.train.record import RunRecord, RunSizes, is_complete
+from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
 
 CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
 EXPLODED = 1e4  # times the first loss
-
-
-class Listener(Protocol):
-    """Who is told how training goes, on every worker."""
-
-    def resumed(self, history: list[dict[str, float]]) -> bool:
-        """Training goes on after these epochs. Whether it is to stop instead, the same on all."""
-
-    def step(self, epoch: int, step: int, of: int) -> None:
-        """``step`` of ``of`` updates of an epoch are done."""
-
-    def epoch(self, history: list[dict[str, float]]) -> bool:
-        """An epoch, the last of ``history``, is done and its checkpoint written. Whether to stop there, the same on all."""
 
 
 @dataclass
@@ -43,7 +30,7 @@ class State:
     first: Tensor  # loss of the first step
     bad_step: Tensor  # the first step with a loss that is not finite or has exploded; -1 for none
     best: float = math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -71,11 +58,11 @@ class Training:
         """What it is made of, in one line for people."""
         return sizes.describe()
 
-    def run(self, listener: Listener, checkpoint_s: float) -> list[dict[str, float]]:
-        """Train to the end, or until the listener says to stop, and return the history.
+    def run(self, books: Bookkeeper, checkpoint_s: float) -> list[Row]:
+        """Train to the end, or until the bookkeeper says to stop, and return the history.
 
         Args:
-            listener: is told of steps and epochs.
+            books: is told of steps and epochs, on every worker.
             checkpoint_s: seconds between checkpoints inside an epoch.
 
         Raises:
@@ -83,13 +70,13 @@ class Training:
             InputError: if a checkpoint cannot be written.
         """
         try:
-            if not listener.resumed(self.state.history):
-                self._run(listener, checkpoint_s)
+            if not books.resumed(self.state.history):
+                self._run(books, checkpoint_s)
         finally:
             self.feed.close()
         return self.state.history
 
-    def _run(self, listener: Listener, checkpoint_s: float) -> None:
+    def _run(self, books: Bookkeeper, checkpoint_s: float) -> None:
         saved = began = time.monotonic()
         before = self.state.seconds
         updates = self.sizes.updates_per_epoch
@@ -105,12 +92,12 @@ class Training:
                         self.state.seconds = before + time.monotonic() - began
                         self._save()
                         saved = time.monotonic()
-                listener.step(epoch, done, updates)
+                books.step(epoch, done, updates)
             self._refuse_bad()
             self.state.seconds = before + time.monotonic() - began
             self._finish_epoch(epoch, wait=(self.feed.waited_s - waited) / (time.monotonic() - epoch_began))
             saved = time.monotonic()
-            if listener.epoch(self.state.history):
+            if books.epoch(self.state.history):
                 return
 
     def _step(self) -> None:

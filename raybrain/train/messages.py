@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 SEND_S = 10.0  # after which a message that cannot be delivered is given up
+STEPS_S = 0.5  # between two messages about steps
 AGAIN_S = 1.0  # between two tries to reach an actor whose node does not answer
 
 
@@ -168,12 +169,13 @@ class Sender:
     judged: bool
     lost: bool = False
     steps: Any = None  # the last message about steps, under way
+    steps_at: float = 0.0  # when it was sent
 
     def hear(self, message: Message) -> None:
-        """Send a message. Steps are not waited for, and left out while earlier ones are under way; all else has arrived."""
+        """Send a message. Steps are sent now and then, and not waited for; all else has arrived."""
         import ray
 
-        if self.lost:
+        if self.lost or not self._due(message):
             return
         is_steps = isinstance(message, Steps)
         arrived = self.steps is None or ray.wait([self.steps], timeout=0 if is_steps else SEND_S)[0]
@@ -184,6 +186,14 @@ class Sender:
             self.exchange.ask("put", self.run, message)
         except ray.exceptions.RayError:
             self.lost = True
+
+    def _due(self, message: Message) -> bool:
+        """Whether to send a message: of steps the last of an epoch, and others some time apart."""
+        if isinstance(message, Steps):
+            if message.step < message.of and time.monotonic() - self.steps_at < STEPS_S:
+                return False
+            self.steps_at = time.monotonic()
+        return True
 
     def stops(self, epoch: int) -> bool:
         """The verdict; a training that cannot get one any more stops."""

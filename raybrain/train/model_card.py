@@ -17,7 +17,7 @@ from raybrain.train.record import Row, best_epoch, is_complete
 from raybrain.train.step import Learner
 
 if TYPE_CHECKING:
-    from raybrain.train.worker import TrainJob
+    from raybrain.train.job import TrainJob
 
 ROWS_AT_ONCE = 64
 TIMING = ("seconds", "data_wait")  # in a row of the history, of the machine and not of the model

@@ -337,6 +337,11 @@ def best_epoch(history: Sequence[Row]) -> Row:
     return min(history, key=lambda row: row["valid_loss"])
 
 
+def with_kept(history: Sequence[Row]) -> Row:
+    """The last epoch's metrics, and as ``kept_...`` those of the weights kept so far: what a sweep compares."""
+    return history[-1] | {f"kept_{key}": value for key, value in best_epoch(history).items()}
+
+
 def is_complete(history: Sequence[Row], train: TrainConfig) -> bool:
     """Whether a training ends by itself after these epochs: all are done, or the valid loss got no better for long enough."""
     if not history:

@@ -19,8 +19,8 @@ from typing import Any
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.train.record import best_epoch
-from raybrain.train.worker import TrainJob, with_kept
+from raybrain.train.job import TrainJob
+from raybrain.train.record import best_epoch, with_kept
 from raybrain.tune.population import DRAWS, Line, Standing, line_of, line_settings
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import sole_writer

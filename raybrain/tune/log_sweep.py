@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raybrain.config import flat
 from raybrain.tracking.base import Status, TrackedRun, TrackingStore
-from raybrain.train.worker import TrainJob
+from raybrain.train.job import TrainJob
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.space_record import searched
 from raybrain.tune.sweep_record import SweepRecord

@@ -19,7 +19,7 @@ from typing import Any
 
 from raybrain.config import InputError
 from raybrain.experiment import SCHEDULED
-from raybrain.train.worker import TrainJob
+from raybrain.train.job import TrainJob
 from raybrain.tune.schedulers.pbt import SCHEDULE, Pbt
 from raybrain.tune.space import SearchSpace
 

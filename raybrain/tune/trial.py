@@ -9,9 +9,10 @@ from raybrain.config import InputError
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
-from raybrain.train.fit import Call, CannotTrain, check, fit, make_job, reason_of, train
+from raybrain.train.fit import Call, CannotTrain, Ending, check, fit, make_job, reason_of, train, work
+from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.messages import Epochs, Exchange, Message, Sender
-from raybrain.train.worker import Ending, TrainJob, make_place, trial_device, with_kept, work
+from raybrain.train.record import with_kept
 
 
 def trial_job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:

@@ -26,9 +26,10 @@ from raybrain.predict.model import Model
 from raybrain.prepare import build as preparing
 from raybrain.signal.window import Scaler
 from raybrain.train import fit
+from raybrain.train.fit import work
+from raybrain.train.job import TrainJob, make_place
 from raybrain.train.messages import Nobody
 from raybrain.train.step import Learner
-from raybrain.train.worker import TrainJob, make_place, work
 from tests.conftest import REPO, TINY
 
 DEEP = ["speech_encoder=deep_mel", "speech_encoder.depth=2", "speech_encoder.hidden=6", "speech_encoder.output=4"]

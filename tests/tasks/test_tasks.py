@@ -33,7 +33,7 @@ from raybrain.train.tables import Tables
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.validate import check
 from tests.conftest import REPO, TINY
-from tests.train.test_loop import Ear
+from tests.train.test_loop import go
 from tests.workers import SMALL, random_tables
 
 FOLLOW = '''
@@ -125,7 +125,7 @@ def test_a_task_of_ones_own_trains_validates_and_is_controlled(plugin: Path, tmp
     training = Training(experiment, tables, sizes, Place(), RunRecord(tmp_path / "run"))
     learner = training.learner
     assert (learner.shapes.channels, learner.shapes.features) == (5, 7), "it is turned around"
-    history = training.run(Ear(), checkpoint_s=1e9)
+    history = go(training)
     assert set(experiment.task.metrics) <= set(history[-1])
     assert -1 < history[-1]["valid_correlation"] < 1
     found = control_rows(Models(learner, learner), experiment.task.pools(tables.words("test"))).set_index("control")

@@ -18,12 +18,12 @@ from raybrain.experiment import Experiment
 from raybrain.identity import versions
 from raybrain.store import Store
 from raybrain.tracking.base import Tracker
-from raybrain.train import worker
-from raybrain.train.fit import Call, CannotTrain, Trained, recall, train
+from raybrain.train import fit
+from raybrain.train.fit import Call, CannotTrain, Trained, recall, train, work
+from raybrain.train.job import TrainJob
 from raybrain.train.messages import Nobody
 from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
-from raybrain.train.worker import TrainJob, work
 from tests.conftest import REPO, TINY
 from tests.train.test_loop import SETTINGS
 from tests.workers import random_tables
@@ -90,7 +90,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: Path) -> TrainJ
     experiment = override(Experiment(), SETTINGS)
     tables = random_tables(experiment, torch.float32)
     monkeypatch.setattr(TrainJob, "tables", lambda self, device: tables)
-    monkeypatch.setattr(worker, "keep_model", lambda job, *others: job.record.model.mkdir(exist_ok=True))
+    monkeypatch.setattr(fit, "keep_model", lambda job, *others: job.record.model.mkdir(exist_ok=True))
     monkeypatch.setattr("raybrain.train.fit.is_model", Path.exists)
     cluster = override(Cluster(home=tmp_path), {"tracker": "lines", "tracker.folder": "mine"})
     record, code = RunRecord(tmp_path / "run"), versions(experiment)

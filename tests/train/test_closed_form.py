@@ -14,11 +14,12 @@ from raybrain.config import InputError, override
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment
 from raybrain.train.closed_form import ClosedForm, fits, fitted
+from raybrain.train.messages import Steps
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables
-from tests.train.test_loop import Ear, Killed, result
+from tests.train.test_loop import Ear, Killed, go, result
 from tests.workers import random_tables
 
 RIDGE: dict[str, Any] = {
@@ -50,27 +51,27 @@ def test_what_a_fit_does_not_read_does_not_name_it() -> None:
 
 def test_killed_after_any_fit_it_ends_with_the_same_bits(tmp_path: Path) -> None:
     whole = closed_form(tmp_path / "whole")
-    history = whole.run(Ear(), checkpoint_s=1e9)
+    history = go(whole)
     assert len(history) == 1 and history[0]["epoch"] == 1 and 0 < history[0]["valid_top10"] <= 1
     assert whole.sizes.updates_per_epoch == len(whole.fits) == 2
     for after in (1, 1):
         with pytest.raises(Killed):
-            closed_form(tmp_path / "killed").run(Ear(after), checkpoint_s=0)
+            go(closed_form(tmp_path / "killed"), Ear(after), checkpoint_s=0)
     ear = Ear()
     again = closed_form(tmp_path / "killed")
     assert again.done == 2, "both fits were kept"
-    again.run(ear, checkpoint_s=0)
-    assert ear.steps == 0
+    go(again, ear, checkpoint_s=0)
+    assert not ear.of(Steps)
     (one, first), (other, second) = result(tmp_path / "whole"), result(tmp_path / "killed")
     assert first == second and all(torch.equal(one[name], other[name]) for name in one)
-    assert closed_form(tmp_path / "whole").run(Ear(1), checkpoint_s=0) == history, "what is done takes no step"
+    assert go(closed_form(tmp_path / "whole"), Ear(1), checkpoint_s=0) == history, "what is done takes no step"
 
 
 def test_it_finds_what_was_planted(tmp_path: Path) -> None:
     """Five channels carry the features as they are heard; the train loss of it is lower, and valid windows are found."""
     experiment = question(**{"window.offset_s": 0})
     tables = random_tables(experiment, torch.float32)
-    plain = closed_form(tmp_path / "noise", tables=tables, **{"window.offset_s": 0}).run(Ear(), 1e9)[0]
+    plain = go(closed_form(tmp_path / "noise", tables=tables, **{"window.offset_s": 0}))[0]
     heard = tables.speech(torch.arange(len(tables.start)))
 
     class Planted(Tables):
@@ -79,7 +80,7 @@ def test_it_finds_what_was_planted(tmp_path: Path) -> None:
             return replace(batch, signal=torch.cat([heard[rows], batch.signal[:, 5:]], dim=1))
 
     carrying = Planted(**{field.name: getattr(tables, field.name) for field in dataclass_fields(tables)})
-    planted = closed_form(tmp_path / "planted", tables=carrying, **{"window.offset_s": 0}).run(Ear(), 1e9)[0]
+    planted = go(closed_form(tmp_path / "planted", tables=carrying, **{"window.offset_s": 0}))[0]
     assert planted["valid_top1"] == 1.0 > plain["valid_top1"]
     assert planted["train_loss"] < plain["train_loss"]
 
@@ -111,12 +112,12 @@ def test_what_must_be_trained_beside_it_is_refused(tmp_path: Path) -> None:
 def _worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    closed_form(Path(folder) / "run", Place(rank, world)).run(Ear(), checkpoint_s=1e9)
+    go(closed_form(Path(folder) / "run", Place(rank, world)))
     dist.destroy_process_group()
 
 
 def test_two_workers_fit_the_very_same(tmp_path: Path) -> None:
-    closed_form(tmp_path / "one").run(Ear(), checkpoint_s=1e9)
+    go(closed_form(tmp_path / "one"))
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(_worker, args=(2, folder), nprocs=2)  # type: ignore[no-untyped-call]
         two, other = result(Path(folder) / "run")

@@ -1,11 +1,13 @@
 """Messages between a training and those who wait for it, while both live and when one is gone."""
 
+import math
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from raybrain.train import messages
 from raybrain.train.messages import Epochs, Exchange, Inbox, Message, Sender, Started, Steps
 from tests.sweeps import history_of
 
@@ -23,11 +25,11 @@ def exchange(ray_cluster: None) -> Iterator[Exchange]:
 
 def receive(inbox: Inbox, count: int) -> list[Message]:
     """The next messages, waited for."""
-    found: list[Message] = []
+    received: list[Message] = []
     until = time.monotonic() + 60
-    while len(found) < count and time.monotonic() < until:
-        found += inbox.receive(1.0)
-    return found
+    while len(received) < count and time.monotonic() < until:
+        received += inbox.receive(1.0)
+    return received
 
 
 def test_messages_arrive_in_order_as_soon_as_they_are_sent(exchange: Exchange) -> None:
@@ -43,7 +45,18 @@ def test_messages_arrive_in_order_as_soon_as_they_are_sent(exchange: Exchange) -
     assert inbox.receive(0.1) == other.rest() == []
 
 
-def test_of_steps_only_the_last_ones_are_of_interest(exchange: Exchange) -> None:
+def test_steps_are_sent_some_time_apart_and_the_last_of_an_epoch_always(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "STEPS_S", math.inf)
+    sender, inbox = Sender(exchange, "a", judged=False, steps_at=time.monotonic()), Inbox(exchange, "a")
+    for step in (1, 2, 3):
+        sender.hear(Steps(0, step, 3))
+    assert receive(inbox, 1) == [Steps(0, 3, 3)]
+
+
+def test_of_steps_only_the_last_ones_are_of_interest(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "STEPS_S", 0.0)
     sender, inbox = Sender(exchange, "a", judged=False), Inbox(exchange, "a")
     sender.hear(Started("sizes"))
     assert receive(inbox, 1) == [Started("sizes")]

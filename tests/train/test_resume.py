@@ -1,19 +1,21 @@
 """Several workers go on from the checkpoint that the first one reads, whatever the others see of the disk."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from raybrain.config import override
 from raybrain.experiment import Experiment
 from raybrain.train.loop import Training
 from raybrain.train.order import contrast
 from raybrain.train.record import Damaged, RunRecord
-from raybrain.train.step import Place
-from tests.train.test_loop import SETTINGS, Ear, Killed
+from raybrain.train.step import Loaded, Place
+from tests.train.test_loop import SETTINGS, Killed, go
 from tests.workers import random_tables
 
 
@@ -24,6 +26,18 @@ def training(place: Place, folder: Path) -> Training:
     return Training(experiment, tables, sizes, place, RunRecord(folder))
 
 
+def kill(run: Training, after: int | None) -> None:
+    """Kill training in the step after so many."""
+    update, steps = run.learner.update, itertools.count()
+
+    def updated(loaded: Loaded) -> Tensor:
+        if next(steps) == after:
+            raise Killed
+        return update(loaded)
+
+    run.learner.update = updated  # type: ignore[method-assign]
+
+
 def worker(rank: int, folder: str, shared: bool, kills: tuple[int, ...]) -> None:
     """Train to the end, killed after these numbers of steps; an unshared disk shows the second worker nothing."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
@@ -31,7 +45,8 @@ def worker(rank: int, folder: str, shared: bool, kills: tuple[int, ...]) -> None
     for after in (*kills, None):
         try:
             run = training(Place(rank, 2), home)
-            run.run(Ear(after), checkpoint_s=0)
+            kill(run, after)
+            go(run, checkpoint_s=0)
         except Killed:
             run.feed.close()
     torch.save(run.learner.state()["model"], f"{folder}/worker{rank}.pt")

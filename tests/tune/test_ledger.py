@@ -9,8 +9,9 @@ from optuna.trial import TrialState
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
+from raybrain.train.job import TrainJob
 from raybrain.train.order import contrast
-from raybrain.train.worker import TrainJob, with_kept
+from raybrain.train.record import with_kept
 from raybrain.tune.schedulers.asha import Asha
 from raybrain.tune.schedulers.hyperband import Hyperband
 from tests.sweeps import DEPTH, LR, Bench, history_of, space

@@ -12,8 +12,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
-from raybrain.train.record import RunRecord
-from raybrain.train.worker import with_kept
+from raybrain.train.messages import Steps
+from raybrain.train.record import RunRecord, with_kept
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Member
 from raybrain.tune.population import line_of, line_settings
@@ -22,7 +22,7 @@ from raybrain.tune.space import SearchSpace
 from raybrain.tune.validate import check
 from tests.conftest import TINY, Ended
 from tests.sweeps import Bench, finish, history_of, runs, sizes_of
-from tests.train.test_loop import UPDATES, Ear, training
+from tests.train.test_loop import UPDATES, Ear, go, training
 from tests.train.test_loop import result as trained_result
 
 LR = FloatDistribution(1e-5, 1e-1, log=True)
@@ -345,16 +345,16 @@ def test_what_a_population_cannot_search(changed: dict[str, Any], said: str) -> 
 def test_a_copy_ends_with_the_weights_of_its_schedule_trained_from_the_start(tmp_path: Path) -> None:
     """Bit for bit, and it takes no step that was taken before."""
     turned = {"optim.schedule": "2:lr=0.01,2:weight_decay=0.1"}
-    training(tmp_path / "whole", **turned).run(Ear(), checkpoint_s=1e9)
+    go(training(tmp_path / "whole", **turned))
     for enough in (1, 2):
-        training(tmp_path / "first").run(Ear(enough=enough), checkpoint_s=1e9)
+        go(training(tmp_path / "first"), Ear(enough=enough))
         RunRecord(tmp_path / "first").keep_sizes(sizes_of(UPDATES))
         RunRecord(tmp_path / "copy").inherit(RunRecord(tmp_path / "first"), epochs=2)
         assert RunRecord(tmp_path / "copy").last.exists() == (enough == 2), "only from the end of the second epoch"
     ear = Ear()
-    training(tmp_path / "copy", **turned).run(ear, checkpoint_s=1e9)
-    assert ear.steps == UPDATES
-    training(tmp_path / "first").run(Ear(), checkpoint_s=1e9)
+    go(training(tmp_path / "copy", **turned), ear)
+    assert len(ear.of(Steps)) == UPDATES
+    go(training(tmp_path / "first"))
     (copy, history), (whole, expected), (first, _) = (trained_result(tmp_path / name) for name in ("copy", "whole", "first"))
     assert history == expected
     assert all(torch.equal(copy[name], whole[name]) for name in whole)
@@ -362,7 +362,7 @@ def test_a_copy_ends_with_the_weights_of_its_schedule_trained_from_the_start(tmp
 
 
 def test_nothing_is_taken_over_into_a_run_that_others_train(tmp_path: Path) -> None:
-    training(tmp_path / "first").run(Ear(enough=2), checkpoint_s=1e9)
+    go(training(tmp_path / "first"), Ear(enough=2))
     first, copy = RunRecord(tmp_path / "first"), RunRecord(tmp_path / "copy")
     first.keep_sizes(sizes_of(UPDATES))
     with copy.own("train", busy=print):

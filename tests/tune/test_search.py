@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 from ray.tune.search import Searcher
 
-from raybrain.train.worker import with_kept
+from raybrain.train.record import with_kept
 from raybrain.tune.search import LedgerScheduler, LedgerSearch
 from tests.sweeps import history_of, space
 

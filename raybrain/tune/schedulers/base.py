@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from raybrain.config import Choice, InputError
 
 if TYPE_CHECKING:
-    from raybrain.train.worker import TrainJob
+    from raybrain.train.job import TrainJob
     from raybrain.tune.population import Line, Population
     from raybrain.tune.space import SearchSpace
 

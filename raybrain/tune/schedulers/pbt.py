@@ -13,7 +13,7 @@ from raybrain.tune.schedulers.base import Scheduler
 from raybrain.tune.walk import ends, extremes, nearest
 
 if TYPE_CHECKING:
-    from raybrain.train.worker import TrainJob
+    from raybrain.train.job import TrainJob
     from raybrain.tune.population import Line, Population
     from raybrain.tune.space import SearchSpace
 
