@@ -21,6 +21,7 @@ from raybrain.identity import locate
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why_empty
+from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, renewed, write_table
@@ -277,7 +278,8 @@ def _read_events(work: _Work) -> Iterator[Heard]:
             events = source.study.events(source.root, source.recording)
             sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
             refuse_unheard(events)
-            return {"result": pickle.dumps(events), "remarks": sound_remarks(events) + _folder_remarks(source)}
+            remarks = [*misplaced(events), *odd_times(events), *sound_remarks(events), *_folder_remarks(source)]
+            return {"result": pickle.dumps(events), "remarks": remarks}
 
         return {"result": b"", "remarks": []} | guarded(task, source.recording.uid, logs)
 
@@ -311,13 +313,13 @@ def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> N
 
     def make(row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["task"])
-        return {"seconds": 0.0, "segments": 0, "left_out": ""} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+        return {"remarks": []} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
 
     for row in each(missing, make, "prepare: signals"):
         if row["error"]:
             work.fail(row["uid"], row["error"])
-        elif row["left_out"]:
-            _say_odd(row["uid"], row["left_out"])
+        for remark in row["remarks"]:
+            _say_odd(row["uid"], remark)
     for uid in (job.source.recording.uid for job in others):
         part = work.store.part(uid) if uid not in work.failed else None
         if part:

@@ -14,7 +14,7 @@ from raybrain.events import Event, Sound
 SILENT = 1e-5  # root mean square, as a share of full scale: -100 dB
 CANCELLED = 0.05  # loudness of the mean of all channels, as a share of that of each
 UNLIKE = 0.1  # correlation of two channels of one recording of speech is above this
-BLOCK = 1 << 20  # samples read at a time
+LONG_S = 10  # of silence in the middle of speech
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class SoundFile:
         loudness: root mean square of each channel, as a share of full scale.
         mean_loudness: that of the mean of all channels.
         correlation: the lowest of the first channel with another one; 1 if there is no other, or one is silent.
+        silence: the longest stretch without any sound in it, in whole seconds, and the second at which it begins.
         broken_s: the second of the first value that is not a number; None if there is none.
     """
 
@@ -35,6 +36,7 @@ class SoundFile:
     loudness: tuple[float, ...]
     mean_loudness: float
     correlation: float
+    silence: tuple[int, int]
     broken_s: float | None
 
     def heard(self, channel: int) -> float:
@@ -61,25 +63,36 @@ def _examined(path: str, size: int, changed: int) -> SoundFile:
 
     try:
         with soundfile.SoundFile(path) as file:
-            products = np.zeros((file.channels, file.channels))
+            products, sums, loud = np.zeros((file.channels, file.channels)), np.zeros(file.channels), []
             count, broken_s = 0, None
-            for samples in file.blocks(BLOCK, dtype="float64", always_2d=True):
+            for samples in file.blocks(file.samplerate, dtype="float64", always_2d=True):  # a second at a time
                 finite = np.isfinite(samples).all(axis=1)
                 if broken_s is None and not finite.all():
                     broken_s = (count + int(finite.argmin())) / file.samplerate
                 samples = samples[finite]
                 products += samples.T @ samples
+                sums += samples.sum(axis=0)
+                loud.append(bool(len(samples) and np.ptp(samples, axis=0).max() > SILENT))
                 count += len(finite)
             rate_hz, channels = file.samplerate, file.channels
     except (soundfile.SoundFileError, OSError) as error:
         raise InputError(f"the sound file {path} cannot be read: {' '.join(str(error).split())}") from None
-    products /= max(count, 1)
-    loudness = np.sqrt(products.diagonal())
+    products = products / max(count, 1) - np.outer(sums, sums) / max(count, 1) ** 2  # without what is constant
+    loudness = np.sqrt(np.maximum(products.diagonal(), 0.0))
     likeness = [
         products[0, other] / (loudness[0] * loudness[other]) for other in range(1, channels) if _audible(loudness, other)
     ]
     mean_loudness = float(np.sqrt(max(products.mean(), 0.0)))
-    return SoundFile(path, rate_hz, tuple(loudness.tolist()), mean_loudness, float(min(likeness, default=1.0)), broken_s)
+    likest = float(min(likeness, default=1.0))
+    return SoundFile(path, rate_hz, tuple(loudness.tolist()), mean_loudness, likest, _longest_silence(loud), broken_s)
+
+
+def _longest_silence(loud: Sequence[bool]) -> tuple[int, int]:
+    """How many seconds in a row are not ``loud`` at most, and where they begin."""
+    runs = [(heard, len(list(run))) for heard, run in itertools.groupby(loud)]
+    stops = itertools.accumulate(length for _, length in runs)
+    silent = [(length, stop - length) for (heard, length), stop in zip(runs, stops, strict=True) if not heard]
+    return max(silent, default=(0, 0))
 
 
 def _audible(loudness: np.ndarray, other: int) -> bool:
@@ -129,8 +142,13 @@ def sound_remarks(events: Sequence[Event]) -> list[str]:
         remarks.append(
             f"the channels of {len(unlike)} of {len(files)} sounds are not alike, and their mean is used "
             f"(the first: {one.path}, correlation {one.correlation:.2f}, loudness {loud}); "
-            "are there triggers in one of them? Then type sounds.channel=1"
+            "are there triggers in one of them? Then type sounds.channel=NUMBER with that of speech"
         )
+    still = [file for file, channel in files if file.heard(channel) >= SILENT and file.silence[0] >= LONG_S]
+    if still:
+        lasts, start = still[0].silence
+        first = f"the first: {still[0].path} for {lasts} s from second {start}"
+        remarks.append(f"{len(still)} of {len(files)} sounds fall silent ({first}): are they whole?")
     rates = sorted({file.rate_hz for file, _ in files})
     if len(rates) > 1:
         remarks.append(f"sounds have different rates: {', '.join(map(str, rates))} Hz")

@@ -1,6 +1,5 @@
 """Survey: what is missing, short or odd in a study, recording by recording, without preparing anything."""
 
-import itertools
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +14,12 @@ from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_b
 from raybrain.identity import locate
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan, why_empty
-from raybrain.prepare.plausible import odd_times
+from raybrain.prepare.plausible import SLACK_S, misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Source, guarded
 from raybrain.signal.bad_stretches import bad_stretches, described
-from raybrain.signal.channels import brain_channels, refuse_blind, sensor_positions, usable_channels
-from raybrain.signal.odd_signal import odd_signal
+from raybrain.signal.channels import brain_channels, refuse_blind, usable_channels
+from raybrain.signal.odd_signal import lost_sensors, odd_signal
 from raybrain.signal.window import SegmentConfig
 from raybrain.storage import file_digest
 from raybrain.studies.base import Facts, LeftOut, Study
@@ -28,9 +27,6 @@ from raybrain.studies.base import Facts, LeftOut, Study
 if TYPE_CHECKING:
     import mne
 
-SLACK_S = 0.5
-LONG_SENTENCE = 200  # words; longer sentences mean that sentences are not marked
-BAD_SHARE = 0.2  # of the channels
 SHORT_SHARE = 0.5  # of the median duration of recordings of the same task
 HOURS_SHARE = 0.1  # of the hours in the study's facts
 
@@ -88,6 +84,7 @@ def survey_study(study: Study, cluster: Cluster) -> Survey:
     study = locate(study, cluster.home)
     root = _root(study, cluster.cache)
     sources = [Source(study, root, recording) for recording in study.recordings(root)]
+    by_uid = {source.recording.uid: source.recording for source in sources}
     surveyed: list[RecordingSurvey] = []
     heard: list[Heard] = []
     logs = cluster.home / "check"
@@ -99,9 +96,8 @@ def survey_study(study: Study, cluster: Cluster) -> Survey:
         for row in each(sources, task, f"check: {study.name}"):
             recording, events = pickle.loads(row["result"])
             surveyed.append(recording)
-            source = next(source for source in sources if source.recording.uid == recording.recording)
             if events:
-                heard.append(Heard(source.recording, events, study.blocks_by))
+                heard.append(Heard(by_uid[recording.recording], events, study.blocks_by))
     surveyed.sort(key=lambda recording: recording.recording)
     _mark_short(surveyed, {source.recording.uid: source.recording.task for source in sources})
     subjects = [source.recording.subject for source in sources]
@@ -172,10 +168,8 @@ def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Fact
     with mne.utils.use_log_level("error"):
         picks = brain_channels(raw)
         info = mne.pick_info(raw.info, picks)
-        _, known = sensor_positions(info)
         surveyed.usable = int(usable_channels(info).sum())
-    names = {raw.ch_names[pick] for pick in picks}
-    surveyed.channels, surveyed.bad = len(picks), len(names & set(raw.info["bads"]))
+    surveyed.channels, surveyed.bad = len(picks), len(info["bads"])
     surveyed.hertz = float(raw.info["sfreq"])
     surveyed.seconds = raw.n_times / surveyed.hertz
     problems = []
@@ -183,42 +177,18 @@ def _survey_signal(surveyed: RecordingSurvey, raw: "mne.io.BaseRaw", facts: Fact
         problems.append(f"{surveyed.channels} channels, not {facts.channels}")
     if facts.hertz and abs(surveyed.hertz - facts.hertz) > 1e-3 * facts.hertz:
         problems.append(f"{surveyed.hertz:g} Hz, not {facts.hertz:g}")
-    if surveyed.bad > BAD_SHARE * surveyed.channels:
-        problems.append(f"{surveyed.bad} of {surveyed.channels} channels are bad")
-    if not known.all():
-        problems.append(f"the positions of {len(known) - known.sum()} of {len(known)} sensors are not known")
+    problems += lost_sensors(info)
     refuse_blind(info)
     return problems
 
 
 def _survey_events(surveyed: RecordingSurvey, events: Sequence[Event]) -> list[str]:
-    sounds = sorted((event for event in events if isinstance(event, Sound)), key=lambda sound: sound.start)
     words = [event for event in events if isinstance(event, Word)]
-    surveyed.sounds, surveyed.words = len(sounds), len(words)
+    surveyed.sounds, surveyed.words = sum(isinstance(event, Sound) for event in events), len(words)
     surveyed.phonemes = sum(isinstance(event, Phoneme) for event in events)
-    problems = []
     late = max((word.start for word in words), default=0.0) - surveyed.seconds
-    if surveyed.seconds and late > SLACK_S:
-        problems.append(f"words go on for {late:.1f} s after its end")
-    early = sum(event.start < -SLACK_S for event in events)
-    if early:
-        problems.append(f"{early} events before it begins")
-    heard = [word for word in words if word.modality == "audio"]
-    outside = sum(not any(s.start - SLACK_S <= word.start <= s.stop + SLACK_S for s in sounds) for word in heard)
-    if outside:
-        problems.append(f"{outside} of {len(heard)} words lie in no sound")
-    over = sum(earlier.stop - later.start > SLACK_S for earlier, later in itertools.pairwise(sounds))
-    if over:
-        problems.append(f"{over} sounds start before the one before them ends")
-    if words[1:] and not any(word.sequence or word.word_index for word in words):
-        problems.append(
-            f"{len(words)} words without a sentence and a word_index: each is a sentence of its own, and all blocks that share "
-            "a word are in the same split"
-        )
-    endless = next((word.sequence for word in words if word.word_index >= LONG_SENTENCE), "")
-    if endless:
-        problems.append(f"a sentence of more than {LONG_SENTENCE} words ({endless[:40]}...): are sentences marked?")
-    return problems
+    after = [f"words go on for {late:.1f} s after its end"] if surveyed.seconds and late > SLACK_S else []
+    return after + misplaced(events)
 
 
 def _mark_short(recordings: Sequence[RecordingSurvey], tasks: dict[str, str]) -> None:

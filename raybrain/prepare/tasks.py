@@ -16,6 +16,8 @@ from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
 from raybrain.signal.base import Context
+from raybrain.signal.channels import brain_channels
+from raybrain.signal.odd_signal import lost_sensors, odd_signal
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
 from raybrain.storage import content_digest, file_record
@@ -104,11 +106,16 @@ def make_part(job: Job) -> dict[str, Any]:
     """Read one recording, apply the steps to it and cut it; write its part of the store.
 
     Returns:
-        Seconds of signal, number of segments, and what is to be said about windows that were left out.
+        What is odd about the signal, and how many windows were left out.
     """
+    import mne
+
     data, source, rate = job.data, job.source, job.data.signal.rate_hz
     raw = source.study.raw(source.root, source.recording)
     bad = bad_stretches(raw)
+    with mne.utils.use_log_level("error"):
+        picks = brain_channels(raw)
+        remarks = [*lost_sensors(mne.pick_info(raw.info, picks)), *odd_signal(raw, picks)]
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
     signal = read_signal(raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, len(signal.values))
@@ -139,8 +146,8 @@ def make_part(job: Job) -> dict[str, Any]:
     brain = chunk_table(signal.values.astype(np.float32), rate)
     job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
     lost = len(every) - len(segments)
-    left_out = f"{described(bad)}: {lost} of {len(every)} windows are left out" if lost else ""
-    return {"seconds": len(signal.values) / rate, "segments": len(splits), "left_out": left_out}
+    remarks += [f"{described(bad)}: {lost} of {len(every)} windows are left out"] if lost else []
+    return {"remarks": remarks}
 
 
 def _train_starts(job: Job, bad: Sequence[BadStretch], rate_hz: float, samples: int) -> np.ndarray:

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raybrain.signal.channels import sensor_positions
 from raybrain.signal.pipeline import refuse_flat
 
 if TYPE_CHECKING:
     import mne
 
 PROBES, PROBE_S = 20, 1.0  # stretches of signal that are looked at, spread over the recording
+BAD_SHARE = 0.2  # of the channels
 FLAT_CHANNELS, FLAT_TIME = 0.25, 0.25
 USUAL = {"eeg": (1e-7, 5e-3), "mag": (1e-15, 1e-8), "grad": (1e-15, 1e-8)}  # standard deviation, in volts or tesla (per metre)
 
@@ -43,9 +45,20 @@ def odd_signal(raw: "mne.io.BaseRaw", picks: np.ndarray) -> list[str]:
     if not np.isfinite(spread).all():
         odd.append(f"values that are not numbers in {', '.join(names[~np.isfinite(spread).all(axis=0)][:5])}")
     kind = raw.get_channel_types([good[0]])[0]
-    usual = float(np.nanmedian(spread[:, ~always]))
+    usual = float(np.nanmedian(spread[~flat]))
     low, high = USUAL.get(kind, (0.0, np.inf))
     if not low <= usual <= high:
         unit = {"eeg": "V", "grad": "T/m"}.get(kind, "T")
         odd.append(f"{kind} has a standard deviation of {usual:.2g} {unit}, usual are {low:g} to {high:g}: is its unit right?")
     return odd
+
+
+def lost_sensors(info: "mne.Info") -> list[str]:
+    """What is odd about the sensors of a recording's brain channels: many are bad, or nobody knows where they lie."""
+    channels, bad, lines = len(info["ch_names"]), len(info["bads"]), []
+    if bad > BAD_SHARE * channels:
+        lines.append(f"{bad} of {channels} channels are bad")
+    _, known = sensor_positions(info)
+    if not known.all():
+        lines.append(f"the positions of {channels - known.sum()} of {channels} sensors are not known")
+    return lines

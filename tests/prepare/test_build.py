@@ -1,6 +1,7 @@
 """Recordings become a store: planned, cut and scaled as written, whole or not at all, and mended where they are damaged."""
 
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
 from raybrain.store import Store, frames_folder
+from raybrain.studies.base import Study
 from raybrain.studies.synthetic import Synthetic
 from tests.conftest import TINY, Ended
 
@@ -136,10 +138,35 @@ def test_a_killed_preparation_leaves_no_half_part(job: Job, tmp_path: Path, monk
     assert not [path.name for path in tmp_path.rglob(".*")]
     made = make_part(job)
     part = job.store.part(uid)
+    assert made == {"remarks": []}
     assert part is not None
     assert part.key == job.key
-    assert made["seconds"] == part.samples / 120.0 == sum(len(chunk) for chunk in job.store.brain(uid)) / 120.0
-    assert made["segments"] == sum(part.segments.values()) == job.store.segments(uid).num_rows
+    assert part.samples == sum(len(chunk) for chunk in job.store.brain(uid))
+    assert sum(part.segments.values()) == job.store.segments(uid).num_rows
+
+
+def test_windows_over_bad_stretches_are_left_out_and_counted(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mne
+
+    kind, uid = type(job.source.study), job.source.recording.uid
+    whole, marked = replace(job, store=Store(tmp_path / "whole")), replace(job, store=Store(tmp_path / "marked"))
+    make_part(whole)
+
+    def annotated(study: Study, root: Path, recording: Recording, read: Callable[..., Any] = kind.raw) -> Any:
+        raw = read(study, root, recording)
+        values = raw.load_data().get_data()
+        values[:3] = 0.0
+        raw = mne.io.RawArray(values, raw.info, verbose="error")
+        return raw.set_annotations(mne.Annotations([5.0, 12.0], [4.0, 0.5], ["BAD_noise", "fine"]))
+
+    monkeypatch.setattr(kind, "raw", annotated)
+    remarks = make_part(marked)["remarks"]
+    starts = whole.store.segments(uid)["start_sample"].to_pylist()
+    kept = [start for start in starts if start + 360 < 5 * 120 or start > 9 * 120]
+    assert marked.store.segments(uid)["start_sample"].to_pylist() == kept
+    assert len(kept) < len(starts)
+    assert re.fullmatch(r"3 of 8 channels are flat \(.*\): were they connected\? Mark them bad if not", remarks[0])
+    assert remarks[1:] == [f"4.0 s are marked as BAD_noise: {len(starts) - len(kept)} of {len(starts)} windows are left out"]
 
 
 def test_two_who_make_the_same_part_end_with_a_whole_one(job: Job, tmp_path: Path) -> None:
@@ -269,6 +296,8 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     data = copy / "sub-03" / "eeg" / "sub-03_task-listening_eeg.eeg"
     whole = data.read_bytes()
     data.write_bytes(whole[:100_000])
+    with (copy / "sub-02" / "eeg" / "sub-02_task-listening_events.tsv").open("a") as table:
+        table.write("20\t3\tBAD_noise\tn/a\tn/a\tn/a\tn/a\n")
     command = ["prepare", "quickstart", f"data.studies=bids:{copy}", "--home", str(tmp_path / "home"), "--json"]
     ended = raybrain(*command)
     uid = "bids-real-eeg-background-and_sub-03_task-listening"
@@ -277,6 +306,7 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     assert "truncated" in ended.json["failed_recordings"][uid]
     assert len(ended.json["recordings"]) == 3
     assert f"failed {uid}" in ended.err
+    assert re.search(r"odd \S+sub-02_task-listening: 3.0 s are marked as BAD_noise: \d+ of \d+ windows are left out", ended.err)
     assert "--accept-failed" in ended.err.splitlines()[-1]
 
     before = mtimes(Path(ended.json["store"]), "brain/**/*")

@@ -41,7 +41,7 @@ ODD: dict[str, tuple[Any, int, str]] = {
     "clicks in the second channel": (
         stereo(SPEECH, CLICKS),
         0,
-        r"the channels of 1 of 1 sounds .* Then type sounds\.channel=1",
+        r"the channels of 1 of 1 sounds .* Then type sounds\.channel=NUMBER with that of speech",
     ),
     "another talker": (stereo(SPEECH, np.roll(SPEECH, HZ)), 0, "correlation -?0.0"),
     "clicks first": (stereo(CLICKS, SPEECH), 0, "are not alike"),

@@ -87,7 +87,7 @@ def lines(root: Path) -> list[str]:
     for recording in study.recordings(root):
         surveyed, _ = survey_recording(Source(study, root, recording), root)
         assert "Traceback" not in str(surveyed.problems)
-        said += [f"{recording.subject}: {problem}" for problem in surveyed.problems]
+        said += [f"{recording.subject}: {problem}" for problem in surveyed.problems + surveyed.odd]
     assert all("\n" not in line for line in said)
     return said
 

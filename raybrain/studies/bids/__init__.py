@@ -23,6 +23,7 @@ at a beat (``sounds.tick``), offset and drift of each sound are fitted, and word
 by that map. Such words may stand for sound rows where there are none.
 """
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,7 @@ from raybrain.events import Event
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, FolderStudy, LeftOut
 from raybrain.studies.bids.bids_events import Reading, SoundRows, WordRows, read_events
-from raybrain.studies.bids.bids_signal import nearest, read_signal_file
+from raybrain.studies.bids.bids_signal import mark_bad, nearest, read_signal_file
 from raybrain.studies.bids.bids_stimuli import textgrids
 from raybrain.studies.bids.inventory import (
     BESIDE,
@@ -71,7 +72,7 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         words: rows and tiers with words, phonemes and sentences.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     facts: ClassVar[Facts] = Facts(licence="see the dataset", language="", device="MEG or EEG")
 
     label: str = Field("", pattern="^[a-z0-9-]*$")
@@ -101,10 +102,12 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         inventory = self._inventory(root)
         if not inventory.files:
             more = [out for out in inventory.left_out if out.odd]
-            found = f"; {more[0].path} {more[0].reason}" if more else ""
             others = f" (and {len(more) - 1} more are left out)" if more[1:] else ""
+            wanted = f"looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(READ)}"
             raise InputError(
-                f"no EEG or MEG recordings in {root}: looked for sub-*/[ses-*/](eeg|meg)/* with {' '.join(READ)}{found}{others}"
+                f"no EEG or MEG recording in {root} can be used: {more[0].path} {more[0].reason}{others}"
+                if more
+                else f"no EEG or MEG recordings in {root}: {wanted}"
             )
         chosen = choose(list(inventory.files), self.subjects, None, root)
         tasks = {recording.task for recording in inventory.files}
@@ -122,7 +125,7 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         return [out for out in left_out if not tops or f"{out.path}/".startswith(tops)]
 
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
-        """The signal, not loaded; bad channels are those of channels.tsv.
+        """The signal; bad channels are those of channels.tsv, and bad stretches those of events.tsv and of the file.
 
         Raises:
             InputError: the file cannot be read, or holds less than its header, sidecar or events promise.
@@ -131,7 +134,10 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         sidecars = list(_applicable(root, signal))
         raw, _ = read_signal_file(signal.file, sidecars)
         check_length(raw, signal.file, [sidecar for sidecar in sidecars if sidecar.name.endswith(f"_{signal.suffix}.json")])
-        check_covers_events(raw, signal.file, _events_file(root, signal), self._shift_s(raw))
+        events = _events_file(root, signal)
+        check_covers_events(raw, signal.file, events, self._shift_s(raw))
+        if events:
+            mark_bad(raw, events, self._shift_s(raw) - self.start_s)
         return raw
 
     def events(self, root: Path, recording: Recording) -> list[Event]:
@@ -149,8 +155,10 @@ class Bids(FolderStudy, name="bids", shorthand="path"):
         file = _events_file(root, signal)
         if file is None:
             wanted = "_".join(f"{key}-{value}" for key, value in signal.entities.items() if key != "split")
+            other = next((path.name for path in sorted(signal.file.parent.glob(f"{glob.escape(wanted)}_events*"))), "")
+            there = f" ({other} is there: write it as a table separated by tabs, with that name)" if other else ""
             raise InputError(
-                f"no {signal.file.parent / wanted}_events.tsv; it should list the sounds and words heard in this recording"
+                f"no {signal.file.parent / wanted}_events.tsv{there}; it should list the sounds and words of this recording"
             )
         raw = self.raw(root, recording) if self.onsets == "acquisition" else None
         return read_events(root, file, self.sounds, self.words, self._shift_s(raw))

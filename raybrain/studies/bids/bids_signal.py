@@ -6,6 +6,7 @@ damaged is blamed itself.
 
 import contextlib
 import json
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raybrain.config import InputError
-from raybrain.studies.bids.bids_table import Row, read_table
+from raybrain.studies.bids.bids_table import Row, read_rows, read_table
 from raybrain.studies.bids.inventory import entities, suffix_of
 from raybrain.studies.readers.edf_gaps import with_gaps
-from raybrain.studies.readers.signal_files import check_brainvision, readable
+from raybrain.studies.readers.signal_files import check_brainvision, odd_rate, readable
 from raybrain.studies.readers.standard_places import STANDARD, place_by_names
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 BTI_DATA = ("0", "c,rf*", "hc,rf*", "e,rf*")
+BRAIN = ("eeg", "mag", "grad")
+OUT_OF_USE = re.compile(r"BAD([_ ].*)?|(EDGE )?boundary")
+MISC = ("MISC", "OTHER", "AUDIO", "SYSCLOCK", "ADC", "DAC", "FITERR", "REF", "PD", "PPG", "ACCEL", "GYRO", "MAGN")
+FEW = 8  # electrodes: of fewer it is not known how far apart they should be
+HEAD_M = (0.05, 0.5)  # from one electrode to the farthest other
 STIM = "STI 014"  # a channel that mne makes up for some formats
 
 
@@ -44,9 +50,12 @@ def read_signal_file(file: Path, sidecars: Sequence[Path]) -> tuple["mne.io.Base
             raw = _opened(file)
             raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
             raw = with_gaps(raw, file)
+        _mend_names(raw)
         remarks = _apply_channels(raw, nearest(sidecars, "channels.tsv"))
         remarks += _apply_places(raw, file, sidecars)
-        _apply_line_frequency(raw, nearest(sidecars, f"{suffix_of(file.name)}.json"))
+        about = [sidecar for sidecar in sidecars if sidecar.name.endswith(f"{suffix_of(file.name)}.json")]
+        remarks += odd_rate(raw, file, about)
+        _apply_line_frequency(raw, nearest(about, f"{suffix_of(file.name)}.json"))
     return raw, remarks
 
 
@@ -77,6 +86,31 @@ def _opened(file: Path) -> "mne.io.BaseRaw":
     return raw
 
 
+def _mend_names(raw: "mne.io.BaseRaw") -> None:
+    """Names in UTF-8 that were decoded as Latin-1 are what they were."""
+    mended = {}
+    for name in raw.ch_names:
+        with contextlib.suppress(UnicodeError):
+            mended[name] = name.encode("latin-1").decode("utf-8")
+    if len({mended.get(name, name) for name in raw.ch_names}) == len(raw.ch_names):
+        raw.rename_channels(mended)
+
+
+def mark_bad(raw: "mne.io.BaseRaw", table: Path, shift_s: float) -> None:
+    """Annotate what rows of events.tsv take out of use, as mne-bids writes them; ``shift_s`` is added to their onsets."""
+    import mne
+
+    rows = [row for row in read_rows(table) if OUT_OF_USE.fullmatch(row.text("trial_type"))]
+    marks = [(row.number("onset"), row.duration or 0.0, row.text("trial_type")) for row in rows]
+    marks = [mark for mark in marks if mark[0] is not None and (mark[1] or not mark[2].startswith("BAD"))]
+    if marks:
+        onsets, durations, texts = zip(*marks, strict=True)
+        at = np.array(onsets) + shift_s + raw.first_time
+        more = mne.Annotations(at, durations, texts, orig_time=raw.annotations.orig_time)
+        with quietly():  # some may lie outside of the recording
+            raw.set_annotations(raw.annotations + more)
+
+
 def nearest(sidecars: Sequence[Path], ending: str) -> Path | None:
     """The most specific of the sidecars of one kind."""
     files = [file for file in sidecars if file.name == ending or file.name.endswith(f"_{ending}")]
@@ -97,13 +131,30 @@ def _apply_channels(raw: "mne.io.BaseRaw", table: Path | None) -> list[str]:
     known = [row for row in rows if row.text("name") in raw.ch_names]
     if rows and not known:
         raise InputError(f"{table} lists {', '.join(listed[:3])}, ..., but the signal has {', '.join(raw.ch_names[:3])}, ...")
+    brain = {*BRAIN} & set(raw.get_channel_types())
     types = {row.text("name"): kind for row in known if (kind := _type(row))}
     with readable(table, "correct its column type"):
         raw.set_channel_types(types, on_unit_change="ignore")
+    if brain and not {*BRAIN} & set(raw.get_channel_types()):
+        said = ", ".join(sorted({row.text("type") for row in known}))
+        raise InputError(f"{table} says that no channel is of type EEG or MEG (its types: {said}); correct its column type")
     if rows and "status" in rows[0].values:
         raw.info["bads"] = [row.text("name") for row in known if row.text("status").lower() == "bad"]
-    unknown = [name for name in listed if name not in raw.ch_names]
-    return [f"{table.name} lists {len(unknown)} channels that the signal does not have ({unknown[0]})"] if unknown else []
+    return list(_odd_channels(raw, table, rows))
+
+
+def _odd_channels(raw: "mne.io.BaseRaw", table: Path, rows: Sequence[Row]) -> Iterator[str]:
+    """What is odd about a channels.tsv."""
+    unknown = [row.text("name") for row in rows if row.text("name") not in raw.ch_names]
+    if unknown:
+        yield f"{table.name} lists {len(unknown)} channels that the signal does not have ({unknown[0]})"
+    kinds = sorted({row.text("type") for row in rows if _type(row) == "misc" and row.text("type").upper() not in MISC})
+    if kinds:
+        yield f"{table.name} gives channels types that are not known and left out: {', '.join(kinds[:5])}"
+    states = sorted({row.text("status") for row in rows} - {""})
+    odd = [state for state in states if state.lower() not in ("good", "bad")]
+    if odd:
+        yield f"{table.name} gives channels a status that is neither good nor bad and counts as good: {', '.join(odd[:5])}"
 
 
 def _type(row: Row) -> str:
@@ -123,14 +174,14 @@ def _apply_places(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -
     tables = [path for path in sidecars if path.name.endswith("electrodes.tsv")]
     reasons: list[str] = []
     for table in sorted(tables, key=lambda path: (-len(path.parts), "CapTrak" not in path.name, path.name)):
-        montage, reason = _montage(table, sidecars, suffix_of(file.name))
+        montage, reason = _montage(raw, table, sidecars, suffix_of(file.name))
+        reasons += [reason] if reason else []
         if montage is not None:
             with readable(table, "correct its columns x, y and z"):
                 raw.set_montage(montage, on_missing="ignore")
             others = f", not {tables[0].name if tables[1] == table else tables[1].name}" if len(tables) > 1 else ""
             reasons += [f"electrodes are placed by {table.name}{others}"] if others else []
             break
-        reasons.append(reason)
     eeg = [raw.info["chs"][pick] for pick in mne.pick_types(raw.info, eeg=True, exclude=())]
     if not eeg or any(np.isfinite(channel["loc"][:3]).all() and channel["loc"][:3].any() for channel in eeg):
         return reasons
@@ -141,8 +192,8 @@ def _apply_places(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -
     return [f"{why}: {placed} of {len(eeg)} electrodes are placed by their names in the {STANDARD}"]
 
 
-def _montage(table: Path, sidecars: Sequence[Path], datatype: str) -> tuple[Any, str]:
-    """The places in an electrodes.tsv, for mne; or None and why they cannot be used."""
+def _montage(raw: "mne.io.BaseRaw", table: Path, sidecars: Sequence[Path], datatype: str) -> tuple[Any, str]:
+    """The places in an electrodes.tsv, for mne, and what is odd about them; or None and why they cannot be used."""
     import mne
     from mne_bids.config import BIDS_TO_MNE_FRAMES
     from mne_bids.dig import _ensure_fiducials_ctf_head
@@ -158,6 +209,10 @@ def _montage(table: Path, sidecars: Sequence[Path], datatype: str) -> tuple[Any,
     places = _places(table)
     if not places:
         return None, f"{table.name} gives no places"
+    if not set(places) & set(raw.ch_names):
+        return None, f"{table.name} has other names ({next(iter(places))}) than the signal ({raw.ch_names[0]})"
+    if len(places) > 1 and len(set(map(tuple, places.values()))) == 1:
+        return None, f"{table.name} gives all electrodes the same place"
     if frame not in BIDS_TO_MNE_FRAMES and frame != "Other":
         return None, f"{system.name} names the coordinate system {frame!r}, which is not known"
     if unit not in METRES:
@@ -167,6 +222,9 @@ def _montage(table: Path, sidecars: Sequence[Path], datatype: str) -> tuple[Any,
     montage = mne.channels.make_dig_montage(scaled, coord_frame=BIDS_TO_MNE_FRAMES.get(frame, "unknown"))
     if BIDS_TO_MNE_FRAMES.get(frame) == "ctf_head":
         _ensure_fiducials_ctf_head(montage)
+    size = max(np.ptp(list(scaled.values()), axis=0))
+    if len(scaled) >= FEW and not HEAD_M[0] <= size <= HEAD_M[1]:
+        return montage, f"the electrodes of {table.name} lie up to {size:.3g} m apart: is the unit of {system.name} right?"
     return montage, ""
 
 
@@ -177,7 +235,7 @@ def _places(table: Path) -> dict[str, list[float]]:
         place = [row.number(axis) for axis in "xyz"]
         if all(number is not None for number in place):
             places[row.text("name")] = [float(number or 0.0) for number in place]
-    return places
+    return {name: place for name, place in places.items() if any(place)}  # at the origin there is none
 
 
 def _apply_line_frequency(raw: "mne.io.BaseRaw", sidecar: Path | None) -> None:

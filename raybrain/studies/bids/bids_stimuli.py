@@ -29,7 +29,8 @@ def stimulus_path(root: Path, row: Row, column: str) -> Path:
     for path, ending in itertools.product(paths, ("", *AUDIO)):
         if os.path.islink(path + ending):
             raise row.error(f"the sound file {path + ending} {why_absent(Path(path + ending), root)}")
-    alike = next((name for folder in (Path(top, "stimuli"), Path(top)) if (name := _alike(folder, named))), "")
+    places = ((Path(top, "stimuli"), named), (Path(top), named), (Path(top), f"stimuli/{named}"))
+    alike = next((name for folder, other in places if (name := _alike(folder, other))), "")
     meant = f"; {alike!r} is there, and names must be the same in case, accents and slashes" if alike else ""
     raise row.error(f"no sound file {named!r} in {Path(top) / 'stimuli'} or {top}{meant}")
 
@@ -40,7 +41,7 @@ def _alike(folder: Path, named: str) -> str:
     *parts, last = named.replace("\\", "/").strip("/").split("/")
     for wanted in [{_plain(part)} for part in parts] + [{_plain(last + ending) for ending in ("", *AUDIO)}]:
         here = [path for above in here if above.is_dir() for path in sorted(above.iterdir()) if _plain(path.name) in wanted]
-    return here[0].relative_to(folder).as_posix() if here else ""
+    return next((path.relative_to(folder).as_posix() for path in here if path.is_file()), "")
 
 
 def _plain(name: str) -> str:

@@ -52,7 +52,7 @@ class Row:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise self.error(f"{column} is {text!r}, not a number")
+            raise self.error(f"{column} is {text!r}, not a number" + ("; write it with a point" if "," in text else ""))
         return value
 
     @property
@@ -129,8 +129,10 @@ def _cells(file: Path) -> list[list[str]]:
         if "\0" in text:
             raise InputError(f"{file} is not UTF-8 text; save it as UTF-8, separated by tabs")
         return list(csv.reader(text.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read as a UTF-8 table: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text; save it as UTF-8, separated by tabs") from None
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{file} cannot be read as a table: {error}") from None
 
 
 def last_onset(file: Path) -> float:

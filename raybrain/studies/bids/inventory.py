@@ -22,6 +22,7 @@ OTHERS = ("anat", "beh", "dwi", "emg", "fmap", "func", "ieeg", "micr", "motion",
 READ = (".vhdr", ".edf", ".bdf", ".set", ".fif", ".ds", ".con", ".sqd")  # in upper case too
 FOREIGN = (".gdf", ".cnt", ".mff", ".cdt", ".xdf", ".nwb", ".snirf", ".mefd", ".trc", ".nxe", ".rhd", ".lay")
 DATA = {".eeg": ".vhdr", ".fdt": ".set"}  # files of numbers, and the header that each belongs to
+BESIDE_DATA = (".vmrk", ".json", ".tsv", ".txt", ".md", ".log", ".html", ".pdf", ".png", ".jpg")  # hold no signal
 FOLDERS = (".ds", ".mff", ".mefd")
 ASIDE = ("derivatives", "code", "sourcedata", "stimuli", "phenotype")  # folders of a dataset that hold no recordings of it
 BESIDE = ("markers", "headshape")  # suffixes of sidecars in a format of signal
@@ -77,6 +78,7 @@ def take_inventory(root: Path, study: str, subject: str | None = None) -> Invent
     files, refused = _recordings(root, study, named)
     left += refused
     left += _without_signal(root, paths, signals)
+    left += _no_folders(root, subject)
     known = {_top(root, path) for path in signals} | {out.path.split("/")[0] for out in left}
     left += _empty(root, tops, paths, known)
     if subject is None:
@@ -107,6 +109,13 @@ def _folders(root: Path) -> Iterator[Path]:
             yield path
 
 
+def _no_folders(root: Path, subject: str | None) -> Iterator[LeftOut]:
+    """What is called like a subject, or like the one asked for, but is no folder."""
+    for path in sorted(root.glob("[sS][uU][bB]-*")):
+        if not path.is_dir() and not _format(path) and subject in (None, path.name[4:]):
+            yield _out(root, path, why_absent(path, root) or "is a file, not the folder of a subject")
+
+
 def _format(path: Path) -> str:
     """How a file or folder holds signal: its extension in lower case, with .gz, or "bti"; empty if it does not."""
     name = path.name.lower()
@@ -117,7 +126,8 @@ def _format(path: Path) -> str:
     if path.is_dir():
         is_bti = ending in ("", ".pdf") and "_meg" in name and (path / "config").is_file()
         return "bti" if is_bti else ""
-    if ending not in (*READ, *FOREIGN, *DATA):
+    named = suffix_of(path.name) in DATATYPES and ending and ending not in BESIDE_DATA
+    if ending not in (*READ, *FOREIGN, *DATA) and not named:
         return ""
     return ending + (".gz" if packed else "")
 
@@ -207,8 +217,16 @@ def _bad_place(root: Path, path: Path) -> str:
         folders.pop()  # some machines write a folder of files
     where = "/".join(folders) or "the top folder"
     wanted = "/".join(part for part in (subject, session, suffix_of(path.name)) if part)
+    if subject in folders[1:]:
+        dataset = "/".join(folders[: folders.index(subject)])
+        return f"lies in {where}; if {dataset} is a dataset of its own, type the path of that folder, else move it to {wanted}"
     if not folders or folders[0] != subject:
-        return f"is called {subject} but lies in {where}; rename one of them, or move it to {wanted}"
+        cure = f"move it to {wanted}"
+        if folders and not (root / subject).exists():
+            cure = f"rename {folders[0]} to {subject}, or {cure}"
+        elif folders:
+            cure = f"rename what is in {folders[0]} for a subject of its own, or {cure}"
+        return f"is called {subject} but lies in {where}; {cure}"
     if folders[-1] not in DATATYPES:
         return f"lies in {where}, not in a folder eeg or meg; move it to {wanted}"
     if folders[1:-1] not in ([], [session]):
@@ -288,7 +306,8 @@ def _empty(root: Path, tops: Sequence[Path], paths: Sequence[Path], known: set[s
             kinds = sorted(inside[top.name])
             holds = f"only {', '.join(kinds[:FEW])}" if kinds else "no files"
             odd = not kinds or not set(kinds) <= set(OTHERS)
-            yield _out(root, top, f"holds no EEG or MEG recording ({holds})", odd)
+            cure = "" if kinds else f"; get its files, as with datalad get {top.name}"
+            yield _out(root, top, f"holds no EEG or MEG recording ({holds}){cure}", odd)
 
 
 def _top(root: Path, path: Path) -> str:

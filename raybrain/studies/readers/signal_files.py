@@ -19,9 +19,15 @@ if TYPE_CHECKING:
     import mne
 
 BYTES = {"INT_16": 2, "UINT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "IEEE_FLOAT_64": 8}
+CODEPAGES = {"UTF-8": "utf-8", "ANSI": "cp1252"}
 COUNTS = ("NumberOfChannels", "DataPoints")
 EVENTS_SLACK_S = 0.5
 SMALL = 1000  # bytes; a file of so few may stand for content that is elsewhere
+LONGEST_REASON = 200  # characters
+ADVICE = re.compile(
+    r"\b(mne|please|pass|preload|try|verbose|you might)\b", re.IGNORECASE
+)  # for people who call a reader themselves
+EPOCHS = re.compile(r"\b(epochs|trials|no raw data)\b", re.IGNORECASE)
 
 
 def why_absent(path: Path, root: Path) -> str:
@@ -58,8 +64,42 @@ def readable(file: Path, cure: str = "get the file again") -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{file} cannot be read: {reason}; {cure}") from error
+        if EPOCHS.search(str(error)):
+            cure = "get the continuous recording, not epochs"
+        raise InputError(f"{_blamed(file)} cannot be read: {_reason(error)}; {cure}") from error
+
+
+def _blamed(file: Path) -> Path:
+    """The file that cannot be read, if ``file`` cannot: a BrainVision header has another one with markers."""
+    import mne
+
+    settings = _settings(file) if file.suffix.lower() == ".vhdr" and file.is_file() else {}
+    markers = file.parent / settings.get("MarkerFile", file.name).replace("$b", file.stem)
+    if markers == file or not markers.is_file():
+        return file
+    try:
+        markers.read_bytes().decode(CODEPAGES.get(settings.get("Codepage", ""), "latin-1"))
+        mne.read_annotations(markers, sfreq=1.0)
+    except Exception:
+        return markers
+    return file
+
+
+def _settings(header: Path) -> dict[str, str]:
+    """What a BrainVision header says, line by line."""
+    content = header.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return dict(re.findall(r"^(\w+)=(.*?)\s*$", text, flags=re.MULTILINE))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says in few words, without advice to whoever wrote the code that met it."""
+    sentences = re.split(r"(?<=[.!?])\s+", " ".join(str(error).split()))
+    said = " ".join(sentence for sentence in sentences if not ADVICE.search(sentence)) or type(error).__name__
+    return (said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]} ...").rstrip(".")
 
 
 def read_brainvision(header: Path) -> "mne.io.BaseRaw":
@@ -84,15 +124,19 @@ def check_brainvision(header: Path) -> None:
     """
     if header.suffix != ".vhdr" or not header.is_file():
         return
-    settings = dict(re.findall(r"^(\w+)=(.*?)\s*$", header.read_text(encoding="latin-1"), flags=re.MULTILINE))
+    settings = _settings(header)
     if "DataFile" not in settings:
         return  # the reader will report what is wrong with the header
-    data = header.parent / settings["DataFile"].replace("$b", header.stem)
+    named = settings["DataFile"].replace("$b", header.stem)
+    data = header.parent / named
     absent = why_absent(data, header.parent) if data.is_symlink() or data.is_file() else ""
     if absent:
         raise InputError(f"{data} {absent}")
     if not data.is_file():
-        raise InputError(f"{header} names the data file {data.name!r}, which does not exist")
+        last = re.split(r"[\\/]", named.strip("\"' "))[-1].casefold()
+        alike = next((name for name in sorted(os.listdir(header.parent)) if name.casefold() == last), "")
+        cure = f"{alike!r} is there: correct the line DataFile of the header" if alike else "get that file too"
+        raise InputError(f"{header} names the data file {named!r}, which does not exist; {cure}")
     channels, promised = (int(text) if (text := settings.get(key, "")).isdigit() else 0 for key in COUNTS)
     width = BYTES.get(settings.get("BinaryFormat", ""), 0) * channels
     if not width or settings.get("DataFormat", "BINARY") != "BINARY":
@@ -112,7 +156,7 @@ def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) ->
     Raises:
         InputError: if it is shorter.
     """
-    promised = _recording_duration(sidecars)
+    promised = _number(sidecars, "RecordingDuration")
     rate_hz = float(raw.info["sfreq"])
     lasts = raw.n_times / rate_hz
     if promised is None:
@@ -123,6 +167,16 @@ def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) ->
             f"{_data_file(raw, file)} is truncated: {lasts:.1f} s of {float(promised):.1f} s "
             "(RecordingDuration); get the file again"
         )
+
+
+def odd_rate(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -> list[str]:
+    """What is odd about the SamplingFrequency of a recording's sidecars."""
+    said, rate_hz = _number(sidecars, "SamplingFrequency"), float(raw.info["sfreq"])
+    if said is None or abs(float(said) - rate_hz) <= max(1e-3 * rate_hz, 10.0 ** int(said.as_tuple().exponent)):
+        return []
+    ratio = float(said) / rate_hz
+    why = f"was it resampled by {max(ratio, 1 / ratio):.4g} after that was written?" if ratio > 0 else "correct it"
+    return [f"its sidecar says {said} Hz (SamplingFrequency), but {file.name} has {rate_hz:g} Hz, which is used: {why}"]
 
 
 def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, shift_s: float) -> None:
@@ -140,19 +194,21 @@ def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, 
         reason = "the file is truncated, or onsets do not count from its first sample"
         if late > 0 and last - late <= lasts + EVENTS_SLACK_S:
             reason = f"onsets seem to include the {late:.1f} s of first_samp; then type onsets=acquisition"
+        for unit, per_s in (("milliseconds", 1000.0), (f"samples of {raw.info['sfreq']:g} Hz", float(raw.info["sfreq"]))):
+            if lasts / 20 < last / per_s <= lasts:
+                reason = f"onsets seem to be {unit}; write seconds, up to {last / per_s:.1f} here"
         raise InputError(f"{_data_file(raw, file)} lasts {lasts:.1f} s, but {events} goes on to {last:.1f} s: {reason}")
 
 
-def _recording_duration(sidecars: Sequence[Path]) -> Decimal | None:
-    """The RecordingDuration of the most specific sidecar that has one."""
+def _number(sidecars: Sequence[Path], key: str) -> Decimal | None:
+    """A number from the most specific sidecar that has it, with the digits given there."""
     for sidecar in sorted(sidecars, key=lambda file: (len(file.parts), len(file.name)), reverse=True):
         try:
-            value = json.loads(sidecar.read_text(encoding="utf-8-sig")).get("RecordingDuration")
-            duration = Decimal(str(value))
-        except (ValueError, AttributeError, InvalidOperation):  # n/a, or not a JSON object
+            number = Decimal(str(json.loads(sidecar.read_text(encoding="utf-8-sig")).get(key)))
+        except (OSError, ValueError, AttributeError, InvalidOperation):  # n/a, or not a JSON object
             continue
-        if duration.is_finite():
-            return duration
+        if number.is_finite():
+            return number
     return None
 
 

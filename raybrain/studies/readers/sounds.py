@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 from raybrain.config import InputError
+from raybrain.studies.readers.signal_files import why_absent
 
 LEFT_BYTES = 20_000  # of tags behind the sound, and of what a decoder has not read ahead
 UNKNOWN_SIZE = 0x7FFFF000  # what programs write that do not know how long a sound will get: this or more
@@ -19,11 +20,14 @@ def sound_length_s(path: Path) -> float:
 
     if not path.is_file():
         raise InputError(f"no sound file {path}")
+    if absent := why_absent(path, path.parent):
+        raise InputError(f"the sound file {path} {absent}")
     try:
         info = soundfile.info(str(path))
         frames = _decoded(path) if info.format == "MP3" else info.frames
     except (soundfile.SoundFileError, OSError) as error:
-        raise InputError(f"the sound file {path} cannot be read: {' '.join(str(error).split())}") from None
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise InputError(f"the sound file {path} cannot be read: {reason}; get the file again") from None
     promised = _promised_bytes(path) if info.format == "WAV" else 0
     size = path.stat().st_size
     if promised > size:
@@ -32,7 +36,7 @@ def sound_length_s(path: Path) -> float:
             f"{frames / info.samplerate:.1f} s of sound, are there; get the file again"
         )
     if not frames:
-        raise InputError(f"the sound file {path} is empty")
+        raise InputError(f"the sound file {path} holds no sound; get the file again")
     return float(frames / info.samplerate)
 
 

@@ -11,6 +11,7 @@ COMMON = {  # names of tiers in lower case; an aligner may prefix them with the 
     "phoneme": ("phones", "phone", "phonemes", "phoneme", "mau"),
     "sentence": ("sentences", "sentence", "utterances", "utterance", "trn"),
 }
+HEAD = b"ooTextFile"  # in the first line
 SILENCE = ("", "sil", "sp", "spn", "<p:>", "<p>", "<eps>", "<sil>", "{sl}", "#")
 
 
@@ -41,10 +42,14 @@ def read_tiers(path: Path) -> dict[str, list[Interval]]:
         raise InputError(f"the TextGrid {path} is a binary one; save it as a text file in Praat")
     if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"the TextGrid {path} is UTF-16 without a byte order mark; save it as UTF-8")
+    if HEAD not in start.replace(b"\0", b""):
+        raise InputError(
+            f"{path} cannot be read as a TextGrid: it begins with {start[:20].decode(errors='replace')!r}; get the file again"
+        )
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, duplicateNamesMode="rename")
     except (PraatioException, ValueError, IndexError, KeyError, UnicodeError) as error:
-        raise InputError(f"{path} cannot be read as a TextGrid: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} cannot be read as a TextGrid: {_reason(error)}") from error
     return {
         tier.name: [Interval(float(entry.start), float(entry.end), entry.label.strip()) for entry in tier.entries]
         for tier in grid.tiers
@@ -52,9 +57,17 @@ def read_tiers(path: Path) -> dict[str, list[Interval]]:
     }
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8; save it as UTF-8"
+    if isinstance(error, IndexError | KeyError):
+        return "it ends where more is expected; get the file again"
+    return " ".join(str(error).split())
+
+
 def find_textgrid(sound: Path) -> Path | None:
     """The TextGrid next to a sound file: the same name with another extension."""
-    return next((path for end in (".TextGrid", ".textgrid") if (path := sound.with_suffix(end)).is_file()), None)
+    return next((path for end in (".TextGrid", ".textgrid", ".TEXTGRID") if (path := sound.with_suffix(end)).is_file()), None)
 
 
 def find_tier(tiers: Mapping[str, list[Interval]], what: str, named: str, path: Path, needed: bool = False) -> list[Interval]:
