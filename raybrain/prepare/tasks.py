@@ -16,8 +16,7 @@ from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
 from raybrain.signal.base import Context
-from raybrain.signal.channels import brain_channels
-from raybrain.signal.odd_signal import lost_sensors, odd_signal
+from raybrain.signal.odd_signal import odd_recording
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import Scaler
 from raybrain.storage import content_digest, file_record
@@ -108,14 +107,10 @@ def make_part(job: Job) -> dict[str, Any]:
     Returns:
         What is odd about the signal, and how many windows were left out.
     """
-    import mne
-
     data, source, rate = job.data, job.source, job.data.signal.rate_hz
     raw = source.study.raw(source.root, source.recording)
     bad = bad_stretches(raw)
-    with mne.utils.use_log_level("error"):
-        picks = brain_channels(raw)
-        remarks = [*lost_sensors(mne.pick_info(raw.info, picks)), *odd_signal(raw, picks)]
+    remarks = odd_recording(raw)
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
     signal = read_signal(raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, len(signal.values))

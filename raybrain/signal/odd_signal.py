@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raybrain.signal.channels import sensor_positions
+from raybrain.signal.channels import brain_channels, sensor_positions
 from raybrain.signal.pipeline import refuse_flat
 
 if TYPE_CHECKING:
@@ -14,6 +14,19 @@ PROBES, PROBE_S = 20, 1.0  # stretches of signal that are looked at, spread over
 BAD_SHARE = 0.2  # of the channels
 FLAT_CHANNELS, FLAT_TIME = 0.25, 0.25
 USUAL = {"eeg": (1e-7, 5e-3), "mag": (1e-15, 1e-8), "grad": (1e-15, 1e-8)}  # standard deviation, in volts or tesla (per metre)
+
+
+def odd_recording(raw: "mne.io.BaseRaw") -> list[str]:
+    """What is odd about the brain channels of a recording: where they lie, and what they hold.
+
+    Raises:
+        InputError: if there are none, or none that is not marked bad ever changes.
+    """
+    import mne
+
+    with mne.utils.use_log_level("error"):
+        picks = brain_channels(raw)
+        return [*lost_sensors(mne.pick_info(raw.info, picks)), *odd_signal(raw, picks)]
 
 
 def odd_signal(raw: "mne.io.BaseRaw", picks: np.ndarray) -> list[str]:
