@@ -55,6 +55,8 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
         typer.echo("settings differ from the published ones, so nothing is compared with them")
     for line in made.missing:
         typer.echo(f"not in the table: {line}", err=True)
+    for recording, reason in made.left_out.items():
+        typer.echo(f"left out {recording}: {reason}", err=True)
     typer.echo(f"table, subjects, controls{', curves and trials' if made.trials else ' and curves'}: {path}")
     return made.result() | {"page": str(path)}
 

@@ -110,7 +110,8 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
             raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
         schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
         names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
-        results.append(Result(trial["trial"], names, seed, evaluating.run(trained), run["as_published"], trained.history))
+        evaluation, left_out = evaluating.run(trained), data[experiment.data].failed
+        results.append(Result(trial["trial"], names, seed, evaluation, run["as_published"], trained.history, left_out))
     return results
 
 

@@ -39,6 +39,11 @@ class SweepReport:
         """The table."""
         return cells(self.tested, self.space.published if self.space else {})
 
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Recordings that at least one training was done without, and the reason for each."""
+        return dict(sorted({name: reason for one in self.tested for name, reason in one.left_out.items()}.items()))
+
     def rows(self) -> list[dict[str, Any]]:
         """The table as flat rows, for a CSV file."""
         return [
@@ -50,7 +55,7 @@ class SweepReport:
         """For --json."""
         table = self.cells
         known = {"sweep": self.name, "table": [cell.result() for cell in table], "comparisons": comparisons(table)}
-        return known | {"missing": self.missing, "tolerance": TOLERANCE}
+        return known | {"missing": self.missing, "left_out": self.left_out, "tolerance": TOLERANCE}
 
 
 def page(report: SweepReport) -> str:
@@ -68,6 +73,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "results": _results(table),
         "tolerance": TOLERANCE[0].upper() + TOLERANCE[1:] if any(cell.published for cell in table) else "",
         "missing": report.missing,
+        "left_out": [[name, reason] for name, reason in report.left_out.items()],
         "subjects_picture": _subjects(table),
         "comparisons": [_comparison(one) for one in comparisons(table)],
         "controls": _controls(report.tested),

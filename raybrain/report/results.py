@@ -1,7 +1,7 @@
 """Results: the cells of a sweep's table, each beside what was published, and tests of differences between its rows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
@@ -31,6 +31,7 @@ class Result:
         evaluation: the results.
         published: whether it asks what was published, with nothing changed.
         history: a row an epoch.
+        left_out: recordings that are not in its data, and the reason for each.
     """
 
     trial: int
@@ -39,6 +40,7 @@ class Result:
     evaluation: Evaluation
     published: bool
     history: Sequence[Mapping[str, float]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def row(self) -> str:

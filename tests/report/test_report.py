@@ -204,6 +204,17 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     assert "<h2>Search</h2>" not in page(SweepReport("s", seeds_of({("gwilliams2022", "full"): 0.68})))
 
 
+def test_recordings_that_are_left_out_are_named_with_the_reason() -> None:
+    one, other = seeds_of({("gwilliams2022", "full"): 0.68})[:2]
+    lost = {"bids-talk_sub-01_task-story": "a.wav is <silent>", "bids-talk/sub-03": "holds no EEG or MEG recording (no files)"}
+    report = SweepReport("s", [replace(one, left_out=lost), replace(other, left_out={"x": "y"})])
+    assert report.result()["left_out"] == {**lost, "x": "y"}
+    text = page(report)
+    assert "<td>bids-talk_sub-01_task-story</td><td>a.wav is &lt;silent&gt;</td>" in text
+    assert text.count("<td>bids-talk/sub-03</td><td>holds no EEG or MEG recording (no files)</td>") == 1
+    assert "Recordings left out" not in page(SweepReport("s", [one]))
+
+
 def test_every_text_on_the_page_is_escaped() -> None:
     evil = "<b>&amp;</b>"
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
