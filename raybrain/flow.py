@@ -35,6 +35,7 @@ from raybrain.storage import aside
 from raybrain.store import Prepared, leaks
 from raybrain.train import fit
 from raybrain.train.fit import Trained
+from raybrain.train.maps import are_whole
 from raybrain.tune.forecast import trainings
 from raybrain.tune.ledger import Repeat
 from raybrain.tune.log_sweep import log_winner
@@ -177,7 +178,20 @@ def answer(experiment: Experiment, cluster: Cluster | None = None) -> Answer:
     if done := _finished(experiment, prepared, cluster):
         return done
     with ray_session(cluster):  # one session for both
+        prepared = _whole(experiment, prepared, cluster)
         return _tested(fit.run(experiment, prepared, cluster), prepared)
+
+
+def _whole(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Prepared:
+    """The data as they are going to be read: what is not mapped on this machine is compared with its checksums before."""
+    if are_whole(prepared.brain, prepared.features, cluster.maps):
+        return prepared
+    with console.status("comparing what is prepared with its checksums"):
+        damaged = prepared.set_damaged_aside()
+    if not damaged:
+        return prepared
+    _say(f"damaged: {', '.join(damaged)}; prepared again")
+    return prepare(experiment, cluster)
 
 
 def known(experiment: Experiment, cluster: Cluster | None = None) -> Answer | None:
@@ -225,7 +239,7 @@ def sweep(
     cluster.tracking_store()  # do both answer?
     check_database()
     with ray_session(cluster):
-        prepared = tuple(prepare(experiment, cluster) for experiment in asked.data_parts)
+        prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)
         return _meet_test(run(asked, prepared, cluster, limits), prepared)
 
 

@@ -24,7 +24,7 @@ from raybrain.batch import Shapes
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.signal.window import Scaler, Window
-from raybrain.storage import aside_folder, file_digest, read_json, write_json
+from raybrain.storage import aside_folder, file_digest, read_json
 
 FORMAT = 1  # raise it when model.json changes so that it must be read in another way
 CARD, WEIGHTS = "model.json", "model.safetensors"
@@ -84,6 +84,16 @@ def is_model(folder: Path) -> bool:
     return (folder / CARD).exists()
 
 
+def is_whole_model(folder: Path) -> bool:
+    """Whether there is a model in a folder, and what it says and its weights have their checksums."""
+    try:
+        content = read_json(folder / CARD) or {}
+        sums = content.pop("sha256", {})
+        return bool(sums[CARD] == _digest(content) and sums[WEIGHTS] == file_digest(folder / WEIGHTS))
+    except (InputError, FileNotFoundError, AttributeError, KeyError, TypeError):
+        return False
+
+
 def write_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
     """Write a model whole or not at all; one that was there is replaced.
 
@@ -100,7 +110,7 @@ def write_model(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) ->
             raise OSError(str(error)) from None
         content = {"format": FORMAT, **asdict(card)}
         sums = {WEIGHTS: file_digest(temporary / WEIGHTS), CARD: _digest(content)}
-        write_json(temporary / CARD, content | {"sha256": sums})
+        (temporary / CARD).write_text(json.dumps(content | {"sha256": sums}, indent=1, allow_nan=False))
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -7,15 +7,17 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybrain.config import InputError
+from raybrain.integrity import DAMAGE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,23 +55,39 @@ def aside_folder(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` whole or not at all."""
+    """Write ``value`` whole or not at all, with a checksum."""
     with aside(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False))
+        temporary.write_text(json.dumps({"checksum": content_digest(value), "content": value}, indent=1, allow_nan=False))
 
 
 def read_json(path: Path) -> Any:
-    """What :func:`write_json` wrote; None if there is no such file.
+    """What :func:`write_json` wrote; None if there is no such file. One of a time without checksums is taken as it is.
 
     Raises:
         InputError: if it is damaged.
     """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        value = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError:  # cut off, or no text at all
+    except (ValueError, RecursionError):  # cut off, or no text at all
         raise InputError(f"damaged file {path}") from None
+    if not isinstance(value, dict) or not value.keys() & {"checksum", "content"}:
+        return value
+    if value.keys() != {"checksum", "content"} or content_digest(value["content"]) != value["checksum"]:
+        raise InputError(f"damaged file {path}")
+    return value["content"]
+
+
+def read_remakable(path: Path) -> Any:
+    """What :func:`read_json` gives, of a file that is made again: a damaged one is gone, with a line for people."""
+    try:
+        return read_json(path)
+    except InputError as error:
+        print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
+        with suppress(PermissionError):  # in another person's home
+            path.unlink(missing_ok=True)
+        return None
 
 
 def write_table(path: Path, table: "pa.Table", **options: Any) -> None:
@@ -140,11 +158,9 @@ def full_disk_told(path: Path) -> Iterator[None]:
 @contextmanager
 def damage_told(path: Path) -> Iterator[None]:
     """Turn what a reader raises about a damaged file into one line."""
-    import pyarrow as pa
-
     try:
         yield
-    except (OSError, pa.ArrowInvalid) as error:
+    except DAMAGE as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None
 

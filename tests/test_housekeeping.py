@@ -1,5 +1,6 @@
 """A home shows what it keeps and what uses it; only what nothing needs is removed, and never a result."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from raybrain.config import override
 from raybrain.experiment import Experiment, recipe
 from raybrain.housekeeping import Item, clean, look, size
 from raybrain.prepare import build
+from raybrain.storage import read_json, write_json
 from raybrain.store import Prepared
 from raybrain.train.maps import brain_map, feature_map
 from raybrain.train.record import RunRecord, run_record
@@ -139,7 +141,8 @@ def test_nothing_is_needless_while_a_run_does_not_say_what_it_is_made_from(kept:
 def test_a_run_whose_plugin_is_gone_keeps_its_data(kept: Kept) -> None:
     """Its settings are those its store was made from, whoever can read them."""
     cluster, run = kept
-    run.settings.write_text(run.settings.read_text().replace('"simple_conv"', '"an encoder of mine"'))
+    settings = json.dumps(read_json(run.settings)).replace('"simple_conv"', '"an encoder of mine"')
+    write_json(run.settings, json.loads(settings))
     assert {kind: len(some) for kind, some in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}
     assert sum(run.path.name in item.used_by for item in look(cluster) if item.kind in ("store", "features")) == 2
 

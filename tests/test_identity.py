@@ -18,6 +18,7 @@ from raybrain.encoders.base import Encoder
 from raybrain.experiment import DataConfig, Experiment
 from raybrain.identity import code_digest, contents, locate, plain, signature, version
 from raybrain.prepare import build
+from raybrain.storage import read_json
 from tests.conftest import REPO, TINY, Ended
 
 PLUGIN = '''
@@ -302,7 +303,7 @@ def test_nothing_is_done_again_wherever_data_and_home_lie(
 
 def first_dataset(home: Path) -> str:
     """The name of the dataset that a home knows of."""
-    return str(*json.loads((home / "datasets.json").read_text()))
+    return str(*read_json(home / "datasets.json"))
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from raybrain.store import leaks
 from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.fit import Trained
 from raybrain.train.job import TrainJob, make_place, trial_device
+from raybrain.train.maps import are_whole
 from raybrain.train.order import Contrast
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
@@ -52,7 +53,7 @@ class Evaluation:
 def run(trained: Trained) -> Evaluation:
     """Evaluate what is not evaluated yet; keep ranks and controls in the run's folder, and log them."""
     record = trained.job.record
-    if record.logged("evaluated", trained.tracking.key) and record.ranks() is not None and record.controls() is not None:
+    if record.logged("evaluated", trained.tracking.key) and record.test() is not None:
         return _evaluated(trained)
     with record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
         return _evaluated(trained)
@@ -60,9 +61,9 @@ def run(trained: Trained) -> Evaluation:
 
 def _evaluated(trained: Trained) -> Evaluation:
     job = trained.job
-    ranks, controls = job.record.ranks(), job.record.controls()
-    if ranks is None or controls is None:
-        ranks, controls = _rank(job)
+    known = job.record.test()
+    ranks, controls = known or _rank(job)
+    if known is None:
         job.record.keep_test(ranks, controls)
     measures = job.experiment.task.measures
     subjects, studies = (summary(ranks, by, measures) for by in (["study", "subject"], ["study"]))
@@ -98,6 +99,7 @@ def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) ->
 
 
 def _rank(job: TrainJob) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    are_whole(job.brain, job.features, job.cluster.maps)  # says here what is damaged; whoever reads it makes it again
     with ray_session(job.cluster):
         import ray
 

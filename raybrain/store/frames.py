@@ -1,22 +1,25 @@
 """Frames: a feature of all that was heard, one file per stimulus, shared by all stores."""
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raybrain.config import InputError
 from raybrain.identity import signature
-from raybrain.storage import content_digest, damage_told, write_table
-from raybrain.store.schema import frames_table
+from raybrain.integrity import DAMAGE
+from raybrain.storage import content_digest, write_table
+from raybrain.store.schema import CHECKSUM, frames_checksum, frames_table
 
 if TYPE_CHECKING:
     from raybrain.features.base import Feature
+
+AGAIN = "run the same command again: it is made anew"
 
 
 @dataclass(frozen=True)
@@ -37,41 +40,64 @@ class Frames:
         """The frames of a stimulus, [frames size] float32.
 
         Raises:
-            InputError: if the file is damaged or not there.
+            InputError: if the file is damaged, which then is set aside, or not there.
         """
-        path = self.path(stimulus)
-        with damage_told(path):
-            row = pq.read_table(path, page_checksum_verification=True)
-        frames: np.ndarray = row["frames"][0].values.to_numpy().reshape(-1, row["size"][0].as_py())
-        return frames.astype(np.float32, copy=False)
+        with self._damage_told(stimulus):
+            return _frames(self.path(stimulus), stimulus).astype(np.float32, copy=False)
 
     def length(self, stimulus: str) -> int:
         """How many frames a stimulus has, without reading them; InputError as for ``read``."""
-        path = self.path(stimulus)
-        with damage_told(path):
-            row = pq.read_table(path, columns=["count"])
-        return int(row["count"][0].as_py())
+        with self._damage_told(stimulus):
+            return int(
+                pq.read_table(self.path(stimulus), columns=["count"], page_checksum_verification=True)["count"][0].as_py()
+            )
 
     def missing(self, stimuli: Iterable[str]) -> list[str]:
-        """Which of these stimuli have no frames, in order of name. A file that cannot be opened is set aside and counts."""
+        """Which of these stimuli have no frames, in order of name. All are read; a damaged file is set aside and counts."""
         absent = []
         for stimulus in sorted(stimuli):
-            path = self.path(stimulus)
             try:
-                pq.read_metadata(path)
+                _frames(self.path(stimulus), stimulus)
             except FileNotFoundError:
                 absent.append(stimulus)
-            except (OSError, pa.ArrowInvalid):
+            except DAMAGE:
                 absent.append(stimulus)
-                (self.folder / "damaged").mkdir(exist_ok=True)
-                with suppress(FileNotFoundError):  # another process may see the same
-                    os.replace(path, self.folder / "damaged" / path.name)
+                self._set_aside(stimulus)
         return absent
+
+    @contextmanager
+    def _damage_told(self, stimulus: str) -> Iterator[None]:
+        """Turn what is raised about a damaged file into one line; it is set aside, so that it is made again."""
+        path = self.path(stimulus)
+        try:
+            yield
+        except FileNotFoundError:
+            raise InputError(f"{path} is missing; {AGAIN}") from None
+        except DAMAGE as error:
+            self._set_aside(stimulus)
+            line = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"damaged data in {path} ({line}); {AGAIN}") from None
+
+    def _set_aside(self, stimulus: str) -> None:
+        path = self.path(stimulus)
+        (self.folder / "damaged").mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another process may see the same
+            os.replace(path, self.folder / "damaged" / path.name)
 
     def sizes(self, stimuli: Iterable[str]) -> dict[str, int]:
         """Bytes of each stimulus's file; 0 where it is not there."""
         paths = {stimulus: self.path(stimulus) for stimulus in sorted(stimuli)}
         return {stimulus: path.stat().st_size if path.exists() else 0 for stimulus, path in paths.items()}
+
+
+def _frames(path: Path, stimulus: str) -> np.ndarray:
+    """The frames in a file, in the type they are stored in; one of DAMAGE if they are not what was written."""
+    row = pq.read_table(path, page_checksum_verification=True)
+    frames: np.ndarray = row["frames"][0].values.to_numpy().reshape(row["count"][0].as_py(), row["size"][0].as_py())
+    known = (row.schema.metadata or {}).get(CHECKSUM)  # of an earlier version there is none
+    if known is not None and known.decode() != frames_checksum(stimulus, frames):
+        raise ValueError("the checksum is another one")
+    return frames
 
 
 def feature_name(feature: "Feature") -> str:

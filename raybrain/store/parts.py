@@ -1,9 +1,9 @@
 """Parts: what is prepared of each recording, and the store that holds them all."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,18 @@ import pyarrow.parquet as pq
 
 from raybrain.config import InputError
 from raybrain.signal.window import Scaler
-from raybrain.storage import aside, content_digest, damage_told, file_record, locked, renewed, write_json, write_table
+from raybrain.storage import (
+    aside,
+    content_digest,
+    damage_told,
+    file_digest,
+    file_record,
+    locked,
+    read_remakable,
+    renewed,
+    write_json,
+    write_table,
+)
 from raybrain.store.frames import Frames
 from raybrain.store.schema import SEGMENTS
 
@@ -68,10 +79,7 @@ class Store:
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest; InputError if there is none that can be read."""
-        try:
-            manifest: dict[str, Any] = json.loads((self.root / "manifest.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            manifest = {}
+        manifest: dict[str, Any] = read_remakable(self.root / "manifest.json") or {}
         if not set(manifest) >= MANIFEST:
             raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
         return manifest
@@ -108,6 +116,16 @@ class Store:
         whole = {table: record for table, record in files.items() if record}
         return self._renewed(part, replace(part, files=whole)) if len(whole) == len(files) else None
 
+    def verified(self, part: Part) -> bool:
+        """Whether the tables of a part have its checksums, whatever their times say. One that is damaged is set aside."""
+        try:
+            whole = all(file_digest(self.table_path(table, part.uid)) == known["sha256"] for table, known in part.files.items())
+        except FileNotFoundError:
+            whole = False
+        if not whole:
+            self._set_aside(part.uid)
+        return whole
+
     def unchanged(self, part: Part, sources: Mapping[str, Path]) -> Part | None:
         """The part, if these are the very files it was made from; compared by checksum, once, where their times are others."""
         if set(sources) != set(part.sources):
@@ -126,8 +144,9 @@ class Store:
     def written(self, uid: str) -> Part | None:
         """The part of a recording as it was written, whether or not its tables are still whole."""
         try:
-            return Part(**json.loads(self._json(uid).read_text()))
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError):
+            known = read_remakable(self._json(uid))
+            return None if known is None else Part(**known)
+        except TypeError:  # of another version
             return None
 
     def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:
@@ -222,6 +241,18 @@ class Prepared:
     digest: str
     brain: str
     features: dict[str, str]
+
+    def set_damaged_aside(self) -> list[str]:
+        """Read all that training reads, and set aside what is damaged: the names of those recordings, or of their features."""
+
+        def damaged(uid: str) -> bool:
+            part = self.store.part(uid)
+            return part is None or not self.store.verified(part)
+
+        with ThreadPoolExecutor() as pool:
+            found = [uid for uid, bad in zip(self.recordings, pool.map(damaged, self.recordings), strict=True) if bad]
+        entries = self.store.manifest["features"]
+        return found + [name for name in self.features if self.store.frames(name).missing(entries[name]["files"])]
 
 
 def leaks(manifest: Mapping[str, Any]) -> dict[str, list[str]]:

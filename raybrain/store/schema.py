@@ -1,9 +1,12 @@
 """Schema: the columns of a store's tables, and signal and frames as rows."""
 
+import zlib
+
 import numpy as np
 import pyarrow as pa
 
 CHUNK_S = 10.0
+CHECKSUM = b"raybrain.checksum"
 SEGMENTS = pa.schema(
     [
         ("split", pa.string()),
@@ -44,7 +47,14 @@ def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:
 
 
 def frames_table(stimulus: str, frames: np.ndarray) -> pa.Table:
-    """The frames of a stimulus, [frames size], as one row."""
+    """The frames of a stimulus, [frames size], as one row, with a checksum among its notes."""
     values = pa.array([frames.ravel()], pa.list_(pa.from_numpy_dtype(frames.dtype)))
     count, size = (pa.array([number], pa.int32()) for number in frames.shape)
-    return pa.table({"stimulus": [stimulus], "count": count, "size": size, "frames": values})
+    table = pa.table({"stimulus": [stimulus], "count": count, "size": size, "frames": values})
+    return table.replace_schema_metadata({CHECKSUM: frames_checksum(stimulus, frames)})
+
+
+def frames_checksum(stimulus: str, frames: np.ndarray) -> str:
+    """The CRC-32 of frames in the type they are stored in, and of all that is said of them."""
+    named = zlib.crc32(f"{stimulus} {frames.shape} {frames.dtype}".encode())
+    return f"{zlib.crc32(frames.tobytes(), named):08x}"

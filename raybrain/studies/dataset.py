@@ -14,10 +14,9 @@ import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from raybrain.config import InputError
-from raybrain.storage import file_digest, locked, write_json
+from raybrain.storage import file_digest, locked, read_remakable, write_json
 
 DIGITS = 10  # hexadecimal, of the checksum
 TABLES = (".tsv", ".json", ".csv", ".txt", ".textgrid", ".vhdr", ".vmrk", ".xml", ".lab")
@@ -133,10 +132,7 @@ def remember(home: Path, dataset: str, folder: Path) -> None:
 
 def known_datasets(home: Path) -> dict[str, str]:
     """Where each dataset was last seen, by name."""
-    try:
-        known: Any = json.loads((home / "datasets.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
+    known = read_remakable(home / "datasets.json")
     return known if isinstance(known, dict) else {}
 
 

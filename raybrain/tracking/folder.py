@@ -1,12 +1,10 @@
 """Tracked folder: a folder of a home that keeps JSON files, and where it is tracked."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raybrain.config import InputError
-from raybrain.storage import read_json, write_json
+from raybrain.storage import read_remakable, write_json
 from raybrain.tracking.base import RunKey
 
 
@@ -34,9 +32,4 @@ class TrackedFolder:
 
     def _read(self, name: str) -> Any:
         """What a file holds; None if it is not there, or damaged: whoever needs it makes it again."""
-        try:
-            return read_json(self._file(name))
-        except InputError as error:
-            print(f"raybrain: {error}; it is made again", file=sys.stderr, flush=True)
-            self._file(name).unlink(missing_ok=True)
-            return None
+        return read_remakable(self._file(name))

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import re
+import shlex
 import sqlite3
 import sys
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
+from raybrain.integrity import check_database
 from raybrain.storage import shown
 from raybrain.tracking.base import Status, TrackedRun, Tracker, TrackingStore, versions
 
@@ -78,9 +80,11 @@ class MLflow(Tracker, name="mlflow"):
         home.mkdir(parents=True, exist_ok=True)
         _mlflow()  # takes seconds: not while others wait for the lock
         artifacts = (home / "mlartifacts").as_uri()
+        own = uri == _database(home)
         with filelock.FileLock(home / "mlflow.lock", timeout=LOCK_S):  # MLflow makes its tables without one, and fails
-            number = _experiment_id(uri, self.experiment, artifacts)
-            if uri == _database(home):
+            with _damage_told(home) if own else contextlib.nullcontext():
+                number = _experiment_id(uri, self.experiment, artifacts)
+            if own:
                 _follow_home(home, artifacts, number)
         return MLflowStore(shown(uri), number)
 
@@ -223,6 +227,21 @@ def _probe(uri: str) -> None:
             f"the MLflow server {shown(uri)} does not answer ({reason}); start it, "
             "or unset MLFLOW_TRACKING_URI to keep runs in a file"
         ) from None
+
+
+@contextlib.contextmanager
+def _damage_told(home: Path) -> Iterator[None]:
+    """Turn what is raised about a damaged database of a home into one line."""
+    file = home / "mlflow.db"
+    cure = f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: what is finished is then logged again"
+    check_database(file, cure)
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # whatever MLflow makes of it
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot use the database {file} ({line}); {cure}") from None
 
 
 def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:

@@ -15,7 +15,6 @@ from raybrain.config import InputError
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
-from raybrain.model_folder import is_model
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.bookkeeper import Bookkeeper
@@ -170,6 +169,8 @@ def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
     """
     if _history(job) is None:
         return None
+    if job.record.experiment() is None:
+        job.record.begin(job.experiment)
     if known := _known(job, store):
         return known
     with job.record.own("log", _say_busy):
@@ -177,9 +178,10 @@ def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
 
 
 def _history(job: TrainJob) -> list[Row] | None:
-    """Of a finished run; None if it is not, or lacks its model: whoever deleted that gets it again, from the weights."""
-    result = job.record.result()
-    return result.history if result and is_model(job.record.model) else None
+    """Of a finished run; None if it is not, or lacks its model or its sizes: these are made again, from the weights."""
+    record = job.record
+    result = record.result()
+    return result.history if result and record.has_model and record.sizes() else None
 
 
 def _known(job: TrainJob, store: TrackingStore) -> Trained | None:

@@ -4,12 +4,12 @@ Whoever asks first makes a folder while the others wait; then all workers and tr
 content, so trials that differ in features share the signal, and those that differ in signals share the features.
 """
 
-import json
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import numpy as np
 
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
+from raybrain.integrity import is_whole, stamp
 from raybrain.signal.window import SegmentConfig, Window
-from raybrain.storage import locked
+from raybrain.storage import locked, read_json, read_remakable, write_json
 from raybrain.store import Part, Store, brain_digest, feature_digest
 
-VERSION = 3  # raise it when maps are written in another way
+VERSION = 4  # raise it when maps are written in another way
+META = "meta.json"  # says what the arrays of a map mean
 SPLITS = ("train", "valid", "valid_words", "test")
 
 
@@ -52,11 +54,26 @@ def feature_map(store: Store, name: str, digest: str, folder: Path) -> Path:
     return _made(folder, f"{name}-{digest}", lambda path: _write_feature(store, name, digest, path))
 
 
+def are_whole(brain: str, features: Mapping[str, str], folder: Path) -> bool:
+    """Whether all maps that a training reads are on this node, and whole. The damaged ones are named, for people.
+
+    Args:
+        brain: names the content of signals and segments (Prepared.brain).
+        features: names of the features, each with a digest of its content (Prepared.features).
+        folder: where maps lie.
+    """
+    names = [f"brain-{brain}", *(f"{name}-{digest}" for name, digest in features.items())]
+    whole = [_is_whole(folder / name) for name in names]  # all are looked at
+    return all(whole)
+
+
 def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
     """The folder called ``name``, whole: written aside, by one process at a time, unless it is there."""
     path = folder / name
+    if _is_whole(path):
+        return path
     with locked(path):
-        if not _current(path):
+        if not _is_whole(path):  # nobody else has made it meanwhile
             for left in folder.glob(f".{name}-*"):  # of a process that was killed: who writes here holds the lock
                 shutil.rmtree(left, ignore_errors=True)
             temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}-"))
@@ -69,13 +86,27 @@ def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
     return path
 
 
-def _current(path: Path) -> bool:
-    """Whether a map is there, and was written as this version of raybrain does it."""
-    try:
-        version = json.loads((path / "meta.json").read_text()).get("version")
-    except FileNotFoundError:
+def _is_whole(path: Path) -> bool:
+    """Whether a map is there, was written as this version of raybrain does it, and is not damaged."""
+    meta = read_remakable(path / META)
+    if meta is None or meta.get("version") != VERSION:
         return False
-    return bool(version == VERSION)
+    damaged = [name for name, known in meta["files"].items() if not is_whole(path / name, known)]
+    for name in damaged:
+        print(f"raybrain: damaged file {path / name}; it is made again", file=sys.stderr, flush=True)
+    return not damaged
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What a map says of its arrays."""
+    meta: dict[str, Any] = read_json(folder / META)
+    return meta
+
+
+def _keep_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    """Say what the arrays of a map mean, and what they are known by."""
+    files = {path.name: stamp(path) for path in sorted(folder.glob("*.npy"))}
+    write_json(folder / META, {"version": VERSION, "files": files, **meta})
 
 
 def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> None:
@@ -85,8 +116,10 @@ def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> No
         InputError: if they are not those that the digest names: somebody prepared them anew meanwhile.
     """
     data = store.manifest["data"]
-    parts = [part for uid in uids if (part := store.part(uid))]
-    assert len(parts) == len(uids), "a part vanished while it was used"
+    parts = [part for uid in uids if (part := store.part(uid)) and store.verified(part)]
+    if len(parts) < len(uids):
+        damaged = sorted(set(uids) - {part.uid for part in parts})
+        raise InputError(f"damaged data of {damaged[0]} in {store.root}; run the same command again: they are prepared again")
     window = Window.of(SegmentConfig.model_validate(data["segments"]), data["signal"]["rate_hz"])
     begins = _write_signal(store, parts, folder)
     columns, described = _segment_columns(store, parts, begins)
@@ -96,7 +129,6 @@ def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> No
     for name, array in {**arrays, "subject": subject, **columns}.items():
         np.save(folder / f"{name}.npy", array)
     meta = {
-        "version": VERSION,
         "rate_hz": window.rate_hz,
         "tmin_s": window.tmin_s,
         "samples": window.samples,
@@ -106,7 +138,7 @@ def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> No
         "layouts": layouts,
         **described,
     }
-    (folder / "meta.json").write_text(json.dumps(meta))
+    _keep_meta(folder, meta)
     if brain_digest([part for uid in uids if (part := store.part(uid))]) != digest:  # now, after all was read
         raise _prepared_anew(store)
 
@@ -217,10 +249,9 @@ def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
         out[begin : begin + length] = scale.scaled(frames.read(key))
     out.flush()
     meta = {
-        "version": VERSION,
         "name": scale.name,
         "rate_hz": scale.rate_hz,
         "weights": list(scale.weights),
         "stimuli": {key: [int(begin), length] for (key, length), begin in zip(lengths.items(), begins, strict=False)},
     }
-    (folder / "meta.json").write_text(json.dumps(meta))
+    _keep_meta(folder, meta)

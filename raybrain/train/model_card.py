@@ -10,7 +10,7 @@ import raybrain
 from raybrain.config import Choice, InputError, tree
 from raybrain.features.scale import FeatureScale
 from raybrain.identity import contents, version
-from raybrain.model_folder import KnownRecording, ModelCard, is_model
+from raybrain.model_folder import KnownRecording, ModelCard
 from raybrain.signal.window import Scaler
 from raybrain.store import Store
 from raybrain.train.record import Row, best_epoch, is_complete
@@ -30,7 +30,7 @@ def keep_model(job: "TrainJob", learner: Learner, history: Sequence[Row]) -> Non
         InputError: if the prepared data have vanished, or the model cannot be written.
     """
     record = job.record
-    if not is_complete(history, job.experiment.train) or is_model(record.model):
+    if not is_complete(history, job.experiment.train) or record.has_model:
         return
     best = record.best()
     assert best is not None and best["epoch"] == best_epoch(history)["epoch"], "the best weights are of another epoch"

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -13,7 +14,8 @@ import torch
 
 from raybrain.config import InputError, tree
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.model_folder import ModelCard, write_model
+from raybrain.integrity import check_archive, is_whole, stamp
+from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
 from raybrain.storage import Owner, aside, full_disk_told, locked, owned, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
@@ -140,6 +142,8 @@ class RunRecord(TrackedFolder):
     def history(self) -> list[Row]:
         """A row of metrics for each finished epoch."""
         known = self._read("history")
+        if known is None and (result := self.result()):
+            known = result.history
         if known is None:
             with suppress(Damaged):
                 last = self.checkpoint()
@@ -173,21 +177,19 @@ class RunRecord(TrackedFolder):
         """Keep one row per test segment, and one per control."""
         with aside(self._ranks) as temporary:
             ranks.to_parquet(temporary)
-        write_json(self._file("test_controls"), controls)
+        write_json(self._file("test_controls"), {"ranks": stamp(self._ranks), "controls": controls})
 
-    def ranks(self) -> "pd.DataFrame | None":
-        """One row per test segment; None if they are not there, or damaged: then they are made again."""
+    def test(self) -> "tuple[pd.DataFrame, list[dict[str, Any]]] | None":
+        """One row per test segment, and one per control; None if they are not there, or damaged: then they are made again."""
         import pandas as pd
 
-        try:
-            return pd.read_parquet(self._ranks)
-        except (OSError, ValueError):
+        known = self._read("test_controls")
+        if not isinstance(known, dict):  # an earlier version's has no stamp of the ranks
             return None
-
-    def controls(self) -> list[dict[str, Any]] | None:
-        """One row per control of the test; None if they are not there, or damaged: then they are made again."""
-        known: list[dict[str, Any]] | None = self._read("test_controls")
-        return known
+        if not is_whole(self._ranks, known["ranks"]):
+            print(f"raybrain: damaged file {self._ranks}; it is made again", file=sys.stderr, flush=True)
+            return None
+        return pd.read_parquet(self._ranks), known["controls"]
 
     def keep_logged(self, what: Literal["evaluated", "pictured"], run: RunKey) -> None:
         """Note that a tracked run holds the tables, or the picture, of the test."""
@@ -237,13 +239,40 @@ class RunRecord(TrackedFolder):
         self._save(self.weights, state)
 
     def best(self, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-        """The weights of the epoch with the lowest valid loss, and its number.
+        """The weights of the epoch with the lowest valid loss, and its number. The model of a finished run has them, too.
 
         Raises:
-            Damaged: if they cannot be read.
+            Damaged: if neither can be read.
         """
-        packed = _content(self.weights)
-        return None if packed is None else _unpacked(packed, self.weights, device)
+        try:
+            packed = _content(self.weights)
+            if packed is not None:
+                return _unpacked(packed, self.weights, device)
+        except Damaged as error:
+            if not self._restore_best():
+                raise
+            print(f"raybrain: {str(error).partition('; ')[0]}; made again from {self.model}", file=sys.stderr, flush=True)
+        else:
+            if not self._restore_best():
+                return None
+        return _unpacked(self.weights.read_bytes(), self.weights, device)
+
+    def _restore_best(self) -> bool:
+        """Write the best weights as the model has them; whether it is whole."""
+        result = self.result()
+        if result is None or not is_whole_model(self.model):
+            return False
+        self.keep_best({"model": read_weights(self.model), "epoch": result.best["epoch"]})
+        return True
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the model of a finished run is there, and whole; it is made again from the best weights if not."""
+        if whole := is_whole_model(self.model):
+            return whole
+        if is_model(self.model):
+            print(f"raybrain: damaged model in {self.model}; it is made again", file=sys.stderr, flush=True)
+        return False
 
     @property
     def last(self) -> Path:
@@ -359,6 +388,7 @@ def _content(path: Path) -> bytes | None:
 
 def _unpacked(packed: bytes, path: Path, device: torch.device | str) -> dict[str, Any]:
     try:
+        check_archive(packed)
         state: dict[str, Any] = torch.load(io.BytesIO(packed), map_location=device, weights_only=True)
     except Exception as error:  # torch raises whatever the damage leads to
         cure = f"type rm -r {shlex.quote(str(path.parent))} and run the same command: it trains anew"

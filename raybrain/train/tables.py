@@ -5,7 +5,6 @@ Dimension letters: B segments, C channels, T samples, D feature dimensions, L la
 """
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from raybrain.batch import Batch, FeatureSlice, Layout, Shapes
 from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
 from raybrain.tasks.candidates import WordSegments
-from raybrain.train.maps import SPLITS, brain_map, feature_map
+from raybrain.train.maps import SPLITS, brain_map, feature_map, read_meta
 
 DEVICE_SHARE = 0.6  # of the memory of a GPU, or of a process's share of it, that tables may take
 
@@ -207,7 +206,7 @@ def open_tables(
 
 def load_tables(brain: Path, features: Iterable[Path], window: WindowConfig) -> Tables:
     """The tables in these folders, as memory maps."""
-    meta = json.loads((brain / "meta.json").read_text())
+    meta = read_meta(brain)
 
     def tensor(name: str) -> Tensor:
         return torch.from_numpy(np.load(brain / f"{name}.npy"))
@@ -228,7 +227,7 @@ def load_tables(brain: Path, features: Iterable[Path], window: WindowConfig) -> 
 
 def _feature_table(path: Path, stimuli: list[str], stimulus: Tensor, stimulus_s: Tensor) -> FeatureTable:
     """A feature, with its place in each segment; segments say which of ``stimuli`` they are cut from, and when."""
-    meta = json.loads((path / "meta.json").read_text())
+    meta = read_meta(path)
     missing = set(stimuli) - set(meta["stimuli"])
     assert not missing, f"{len(missing)} stimuli have no {meta['name']}"
     begin, count = torch.tensor([meta["stimuli"][key] for key in stimuli]).reshape(-1, 2).T

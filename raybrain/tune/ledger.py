@@ -22,6 +22,7 @@ from raybrain.experiment import Experiment
 from raybrain.train.job import TrainJob
 from raybrain.train.record import best_epoch, with_kept
 from raybrain.tune.population import DRAWS, Line, Standing, line_of, line_settings
+from raybrain.tune.seal import end_trial
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import sole_writer
 from raybrain.tune.walk import settings_line, start
@@ -342,21 +343,17 @@ class Ledger:
         ]
 
     def _close(self, entry: Entry, state: str, values: list[float] | None = None, **notes: Any) -> None:
-        from optuna.trial import TrialState
-
         if entry.over:
             return
         self._drop(entry)
         entry.over = True
         for key, value in notes.items():
             entry.trial.set_user_attr(key, value)
-        self.study.tell(entry.trial, values, state=TrialState[state])
+        end_trial(self.study, entry.trial, state, values)
 
     def _drop(self, entry: Entry) -> None:
         self.ready = deque(member for member in self.ready if member.entry is not entry)
 
     def _refuse(self, trial: Any, why: str) -> None:
-        from optuna.trial import TrialState
-
         trial.set_user_attr("refused", why)
-        self.study.tell(trial, state=TrialState.FAIL)
+        end_trial(self.study, trial, "FAIL")

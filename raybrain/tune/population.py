@@ -21,6 +21,7 @@ from raybrain.config import InputError
 from raybrain.experiment import SCHEDULED
 from raybrain.train.job import TrainJob
 from raybrain.tune.schedulers.pbt import SCHEDULE, Pbt
+from raybrain.tune.seal import end_trial
 from raybrain.tune.space import SearchSpace
 
 DRAWS = 20  # in search of a point that is new and allowed
@@ -165,8 +166,9 @@ class Population:
             self.first(copy.line).record.inherit(self.first(copy.line[:-1]).record, epochs)
             ended = trials[copy.replaces]
             if not ended.state.is_finished():
-                optuna.trial.Trial(self.study, ended._trial_id).set_user_attr("reason", copy.reason)
-                self.study.tell(ended.number, state=optuna.trial.TrialState.PRUNED)
+                trial = optuna.trial.Trial(self.study, ended._trial_id)
+                trial.set_user_attr("reason", copy.reason)
+                end_trial(self.study, trial, "PRUNED")
             self.study.enqueue_trial(params, user_attrs={"line": copy.line, "replaces": copy.replaces, "of": copy.of})
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
+from raybrain.integrity import check_database as check_file
+from raybrain.tune.seal import check_seals
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.sweep_record import StudyName, SweepRecord
 
@@ -22,21 +24,46 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
     Homes may share a database. Each has a study of its own there, as it has trainings of its own.
 
     Raises:
-        InputError: if the database cannot be opened.
+        InputError: if the database cannot be opened, or is damaged.
     """
     import optuna
 
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
-    study = optuna.create_study(
-        storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
-        study_name=_name(record) if STORAGE in os.environ else record.path.name,
-        directions=directions,
-        load_if_exists=True,
-        pruner=space.scheduler.pruner(space.experiment().train.epochs),
-    )
+    with _damage_told(record):
+        study = optuna.create_study(
+            storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
+            study_name=_name(record) if STORAGE in os.environ else record.path.name,
+            directions=directions,
+            load_if_exists=True,
+            pruner=space.scheduler.pruner(space.experiment().train.epochs),
+        )
+        check_seals(study)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study.sampler = space.sampler.sampler(space, len(study.get_trials(deepcopy=False)))
     return study
+
+
+@contextmanager
+def _damage_told(record: SweepRecord) -> Iterator[None]:
+    """Turn what is raised about a damaged database into one line. A server's own troubles stay what they are."""
+    file = record.path / "optuna.db"
+    mended = "the same command then goes through the trials again, and what is trained is not trained again"
+    damage: tuple[type[Exception], ...] = (Exception,)
+    if STORAGE in os.environ:
+        damage = (ValueError,)  # of a trial
+        what, cure = (
+            f"the study {record.path.name} in the database that ${STORAGE} names is damaged",
+            f"delete it there: {mended}",
+        )
+    else:
+        what, cure = f"damaged database {file}", f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: {mended}"
+        check_file(file, cure)
+    try:
+        yield
+    except InputError:
+        raise
+    except damage as error:
+        raise InputError(f"{what} ({(str(error).splitlines() or [type(error).__name__])[0]}); {cure}") from None
 
 
 def _name(record: SweepRecord) -> str:

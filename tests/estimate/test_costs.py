@@ -1,6 +1,5 @@
 """One estimator: doctor and both dry runs answer the same question alike, and what they expect comes true."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from raybrain.estimate.speed import Speed
 from raybrain.experiment import Experiment, recipe
 from raybrain.prepare import build
 from raybrain.recording import Recording
+from raybrain.storage import read_json, write_json
 from raybrain.studies.base import Facts, Study
 from raybrain.train.order import contrast
 from raybrain.train.record import RunSizes, run_record
@@ -154,7 +154,7 @@ def test_a_measurement_of_another_machine_or_a_damaged_one_does_not_count(tmp_pa
     Estimator(cluster).paces.remember(tiny(), Speed("1 CPU", 0.5, 16, 1e9, 0.0, 1000))
     (file,) = (tmp_path / "speeds").iterdir()
     kept = file.read_text()
-    file.write_text(json.dumps(json.loads(kept) | {"host": "elsewhere"}))
+    write_json(file, read_json(file) | {"host": "elsewhere"})
     assert Estimator(cluster).paces.of(tiny()) is None
     file.write_text(kept[:20])
     assert Estimator(cluster).paces.of(tiny()) is None

@@ -1,6 +1,5 @@
 """Speech models against transformers itself, in time and in windows; the wave, its envelope and its pitch."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from raybrain.features.pitch import Pitch
 from raybrain.features.speech_model import SpeechFeature, SpeechModel
 from raybrain.features.wave import Wave
 from raybrain.identity import signature
+from raybrain.store import Store
 from tests.conftest import TINY, Ended
 from tests.tiny_models import SPEECH
 
@@ -346,7 +346,7 @@ def test_prepare_a_speech_model(
     feature = [f"data.features=speech_model:{models('wav2vec2_layer')}", "data.features.speech_model.layers=2,3"]
     ended = raybrain("prepare", "quickstart", *settings, *feature, "--home", str(home), "--json")
     assert ended.code == 0, ended.err
-    manifest = json.loads((Path(ended.json["store"]) / "manifest.json").read_text())
+    manifest = Store(Path(ended.json["store"])).manifest
     (entry,) = [entry for name, entry in manifest["features"].items() if name.startswith("speech_model")]
     assert (entry["size"], entry["rate_hz"]) == (16, 50.0) and entry["computed"] == entry["stimuli"] == len(entry["files"]) > 1
     assert entry["deviation"][0] > 0 and entry["identity"] == small(models("wav2vec2_layer")).identity()

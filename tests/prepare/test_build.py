@@ -363,7 +363,7 @@ def test_published_splits_are_prepared(ray_cluster: None, tmp_path: Path) -> Non
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    manifest = json.loads((prepared.store.root / "manifest.json").read_text(), parse_constant=refuse)
+    manifest = json.loads((prepared.store.root / "manifest.json").read_text(), parse_constant=refuse)["content"]
     assert 6 < manifest["longest_block_s"] < 20
     assert (
         manifest["counts"]

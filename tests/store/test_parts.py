@@ -16,7 +16,7 @@ import pytest
 from raybrain.config import InputError
 from raybrain.features.base import Feature
 from raybrain.features.mel import Mel
-from raybrain.storage import aside, file_record, write_json
+from raybrain.storage import aside, file_record, read_json, write_json
 from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_name, frames_folder
 from raybrain.store.parts import MANIFEST
 
@@ -117,7 +117,7 @@ def test_json_is_whole_or_not_at_all(tmp_path: Path) -> None:
     for bad in (float("nan"), object()):
         with pytest.raises((ValueError, TypeError)):
             write_json(path, {"a": bad})
-    assert json.loads(path.read_text()) == {"a": 1}
+    assert json.loads(path.read_text())["content"] == read_json(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 

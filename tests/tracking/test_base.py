@@ -91,7 +91,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: Path) -> TrainJ
     tables = random_tables(experiment, torch.float32)
     monkeypatch.setattr(TrainJob, "tables", lambda self, device: tables)
     monkeypatch.setattr(fit, "keep_model", lambda job, *others: job.record.model.mkdir(exist_ok=True))
-    monkeypatch.setattr("raybrain.train.fit.is_model", Path.exists)
+    monkeypatch.setattr(RunRecord, "has_model", property(lambda self: self.model.exists()))
     cluster = override(Cluster(home=tmp_path), {"tracker": "lines", "tracker.folder": "mine"})
     record, code = RunRecord(tmp_path / "run"), versions(experiment)
     return TrainJob(experiment, cluster, Store(tmp_path), (), "digest", "brain", {}, record, code)

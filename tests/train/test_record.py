@@ -80,7 +80,7 @@ def test_what_can_be_made_again_is_only_missing_when_it_is_damaged(
     assert len(files) >= 7
     for file in files:
         file.write_bytes(damage)
-    assert (record.experiment(), record.sizes(), record.tracking(), record.controls()) == (None, None, None, None)
+    assert (record.experiment(), record.sizes(), record.tracking(), record.test()) == (None, None, None, None)
     assert record.result() is None and not record.logged("evaluated", RunKey("sqlite:///none", "id"))
     assert record.history() == HISTORY, "the checkpoint knows it, too"
     lines = [line for line in capfd.readouterr().err.splitlines() if "damaged file" in line]
@@ -93,13 +93,15 @@ def test_damaged_ranks_are_made_again_and_damaged_weights_mean_training_again(re
     filled(record)
     for file in record.path.glob("*.parquet"):
         file.write_bytes(file.read_bytes()[:20])
-    assert record.ranks() is None
+    assert record.test() is None
     for file, read in ((record.last, record.checkpoint), (record.weights, record.best)):
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(Damaged, match=r"damaged checkpoint .*; type rm -r .* trains anew"):
             read()
     assert record.history() == HISTORY
     (record.path / "history.json").unlink()
+    assert record.history() == HISTORY, "the result knows it, too"
+    (record.path / "result.json").unlink()
     assert record.history() == []
 
 

@@ -1,0 +1,103 @@
+"""Integrity: how damage to files is noticed that the disk itself does not tell of.
+
+JSON carries a checksum of its content (:func:`raybrain.storage.write_json`). Here is what goes for all other files:
+
+- arrays have a stamp, which is kept in JSON beside them, and is compared once in a process
+- checkpoints are zip archives, which carry a checksum of each entry
+- Parquet carries checksums of its pages, and is known by sha256 besides where a store is made of it
+- SQLite has none; it is asked whether its pages fit together
+
+A stamp holds no path, and no time: it goes with a home that is moved.
+"""
+
+import contextlib
+import io
+import os
+import sqlite3
+import zipfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from raybrain.config import InputError
+
+BLOCK = 2**23  # bytes that a thread reads at once
+THREADS = 4
+WAIT_S = 60.0  # for whoever writes to a database
+
+DAMAGE = (OSError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)  # what readers raise about damage
+
+_compared: set[tuple[Any, ...]] = set()  # files that were whole when this process compared them
+_checked: set[tuple[str, int, int]] = set()  # databases, likewise
+
+
+def stamp(path: Path) -> dict[str, Any]:
+    """What a file is known by: its size, and the CRC-32 of each block of 8 MiB."""
+
+    def block(begin: int) -> int:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(begin)
+            return zlib.crc32(file.read(BLOCK))
+
+    size = path.stat().st_size
+    with ThreadPoolExecutor(THREADS) as pool:
+        return {"bytes": size, "crc32": list(pool.map(block, range(0, size, BLOCK)))}
+
+
+def is_whole(path: Path, known: Mapping[str, Any]) -> bool:
+    """Whether a file is there with a :func:`stamp`. Its content is read once in a process, whatever its time says."""
+    try:
+        stat = path.stat()
+        key = (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size, tuple(known["crc32"]))
+        if stat.st_size == known["bytes"] and (key in _compared or stamp(path) == known):
+            _compared.add(key)
+            return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def check_archive(packed: bytes) -> None:
+    """Refuse a zip archive with a damaged entry; readers such as torch's do not look.
+
+    Raises:
+        zipfile.BadZipFile: if it is damaged, or none.
+    """
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        if entry := archive.testzip():
+            raise zipfile.BadZipFile(f"the checksum of {entry} is not its own")
+
+
+def check_database(path: Path, cure: str) -> None:
+    """Refuse a SQLite file that is damaged; one that is not there is made by whoever opens it.
+
+    Args:
+        path: of the database; it is read once in a process, as long as nobody writes to it.
+        cure: what to type.
+
+    Raises:
+        InputError: if its pages do not fit together.
+    """
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return
+    key = (str(path), stat.st_ino, stat.st_mtime_ns)
+    if key in _checked:
+        return
+    if problem := _problem(path):
+        raise InputError(f"damaged database {path} ({problem}); {cure}")
+    _checked.add(key)
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with a SQLite file, in one line; empty if nothing is."""
+    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    try:
+        with contextlib.closing(sqlite3.connect(os.fspath(path), timeout=WAIT_S)) as database:
+            (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return "" if getattr(error, "sqlite_errorcode", None) in busy else str(error).splitlines()[0]
+    return "" if answer == "ok" else str(answer).splitlines()[-1]
