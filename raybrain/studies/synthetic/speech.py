@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raybrain.config import InputError
+from raybrain.integrity import is_whole, stamp
+from raybrain.storage import read_json, write_json
 
 Array = NDArray[np.float64]
 
@@ -136,10 +140,10 @@ def keyed_rng(*key: object) -> np.random.Generator:
 
 
 def story_folder(cache: Path, minutes: float, seed: int) -> Path:
-    """The folder of a story, which is written if it does not exist; it appears whole or not at all."""
+    """The folder of a story, which is written if it does not exist or is damaged; it appears whole or not at all."""
     text = json.dumps({"version": VERSION, "minutes": minutes, "seed": seed}, sort_keys=True)
     root = cache / f"synthetic-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if (root / "story.json").exists():
+    if _is_whole(root):
         return root
     aside = cache / f".{root.name}-{uuid.uuid4().hex[:12]}"
     aside.mkdir(parents=True)
@@ -156,9 +160,29 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
     return root
 
 
+def _is_whole(root: Path) -> bool:
+    """Whether the story in a folder is as it was written. A damaged one is removed, with a line for people."""
+    if not (root / "story.json").exists():
+        return False
+    try:
+        story = read_json(root / "story.json")
+        files = story["files"] if isinstance(story, dict) else {}  # an earlier version's has none
+        damaged = [root / name for name, known in files.items() if not is_whole(root / name, known)]
+    except InputError:
+        damaged = [root / "story.json"]
+    if damaged:
+        print(f"raybrain: damaged file {damaged[0]}; the story is made again", file=sys.stderr, flush=True)
+        gone = root.with_name(f".{root.name}-{uuid.uuid4().hex[:12]}")
+        with suppress(FileNotFoundError):  # another process may see the same
+            os.rename(root, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    return not damaged
+
+
 def read_story(root: Path) -> list[StoryPart]:
     """The parts of the story in the folder ``root``."""
-    parts: list[dict[str, Any]] = json.loads((root / "story.json").read_text(encoding="utf-8"))
+    story = read_json(root / "story.json")
+    parts: list[dict[str, Any]] = story["parts"] if isinstance(story, dict) else story
     return [
         StoryPart(
             file=part["file"],
@@ -182,7 +206,8 @@ def _write_story(folder: Path, minutes: float, seed: int) -> None:
         wave = _speak_part(part, minutes * 60 / count, used, rng)
         soundfile.write(folder / part.file, wave, RATE_HZ, subtype="PCM_16")
         parts.append(asdict(part))
-    (folder / "story.json").write_text(json.dumps(parts), encoding="utf-8")
+    files = {path.name: stamp(path) for path in sorted(folder.iterdir())}
+    write_json(folder / "story.json", {"parts": parts, "files": files})
 
 
 def _speak_part(part: StoryPart, seconds: float, used: set[str], rng: np.random.Generator) -> Array:
