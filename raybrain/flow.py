@@ -188,10 +188,7 @@ def _whole(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Prep
         return prepared
     with console.status("comparing what is prepared with its checksums"):
         damaged = prepared.set_damaged_aside()
-    if not damaged:
-        return prepared
-    _say(f"damaged: {', '.join(damaged)}; prepared again")
-    return prepare(experiment, cluster)
+    return prepare(experiment, cluster) if damaged else prepared
 
 
 def known(experiment: Experiment, cluster: Cluster | None = None) -> Answer | None:

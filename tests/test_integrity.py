@@ -252,9 +252,9 @@ class Kind:
 
 
 RUN, MAPS = ("runs",), ("runs", "maps")
-TIMES = ("flip, time kept", "cut, time kept")
 KINDS = [
-    *(Kind(f"runs/*/{name}.json", TEXT) for name in ("result", "sizes", "experiment", "history", "test_controls")),
+    *(Kind(f"runs/*/{name}.json", TEXT) for name in ("result", "sizes", "experiment", "test_controls")),
+    Kind("runs/*/history.json", TEXT, gone=("runs/*/result.json",)),
     *(Kind(f"runs/*/{name}.json", ALL) for name in ("tracking", "evaluated", "pictured")),
     Kind("runs/*/test_ranks.parquet", ALL),
     Kind("runs/*/model/model.json", TEXT),

@@ -1,6 +1,7 @@
 """Frames: a feature of all that was heard, one file per stimulus, shared by all stores."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Frames:
 
     def _set_aside(self, stimulus: str) -> None:
         path = self.path(stimulus)
+        print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
         (self.folder / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may see the same
             os.replace(path, self.folder / "damaged" / path.name)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -182,6 +183,7 @@ class Store:
         return self.root / "parts" / f"{uid}.json"
 
     def _set_aside(self, uid: str) -> None:
+        print(f"raybrain: damaged data of {uid} in {self.root}; they are made again", file=sys.stderr, flush=True)
         (self.root / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
             os.replace(self._json(uid), self.root / "damaged" / f"{uid}.json")
@@ -242,17 +244,18 @@ class Prepared:
     brain: str
     features: dict[str, str]
 
-    def set_damaged_aside(self) -> list[str]:
-        """Read all that training reads, and set aside what is damaged: the names of those recordings, or of their features."""
+    def set_damaged_aside(self) -> bool:
+        """Read all that training reads, and set aside what is damaged; whether there was any."""
 
         def damaged(uid: str) -> bool:
             part = self.store.part(uid)
             return part is None or not self.store.verified(part)
 
         with ThreadPoolExecutor() as pool:
-            found = [uid for uid, bad in zip(self.recordings, pool.map(damaged, self.recordings), strict=True) if bad]
+            found = list(pool.map(damaged, self.recordings))
         entries = self.store.manifest["features"]
-        return found + [name for name in self.features if self.store.frames(name).missing(entries[name]["files"])]
+        found += [bool(self.store.frames(name).missing(entries[name]["files"])) for name in self.features]
+        return any(found)
 
 
 def leaks(manifest: Mapping[str, Any]) -> dict[str, list[str]]:

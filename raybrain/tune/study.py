@@ -51,10 +51,8 @@ def _damage_told(record: SweepRecord) -> Iterator[None]:
     damage: tuple[type[Exception], ...] = (Exception,)
     if STORAGE in os.environ:
         damage = (ValueError,)  # of a trial
-        what, cure = (
-            f"the study {record.path.name} in the database that ${STORAGE} names is damaged",
-            f"delete it there: {mended}",
-        )
+        what = f"the study of {record.path.name} in the database that ${STORAGE} names is damaged"
+        cure = f"delete it there: {mended}"
     else:
         what, cure = f"damaged database {file}", f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: {mended}"
         check_file(file, cure)

@@ -106,11 +106,15 @@ def test_story_is_made_once_and_settings_of_the_brain_share_it(cache: Path) -> N
     assert study.sources(root, study.recordings(root)[0]) == sorted(before)
 
 
-def test_half_a_story_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["story.json", "part-01.wav"])
+def test_half_a_story_is_made_again(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     study = Synthetic(minutes=0.2)
-    root = study.fetch(tmp_path)
-    (root / "story.json").unlink()
-    one_line(lambda: study.fetch(tmp_path), str(root), "story.json")
+    file = study.fetch(tmp_path) / name
+    whole = file.read_bytes()
+    file.unlink()
+    assert study.fetch(tmp_path) / name == file
+    assert capfd.readouterr().err == f"raybrain: damaged file {file}; the story is made again\n"
+    assert file.read_bytes() == whole
 
 
 def test_events_are_sentences_in_time(cache: Path) -> None:

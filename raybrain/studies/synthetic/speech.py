@@ -152,8 +152,6 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
         os.rename(aside, root)
     except OSError:
         if not (root / "story.json").exists():  # otherwise another process was first, with the same content
-            if root.exists():
-                raise InputError(f"{root} has no story.json; remove that folder and start again") from None
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -162,14 +160,17 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
 
 def _is_whole(root: Path) -> bool:
     """Whether the story in a folder is as it was written. A damaged one is removed, with a line for people."""
-    if not (root / "story.json").exists():
+    if not root.exists():
         return False
     try:
         story = read_json(root / "story.json")
+    except InputError:
+        story = None
+    if story is None:
+        damaged = [root / "story.json"]
+    else:
         files = story["files"] if isinstance(story, dict) else {}  # an earlier version's has none
         damaged = [root / name for name, known in files.items() if not is_whole(root / name, known)]
-    except InputError:
-        damaged = [root / "story.json"]
     if damaged:
         print(f"raybrain: damaged file {damaged[0]}; the story is made again", file=sys.stderr, flush=True)
         gone = root.with_name(f".{root.name}-{uuid.uuid4().hex[:12]}")
