@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -24,6 +25,7 @@ WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PA
 DRIVER_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}  # Tune would take Ctrl-C for the end of a sweep
 
 PROBE_S = 5.0
+_outer: ContextVar[ExitStack | None] = ContextVar("outer", default=None)
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
 
@@ -31,7 +33,7 @@ class Cluster(Config):
     """The machine: workers and what each may use, the Ray address, the folder for all results.
 
     Attributes:
-        home: everything raybrain writes goes below it. On several nodes it must be shared storage.
+        home: everything raybrain writes goes below it; $RAYBRAIN_HOME, else ~/.raybrain. On several nodes on shared storage.
         address: of a running Ray cluster ("auto" for one on this machine); None starts one and stops it at the end.
         workers: training processes; one GPU each where there are GPUs.
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
@@ -47,7 +49,7 @@ class Cluster(Config):
         scratch: a folder on a disk of each node for memory maps; None for one below home.
     """
 
-    home: Path
+    home: Path = Field(default_factory=lambda: home_path())
     address: str | None = None
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = None
@@ -65,7 +67,8 @@ class Cluster(Config):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_workers is not None and self.min_workers > self.workers:
-            raise InputError(f"min_workers={self.min_workers} is above workers={self.workers}")
+            some = f"at least {self.min_workers} of {self.workers} workers cannot be"
+            raise InputError(f"{some}; type min_workers={self.workers} or less, or more workers")
         if self.gpus_per_worker < 1 and self.workers > 1:
             raise InputError(
                 f"gpus_per_worker={self.gpus_per_worker:g}: {self.workers} workers cannot share a GPU; type workers=1"
@@ -115,13 +118,35 @@ def home_folder(given: Path | None = None) -> Path:
 
 
 @contextmanager
+def one_session() -> Iterator[None]:
+    """Let the first :func:`ray_session` inside, if there is any, last until the end of this one: Ray starts once at most."""
+    with ExitStack() as stack:
+        before = _outer.set(stack)
+        try:
+            yield
+        finally:
+            _outer.reset(before)
+
+
+@contextmanager
 def ray_session(cluster: Cluster) -> Iterator[None]:
     """Join the cluster at ``cluster.address`` or $RAY_ADDRESS, or start one here and stop it at the end."""
     import ray
 
     if ray.is_initialized():
         yield
-        return
+    elif outer := _outer.get():
+        outer.enter_context(_new_session(cluster))
+        yield
+    else:
+        with _new_session(cluster):
+            yield
+
+
+@contextmanager
+def _new_session(cluster: Cluster) -> Iterator[None]:
+    import ray
+
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     os.environ.update(WORKER_ENVIRONMENT | DRIVER_ENVIRONMENT)
     for name in QUIET:

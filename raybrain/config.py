@@ -20,9 +20,14 @@ import types
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidatorFunctionWrapHandler, model_validator
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # its name is private to pydantic
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -31,7 +36,17 @@ class InputError(ValueError):
     """Something a person asked for cannot be done. The message says what was found, what is allowed, what to type."""
 
 
-class Config(BaseModel):
+class _Checked(ModelMetaclass):
+    """Says what is wrong with settings in one line to whoever makes them in Python, as the command line does."""
+
+    def __call__(cls, *values: Any, **settings: Any) -> Any:
+        try:
+            return super().__call__(*values, **settings)
+        except ValidationError as error:
+            raise refusal(cls, error.errors()[0]) from None
+
+
+class Config(BaseModel, metaclass=_Checked):
     """A frozen group of settings. Unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
@@ -93,6 +108,11 @@ class Choice(Config):
                 raise InputError(
                     f"two kinds of {_words(cls.family())} called {name!r}, in {_origin(known)} and in {_origin(cls)}; "
                     "give one of them another name"
+                )
+            if missing := sorted(cls.__abstractmethods__):
+                raise InputError(
+                    f"the {_words(cls.family())} {name!r} in {_origin(cls)} lacks {' and '.join(missing)};"
+                    f" write {', '.join(f'def {method}(self, ...)' for method in missing)}"
                 )
             cls.name, cls.shorthand = name, shorthand
             cls._kinds[name] = cls
@@ -249,17 +269,18 @@ def _apply(config: Any, changes: dict[tuple[str, ...], Any], prefix: str) -> Any
             values[first] = _checked(config, first, here.pop(()), prefix)
         if here:
             values[first] = _apply(values[first], here, f"{prefix}{first}.")
-    return _validated(type(config), values, changes, prefix)
+    new = {path: value for path, value in changes.items() if len(path) > 1 or getattr(config, path[0], None) != value}
+    return _validated(type(config), values, new, prefix)
 
 
-def _part_names(parts: tuple[Any, ...]) -> list[str]:
+def part_names(parts: tuple[Any, ...]) -> list[str]:
     """What each part of a tuple of Choices is called: its name, with its place in the tuple where several have that name."""
     names = [getattr(part, "name", "") for part in parts]
     return [f"{name}#{number}" if names.count(name) > 1 else name for number, name in enumerate(names)]
 
 
 def _apply_to_parts(parts: tuple[Any, ...], changes: dict[tuple[str, ...], Any], prefix: str) -> tuple[Any, ...]:
-    names = _part_names(parts)
+    names = part_names(parts)
     for path in changes:
         same = [name for name in names if name.split("#")[0] == path[0]]
         if path[0] not in names and same:
@@ -315,6 +336,14 @@ def _from_text(annotation: Any, text: str) -> Any:
     return text
 
 
+def refusal(kind: Any, problem: Any) -> InputError:
+    """What is wrong with settings that were given to a class by name."""
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return InputError(f"{kind.__name__} has no setting {where!r}{hint(where, kind.model_fields)}")
+    return InputError(f"{kind.__name__}: {f'{where}: ' if where else ''}{_message(problem)}")
+
+
 def _message(problem: Any) -> str:
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
@@ -328,65 +357,3 @@ def _shown(value: Any) -> str:
 
 def _words(kind: type) -> str:
     return "".join(f" {c.lower()}" if c.isupper() else c for c in kind.__name__).strip()
-
-
-def tree(value: Any) -> Any:
-    """``value`` as plain JSON data, kinds spelled out by ``name``. ``Experiment.model_validate`` reads it back."""
-    if isinstance(value, Config):
-        named = {"name": value.name} if isinstance(value, Choice) else {}
-        return named | {field: tree(getattr(value, field)) for field in type(value).model_fields}
-    if isinstance(value, tuple):
-        return [tree(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"a setting must be a plain value, a Config or a tuple, not {type(value).__name__}")
-
-
-def from_tree(kind: type[ConfigT], content: Any) -> ConfigT:
-    """What :func:`tree` made plain data of.
-
-    Raises:
-        InputError: a kind or a setting that is not known here.
-    """
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = "".join(f"{part}: " for part in problem["loc"][-1:] if isinstance(part, str))
-        raise InputError(f"{where}{_message(problem)}") from None
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """``value`` as one level of dotted names: what MLflow and a person comparing two runs want."""
-    if isinstance(value, Config):
-        value = ({"name": value.name} if isinstance(value, Choice) else {}) | {
-            field: getattr(value, field) for field in type(value).model_fields
-        }
-    elif isinstance(value, tuple) and value and isinstance(value[0], Choice):
-        value = dict(zip(_part_names(value), value, strict=True))
-    if not isinstance(value, dict):
-        return {prefix[:-1]: tree(value)}
-    return {key: item for name, part in value.items() for key, item in flat(part, f"{prefix}{name}.").items()}
-
-
-def differences(config: Config) -> dict[str, Any]:
-    """What differs from the defaults, by dotted name. Kinds are spelled out wherever they are not the default kind."""
-    return _differences(config, type(config)())
-
-
-def _differences(config: Config, default: Config) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for field in type(config).model_fields:
-        here, usual = getattr(config, field), getattr(default, field)
-        if here == usual and type(here) is type(usual):
-            continue
-        if isinstance(here, Choice) and type(here) is not type(usual):
-            changed[f"{field}.name"] = here.name
-            usual = type(here)()
-        if isinstance(here, Config):
-            changed |= {f"{field}.{key}": item for key, item in _differences(here, usual).items()}
-        elif isinstance(here, tuple) and any(isinstance(part, Choice) for part in here):
-            changed[field] = [{"name": part.name} | _differences(part, type(part)()) for part in here]
-        else:
-            changed[field] = tree(here)
-    return changed

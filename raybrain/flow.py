@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from raybrain.cluster import Cluster, home_folder, ray_session
+from raybrain.cluster import Cluster, home_folder, one_session
 from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.rank import run as evaluate
 from raybrain.evaluate.statistics import records
-from raybrain.experiment import Experiment
+from raybrain.experiment import Experiment, recipe
 from raybrain.prepare import build
 from raybrain.report.gather import find_sweep, gather
 from raybrain.report.log_report import log_page
@@ -36,6 +36,7 @@ from raybrain.store import Prepared, leaks
 from raybrain.train import fit
 from raybrain.train.fit import Trained
 from raybrain.train.maps import are_whole
+from raybrain.train.record import run_records
 from raybrain.tune.forecast import trainings
 from raybrain.tune.ledger import Repeat
 from raybrain.tune.log_sweep import log_winner
@@ -161,23 +162,24 @@ def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
     return prepared
 
 
-def answer(experiment: Experiment, cluster: Cluster | None = None) -> Answer:
+def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answer:
     """Prepare, train and evaluate what is not done yet; what is done comes at once.
 
     Args:
-        experiment: what is asked.
+        experiment: what is asked; the name of a recipe asks that.
         cluster: where it runs; one worker on this machine and the usual home folder if None.
 
     Raises:
         InputError: if something asked for cannot be done.
     """
     cluster = _here(cluster)
+    experiment = recipe(experiment) if isinstance(experiment, str) else experiment
     fit.check(experiment.train, cluster)
     cluster.tracking_store()  # does it answer?
-    prepared = prepare(experiment, cluster)
-    if done := _finished(experiment, prepared, cluster):
-        return done
-    with ray_session(cluster):  # one session for both
+    with one_session():
+        prepared = prepare(experiment, cluster)
+        if done := _finished(experiment, prepared, cluster):
+            return done
         prepared = _whole(experiment, prepared, cluster)
         return _tested(fit.run(experiment, prepared, cluster), prepared)
 
@@ -194,6 +196,8 @@ def _whole(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Prep
 def known(experiment: Experiment, cluster: Cluster | None = None) -> Answer | None:
     """The answer to an experiment that is trained already, evaluated if it is not; None if it is not trained."""
     cluster = _here(cluster)
+    if not any(record.state == "finished" for record in run_records(cluster.home, experiment.signature)):
+        return None  # before data are prepared for nothing
     return _finished(experiment, prepare(experiment, cluster), cluster)
 
 
@@ -235,7 +239,7 @@ def sweep(
         asked.check_begun(cluster.home)
     cluster.tracking_store()  # do both answer?
     check_database()
-    with ray_session(cluster):
+    with one_session():
         prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)
         return _meet_test(run(asked, prepared, cluster, limits), prepared)
 
@@ -264,7 +268,7 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
     """
     cluster = _here(cluster)
     kept = find_sweep(cluster.home, name)
-    with ray_session(cluster):
+    with one_session():
         tested = gather(kept, lambda experiment: prepare(experiment, cluster), cluster)
     missing, trials = (kept.missing(), []) if kept.grid else ([], kept.trials)
     made = SweepReport(kept.folder.name, tested, missing, trials, kept.figures, kept.space)
@@ -290,7 +294,9 @@ def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any
 
 
 def _here(cluster: Cluster | None) -> Cluster:
-    return cluster or Cluster(home=home_folder())
+    cluster = cluster or Cluster()
+    home_folder(cluster.home)
+    return cluster
 
 
 def _finished(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Answer | None:

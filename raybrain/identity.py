@@ -15,7 +15,8 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-from raybrain.config import Choice, Config, InputError, differences
+from raybrain.config import Choice, Config, InputError
+from raybrain.plain import differences
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 DIGITS = 12  # hexadecimal, of a signature

@@ -59,7 +59,7 @@ class ModelCard:
     Attributes:
         signature: of its experiment.
         data: a digest of the data it was trained on.
-        experiment: all settings, as :func:`raybrain.config.tree` gives them.
+        experiment: all settings, as :func:`raybrain.plain.tree` gives them.
         versions: of raybrain, torch and the kinds it is built from.
         shapes: what its network is built for.
         window: how what goes in is cut.
@@ -120,7 +120,10 @@ def read_card(folder: Path) -> ModelCard:
         InputError: if there is no model, or it is damaged or of another kind.
     """
     path = folder / CARD
-    content = read_json(path)
+    try:
+        content = read_json(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); get the folder again") from None
     if content is None:
         raise InputError(f"no model in {folder}; `raybrain train` writes one into the folder of the run")
     if not isinstance(content, dict) or "format" not in content:
@@ -154,6 +157,8 @@ def read_weights(folder: Path, device: str = "cpu") -> dict[str, Tensor]:
         return load_file(path, device)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; get the folder again") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); get the folder again") from None
     except SafetensorError as error:
         raise InputError(f"{path} holds no weights ({error}); get the folder again") from None
 

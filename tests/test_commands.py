@@ -227,6 +227,19 @@ def test_a_home_that_cannot_be_written_is_named(raybrain: Raybrain) -> None:
     assert "cannot write to /proc/nowhere" in ended.err
 
 
+@pytest.mark.parametrize("command", [["home"], ["home", "clean"], ["report", "quickstart"], ["ui"]])
+def test_a_mistyped_home_is_refused_and_not_made(command: list[str], raybrain: Raybrain, tmp_path: Path) -> None:
+    ended = raybrain(*command, "--home", str(tmp_path / "hoem"))
+    assert ended.code == 2
+    assert f"no home folder {tmp_path / 'hoem'}; type --home DIR" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_only_looks_makes_no_home(raybrain: Raybrain, tmp_path: Path) -> None:
+    assert raybrain("tune", "quickstart", "--dry-run", "--home", str(tmp_path / "hoem")).code == 0
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_question_can_be_looked_at_where_nothing_can_be_written(raybrain: Raybrain, tmp_path: Path) -> None:
     ended = raybrain("show", "quickstart", "--home", "/proc/nowhere", "--json")
     assert ended.code == 0, ended.err

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from raybrain.config import Choice, InputError, differences, flat, override, tree
+from raybrain.cluster import Cluster
+from raybrain.config import Choice, InputError, override
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import DataConfig, Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
+from raybrain.plain import differences, flat, tree
 from raybrain.signal.base import Step
 from raybrain.signal.window import SegmentConfig
 from raybrain.studies.base import Study
@@ -253,6 +255,19 @@ def test_a_schedule_has_one_spelling_and_holds_from_the_end_of_an_epoch_on() -> 
 def test_what_a_schedule_cannot_be(schedule: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         override(Experiment(), {"optim.schedule": schedule})
+
+
+def test_settings_made_in_python_are_refused_in_one_line(tmp_path: Path) -> None:
+    for settings, line in (
+        ({"workers": 0}, "Cluster: workers: input should be greater than 0 (found 0)"),
+        ({"workerz": 2}, "Cluster has no setting 'workerz', did you mean 'workers'? Allowed: "),
+        ({"min_workers": 3}, "Cluster: at least 3 of 1 workers cannot be; type min_workers=1 or less, or more workers"),
+    ):
+        with pytest.raises(InputError) as error:
+            Cluster(home=tmp_path, **settings)
+        assert str(error.value).startswith(line) and "\n" not in str(error.value)
+    with pytest.raises(InputError, match=r"^SegmentConfig: tmax_s: input should be a valid number"):
+        SegmentConfig(tmax_s="long")  # type: ignore[arg-type]
 
 
 def test_frozen() -> None:

@@ -6,10 +6,22 @@ from typing import Any
 import pytest
 
 import raybrain
+from raybrain import cluster, flow
+from raybrain.cluster import Cluster
 from raybrain.evaluate import rank
 from tests.conftest import TINY
 
 CHANGES = dict(setting.split("=", 1) for setting in TINY)
+
+
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing start Ray, as if none ran."""
+
+    def started(where: Cluster) -> None:
+        raise AssertionError("Ray was started, and nothing was left to do")
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "_new_session", started)
 
 
 @pytest.mark.slow
@@ -56,8 +68,12 @@ def test_only_the_winner_of_a_sweep_meets_the_test_split(
     answer = raybrain.sweep(space, raybrain.Cluster(home=home))
     assert len(answer.table) == 2
     assert tested == [answer.best.experiment.signature] == [answer.table["signature"][0]]
-    raybrain.sweep(space, raybrain.Cluster(home=home))
-    assert len(tested) == 1, "the result is kept"
+    without_ray(monkeypatch)
+    again = raybrain.sweep(space, raybrain.Cluster(home=home))
+    assert len(tested) == 1 and again.table.equals(answer.table), "the result is kept"
+    assert raybrain.answer(answer.best.experiment, raybrain.Cluster(home=home)).table.equals(answer.best.table)
+    flow.report("winner", raybrain.Cluster(home=home))
+    assert not answer.best.trained.job.record.ray.exists(), "of a training that is over nothing of Ray's is left"
 
 
 def test_a_notebook_offers_the_doors() -> None:

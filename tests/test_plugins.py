@@ -182,6 +182,15 @@ def test_a_second_kind_of_a_name_is_refused(tmp_path: Path) -> None:
     assert "other.py" in lines[0] and "simple_conv.py" in lines[0]
 
 
+def test_a_kind_that_lacks_what_its_family_needs_is_refused_where_it_is_written() -> None:
+    with pytest.raises(InputError, match=r"the loss 'half_written' in .*test_plugins.py lacks build; write def build"):
+
+        class HalfWritten(Loss, name="half_written"):
+            """Nothing to train with."""
+
+    assert "half_written" not in Loss.kinds()
+
+
 @pytest.mark.parametrize(
     ("name", "source", "line"),
     [

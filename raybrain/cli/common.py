@@ -66,11 +66,21 @@ def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment
 
 
 def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
-    """Where a command runs: what was said with ``--cluster``, and ``named`` options."""
-    from raybrain.cluster import Cluster, home_folder
+    """Where a command runs: what was said with ``--cluster``, and ``named`` options. The home is made by who writes to it."""
+    from raybrain.cluster import Cluster, home_path
     from raybrain.config import override
 
-    return override(Cluster(home=home_folder(home)), named | changes_of(where))
+    return override(Cluster(home=home_path(home)), named | changes_of(where))
+
+
+def known_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
+    """Where a command runs that shows what is there; a home that is not is refused rather than made."""
+    from raybrain.config import InputError
+
+    cluster = make_cluster(home, where, **named)
+    if not cluster.home.is_dir():
+        raise InputError(f"no home folder {cluster.home}; type --home DIR, or set RAYBRAIN_HOME, to say where results are")
+    return cluster
 
 
 def show_answer(answer: "Answer") -> None:

@@ -69,7 +69,8 @@ def show(
 ) -> None:
     """Show all settings of an experiment, what differs from the defaults, its signature, and what there is of it."""
     from raybrain.cluster import home_path
-    from raybrain.config import InputError, differences, flat, tree
+    from raybrain.config import InputError
+    from raybrain.plain import differences, flat, tree
     from raybrain.report.terminal import audit_line, settings_table
     from raybrain.store import Store, leaks
     from raybrain.train.record import run_records

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raybrain.cli.common import Home, Json, Where, app, console, make_cluster, print_json
+from raybrain.cli.common import Home, Json, Where, app, console, known_cluster, print_json
 
 homes = typer.Typer(name="home", help="Show what is kept, and remove what nothing needs.", rich_markup_mode=None)
 app.add_typer(homes)
@@ -26,7 +26,7 @@ def show(
     from raybrain.housekeeping import look
     from raybrain.report.terminal import MOST, home_table
 
-    cluster = make_cluster(home, where)
+    cluster = known_cluster(home, where)
     items = look(cluster)
     console().print(home_table(items, None if every else MOST))
     total, needless = sum(item.bytes for item in items), sum(item.bytes for item in items if item.needless)
@@ -49,7 +49,7 @@ def clean(
     from raybrain.housekeeping import look
     from raybrain.report.terminal import home_table
 
-    cluster = make_cluster(home, where)
+    cluster = known_cluster(home, where)
     needless = [item for item in look(cluster) if item.needless]
     if needless:
         console().print(home_table(needless, None))

@@ -16,6 +16,7 @@ from raybrain.cli.common import (
     changes_of,
     console,
     exit_for_failed,
+    known_cluster,
     make_cluster,
     print_json,
 )
@@ -36,7 +37,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Test a sweep, and put its table beside the published one; of what is no grid, the best trial alone is tested."""
-    cluster = make_cluster(home, where, address=address, workers=workers)
+    cluster = known_cluster(home, where, address=address, workers=workers)
     print_json(as_json, _report(sweep, cluster))
 
 
@@ -108,10 +109,10 @@ def reproduce(
 def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> dict[str, Any]:
     """Run a grid to its end and report it; data without some recordings are added to ``failed``."""
     from raybrain import flow
-    from raybrain.cluster import ray_session
+    from raybrain.cluster import one_session
 
     typer.echo(f"{space.name}: {space.question.splitlines()[0]}", err=True)
-    with ray_session(cluster):
+    with one_session():
         answer = flow.sweep(space, cluster, changes=space.asked)
         failed += [part for part in answer.prepared if part.failed]
         return _report(answer.swept.name, cluster)

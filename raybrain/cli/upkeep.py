@@ -16,7 +16,7 @@ from raybrain.cli.common import (
     app,
     changes_of,
     console,
-    make_cluster,
+    known_cluster,
     make_experiment,
     print_json,
 )
@@ -60,7 +60,7 @@ def ui(
     """Open the MLflow UI on the results: http://127.0.0.1:5000."""
     from raybrain.config import InputError
 
-    cluster = make_cluster(home, where)
+    cluster = known_cluster(home, where)
     store = cluster.tracking_store()
     command, environment = cluster.tracker.page(cluster.home, port)
     with socket.socket() as probe:

@@ -23,6 +23,7 @@ The smallest complete encoder:
 torch.Size([2, 3, 50])
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
@@ -36,9 +37,9 @@ Pair = tuple[Tensor, Tensor]  # windows of what goes in [batch channels time], a
 class Encoder(Choice):
     """A network that estimates what a task aims at from what goes in. Its settings are the fields of a kind."""
 
+    @abstractmethod
     def build(self, shapes: Shapes) -> nn.Module:
         """The network: called with a Batch, it returns [batch features time]."""
-        raise NotImplementedError
 
 
 class FittedEncoder(Encoder):
@@ -53,9 +54,9 @@ class FittedEncoder(Encoder):
 
     per_subject: bool = True
 
+    @abstractmethod
     def build(self, shapes: Shapes) -> "FittedModule":
         """The network before it is fitted."""
-        raise NotImplementedError
 
 
 class FittedModule(nn.Module):
@@ -79,9 +80,9 @@ class SpeechEncoder(Choice):
         """How many dimensions come out where ``features`` go in."""
         return features
 
+    @abstractmethod
     def build(self, features: int) -> nn.Module | None:
         """A network from [batch features time] to [batch size time], trained together with the encoder; None for none."""
-        raise NotImplementedError
 
 
 class Stored(SpeechEncoder, name="stored"):

@@ -13,9 +13,10 @@ from statistics import median
 from typing import Any
 
 from raybrain.cluster import Cluster
-from raybrain.config import InputError, tree
+from raybrain.config import InputError
 from raybrain.estimate.speed import Speed
 from raybrain.experiment import Experiment
+from raybrain.plain import tree
 from raybrain.storage import content_digest, read_json, write_json
 from raybrain.train.order import resolve
 from raybrain.train.record import run_records

@@ -19,6 +19,7 @@ import hashlib
 import importlib.util
 import math
 import os
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,9 +90,9 @@ class Feature(Choice):
         """
         return {}
 
+    @abstractmethod
     def extract(self, stimulus: Stimulus) -> np.ndarray:
         """The frames of a whole stimulus, [frames size] float32; frame i describes the time i / rate_hz."""
-        raise NotImplementedError
 
     def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> Iterable[np.ndarray]:
         """The frames of some stimuli, in order; a feature with a model computes them on ``device``, in batches.

@@ -3,6 +3,7 @@
 Dimension letters: R rows (estimates), N candidates, F features, T time samples.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -17,9 +18,9 @@ TINY = 1e-8
 class Loss(Choice):
     """What training makes small. Its settings are the fields of a kind."""
 
+    @abstractmethod
     def build(self, shapes: Shapes) -> "LossModule":
         """The loss for estimates of these shapes."""
-        raise NotImplementedError
 
 
 class LossModule(nn.Module):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from raybrain.batch import Batch, Layout, Shapes, step_draws
 from raybrain.cluster import home_path
-from raybrain.config import InputError, from_tree, hint
+from raybrain.config import InputError, hint
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import Experiment
 from raybrain.features.scale import FeatureScale
@@ -30,6 +31,7 @@ from raybrain.identity import version
 from raybrain.losses.base import Loss
 from raybrain.model_folder import ModelCard, is_model, read_card, read_weights
 from raybrain.network import Network, Parts
+from raybrain.plain import from_tree
 from raybrain.signal.window import Scaler, Window
 from raybrain.tasks.retrieve import ROWS_AT_ONCE
 from raybrain.train.record import run_records
@@ -49,7 +51,7 @@ class Model:
     """
 
     def __init__(self, path: Path, card: ModelCard, weights: dict[str, Tensor], device: str = "cpu") -> None:
-        self.path, self.card, self.device = path, card, torch.device(device)
+        self.path, self.card, self.device = path, card, _device(device)
         self.network = _network(path, card, weights).to(self.device).eval()
 
     def __repr__(self) -> str:
@@ -125,9 +127,11 @@ class Model:
             layout: the sensors; those it knows if it knows but one layout.
 
         Raises:
-            InputError: if it is not known whose signal it is or how to scale it, or what is given does not fit together.
+            InputError: if it is not known whose signal it is or how to scale it, what is given does not fit together, or the
+                signal is not finite.
         """
         source = self._source(recording, subject, scaler, layout)
+        signal = _numbers(signal)
         divided, centre = self._scaled(signal, source)
         rows = self._fitting(starts, len(signal))
         with torch.no_grad():
@@ -168,10 +172,15 @@ class Model:
         if channels > self.shapes.channels:
             raise InputError(f"the layout has {channels} channels, and the model takes {self.shapes.channels} at most")
         if signal.ndim != 2 or signal.shape[1] != channels or len(source.scaler.scale) != channels:
-            shape = " x ".join(map(str, signal.shape))
+            shape = " x ".join(map(str, signal.shape)) or "one number"
             raise InputError(
                 f"signal [samples channels] and scaler must have the {channels} channels of the layout,"
                 f" found {shape} and {len(source.scaler.scale)}"
+            )
+        if not np.isfinite(signal).all():
+            bad = np.flatnonzero(~np.isfinite(signal).all(axis=0)).tolist()
+            raise InputError(
+                f"the signal is not finite in {len(bad)} of {channels} channels, the first of them number {bad[0]}"
             )
         padding = (0, self.shapes.channels - channels)
         both = source.scaler.divided(signal), source.scaler.divided_centre
@@ -247,6 +256,24 @@ def _folder(model: str, home: Path) -> Path:
         near = difflib.get_close_matches(model, {signature for signature, _ in trained}, n=1)
         raise InputError(f"no trained model {model!r} in {home}{f', did you mean {near[0]!r}?' if near else ''}")
     return folders[0]
+
+
+def _numbers(signal: Any) -> np.ndarray:
+    """A signal as an array of numbers."""
+    try:
+        return np.asarray(signal, dtype=getattr(signal, "dtype", np.float64))
+    except (TypeError, ValueError):
+        raise InputError(f"signal is an array [samples channels] of numbers, found {type(signal).__name__}") from None
+
+
+def _device(name: str) -> torch.device:
+    """A device that is there."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"no device {name!r} ({str(error).splitlines()[0]}); type cpu, or cuda where there is a GPU") from None
+    return device
 
 
 def _among(name: str, known: Sequence[str], what: str) -> str:

@@ -15,9 +15,10 @@ import pyarrow as pa
 from raybrain import __version__
 from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
-from raybrain.config import InputError, tree
+from raybrain.config import InputError
 from raybrain.events import Event, Sound, sentence_blocks
 from raybrain.identity import locate
+from raybrain.plain import tree
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why_empty

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from raybrain.cluster import Cluster, given_device, model_pool
-from raybrain.config import InputError, tree
+from raybrain.config import InputError
 from raybrain.events import Split
 from raybrain.features.base import Feature, Stimulus
 from raybrain.identity import check_unedited, signature, versions
+from raybrain.plain import tree
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded

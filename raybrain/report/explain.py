@@ -12,7 +12,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from raybrain.config import Choice, Config, tree
+from raybrain.config import Choice, Config
+from raybrain.plain import tree
 
 UNITS = {"_s": "seconds", "_hz": "hertz", "minutes": "minutes"}
 PLAIN = {bool: "yes or no", int: "whole number", float: "number", str: "text", Path: "path", NoneType: "none"}

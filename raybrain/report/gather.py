@@ -86,7 +86,7 @@ def find_sweep(home: Path, name: str) -> KeptSweep:
 
 
 def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster: Cluster) -> list[Result]:
-    """Every training that is to be tested, with its evaluation, which is made if it is not there. Needs a running Ray.
+    """Every training that is to be tested, with its evaluation, which is made if it is not there.
 
     Args:
         sweep: which.

@@ -19,6 +19,7 @@ A step that learns something from a recording learns it in ``fit``, from windows
         return windows.mean(axis=(0, 1))
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -91,6 +92,7 @@ class Step(Choice):
         """
         return None
 
+    @abstractmethod
     def apply(self, raw: "mne.io.BaseRaw", fitted: Any, context: Context) -> "mne.io.BaseRaw":
         """The recording after this step.
 
@@ -102,7 +104,6 @@ class Step(Choice):
         Raises:
             InputError: if the step cannot be done to this recording.
         """
-        raise NotImplementedError
 
 
 class SignalConfig(Config):

@@ -22,6 +22,7 @@ The smallest complete study:
 
 import os
 import shlex
+from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,9 +30,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from raybrain.config import Choice, InputError, differences, hint
+from raybrain.config import Choice, InputError, hint
 from raybrain.download.base import Host
 from raybrain.events import Event, Sound, Word  # noqa: F401  (the doctest above)
+from raybrain.plain import differences
 from raybrain.recording import Recording
 from raybrain.studies import dataset as datasets
 
@@ -135,25 +137,25 @@ class Study(Choice):
         """Whether the file at ``path``, relative to the study's folder, is needed; of those its hosts offer."""
         return True
 
+    @abstractmethod
     def recordings(self, root: Path) -> list[Recording]:
         """All recordings, sorted.
 
         Raises:
             InputError: if there are none.
         """
-        raise NotImplementedError
 
     def left_out(self, root: Path) -> list[LeftOut]:
         """What looks like a recording in the study's folder but is not among :meth:`recordings`, sorted."""
         return []
 
+    @abstractmethod
     def raw(self, root: Path, recording: Recording) -> "mne.io.BaseRaw":
         """The continuous signal, lazily where the format allows. Times start at the first sample."""
-        raise NotImplementedError
 
+    @abstractmethod
     def events(self, root: Path, recording: Recording) -> list[Event]:
         """Sounds, words and phonemes, in seconds from the first sample. Sounds name existing files."""
-        raise NotImplementedError
 
     def problems(self, root: Path, recording: Recording) -> list[str]:
         """What is odd about this recording, a line each, for ``raybrain studies check``; what makes it useless is raised."""

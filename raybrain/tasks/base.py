@@ -30,6 +30,7 @@ The smallest complete task, from what was heard to the brain; each recording is 
 (3, 4, ('feature 0', 'feature 1', 'feature 2'))
 """
 
+from abc import abstractmethod
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -69,6 +70,7 @@ class Task(Choice):
         """What is known of a training after each epoch, and may choose among trainings: the loss, and what should be high."""
         return ("valid_loss", *(f"valid_top{k}" for k in TOP), *(f"valid_{name}" for name in self.measures))
 
+    @abstractmethod
     def shapes(self, data: Shapes) -> Shapes:
         """What the network is built for.
 
@@ -78,7 +80,6 @@ class Task(Choice):
         Returns:
             With the channels that go in, and as ``features`` those that are aimed at.
         """
-        raise NotImplementedError
 
     def window(self, brain: Window) -> Window:
         """How what goes in is cut from a continuous signal, for use after training; ``brain`` says it of the brain."""
@@ -88,17 +89,17 @@ class Task(Choice):
         """How what goes in is scaled, for use after training; the arguments say it of a recording's brain, and of features."""
         return brain
 
+    @abstractmethod
     def given(self, data: Data, rows: Tensor, draws: Tensor) -> Batch:
         """What goes in."""
-        raise NotImplementedError
 
+    @abstractmethod
     def aimed(self, data: Data, rows: Tensor) -> Tensor:
         """What is aimed at, [batch features time]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pools(self, segments: WordSegments) -> list[Pool]:
         """Which segments are ranked against which candidates."""
-        raise NotImplementedError
 
     def measure(self, estimates: Tensor, aimed: Tensor) -> dict[str, Tensor]:
         """The further ``measures`` of some estimates, [batch] each; both arguments are [batch features time]."""

@@ -168,13 +168,13 @@ class TrackingStore(ABC):
 class Tracker(Choice):
     """Where runs are tracked. Its settings are the fields of a kind."""
 
+    @abstractmethod
     def open(self, home: Path) -> TrackingStore:
         """The store of a home; made if it is not there. Many processes may do so at once.
 
         Raises:
             InputError: if it does not answer.
         """
-        raise NotImplementedError
 
     def page(self, home: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """The command that shows runs at a port of this machine, and what it needs in its environment.

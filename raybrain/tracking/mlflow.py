@@ -90,7 +90,8 @@ class MLflow(Tracker, name="mlflow"):
 
     def page(self, home: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """MLflow's own page. The address goes by the environment, where others on this machine cannot read a password."""
-        return [sys.executable, "-m", "mlflow", "ui", "--port", str(port)], {"MLFLOW_BACKEND_STORE_URI": tracking_uri(home)}
+        command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
+        return command, {"MLFLOW_BACKEND_STORE_URI": tracking_uri(home)}
 
     def describe(self, home: Path) -> str:
         """The address, with the version of the server or of what is installed here."""

@@ -1,5 +1,6 @@
 """Run: an experiment and prepared data -> a trained encoder, with Ray Train; again with the same command, it goes on."""
 
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -201,6 +202,7 @@ def finish(job: TrainJob, history: list[Row]) -> Trained:
     assert job.tracking
     log_result(job, history)
     job.record.finish(job.experiment.signature, job.digest, history)
+    shutil.rmtree(job.record.ray, ignore_errors=True)  # what Ray Train needs to go on
     job.tracking.set_status("FINISHED")
     return Trained(job, history, job.tracking)
 

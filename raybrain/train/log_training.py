@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from raybrain.config import differences, flat
+from raybrain.plain import differences, flat
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.record import Row
 

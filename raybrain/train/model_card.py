@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 import raybrain
-from raybrain.config import Choice, InputError, tree
+from raybrain.config import Choice, InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.identity import contents, version
 from raybrain.model_folder import KnownRecording, ModelCard
+from raybrain.plain import tree
 from raybrain.signal.window import Scaler
 from raybrain.store import Store
 from raybrain.train.record import Row, best_epoch, is_complete

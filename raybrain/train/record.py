@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from raybrain.config import InputError, tree
+from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
+from raybrain.plain import tree
 from raybrain.storage import Owner, aside, full_disk_told, locked, owned, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder

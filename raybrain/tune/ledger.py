@@ -131,6 +131,11 @@ class Ledger:
         """How many points are still to be drawn."""
         return max(0, self.trials - len(self.seen) - len(self.cut_off))
 
+    @property
+    def open(self) -> bool:
+        """Whether anything may be left to train."""
+        return bool(self.left or self.cut_off or self.ready or self.population)
+
     @sole_writer()
     def next(self) -> Member | None:
         """The next training; None if there is none now. If nothing is under way either, there will be none at all."""

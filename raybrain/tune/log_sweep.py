@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from raybrain.config import flat
+from raybrain.plain import flat
 from raybrain.tracking.base import Status, TrackedRun, TrackingStore
 from raybrain.train.job import TrainJob
 from raybrain.tune.space import SearchSpace

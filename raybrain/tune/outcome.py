@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
 
-from raybrain.config import InputError, override, tree
+from raybrain.config import InputError, override
 from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import well_above
+from raybrain.plain import tree
 from raybrain.storage import aside
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.fit import Trained, recall

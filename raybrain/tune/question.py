@@ -11,8 +11,9 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from raybrain.config import Config, InputError, tree
+from raybrain.config import Config, InputError
 from raybrain.identity import plain, signature
+from raybrain.plain import tree
 from raybrain.tune.space import SearchSpace
 
 

@@ -9,7 +9,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from raybrain.config import tree
+from raybrain.plain import tree
 from raybrain.train.fit import reason_of
 from raybrain.train.messages import Exchange
 from raybrain.tune.ledger import Ledger, Member

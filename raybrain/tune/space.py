@@ -255,7 +255,9 @@ def load_space(name: str) -> SearchSpace:
     """
     known = {path.stem: path for path in space_files()}
     path = Path(name) if name.endswith(".py") else known.get(name)
-    if path is None or not path.is_file():
+    if path is not None and not path.is_file():
+        raise InputError(f"no file {name}; raybrain's own search spaces go by name: {', '.join(sorted(known))}")
+    if path is None:
         raise InputError(f"no search space {name!r}{hint(name, known)}; or the path of a file that ends in .py")
     try:
         content = runpy.run_path(str(path))

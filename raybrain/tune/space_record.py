@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from raybrain.config import Config, tree
+from raybrain.config import Config
+from raybrain.plain import tree
 from raybrain.tune.space import SearchSpace
 
 Published = Mapping[tuple[str, ...], tuple[float, float]]

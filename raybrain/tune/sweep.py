@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from raybrain.cluster import Cluster, room_for, worker_resources
+from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
+from raybrain.tracking.base import TrackingStore
 from raybrain.train.fit import cause_of
 from raybrain.train.messages import Exchange
 from raybrain.train.order import resolve
@@ -88,7 +89,7 @@ def make_sweep(space: SearchSpace, changes: Mapping[str, Any], trials: int | Non
 
 
 def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Limits = Limits()) -> Swept:
-    """Run what is not run yet. Needs a running Ray.
+    """Run what is not run yet.
 
     Args:
         sweep: what to try.
@@ -110,15 +111,17 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         study = open_study(sweep.space, record)
         tracking = begin_sweep_log(sweep.space, store, record)
         ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))
-        training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
         try:
-            _search(ledger, training, limits, record)
+            if ledger.open:
+                with ray_session(cluster):
+                    training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
+                    _search(ledger, training, limits, record)
             return outcome(ledger, store, tracking, record)
         except BaseException as error:
             log_sweep_interruption(tracking, error)
             raise
         finally:
-            _stop_children(ledger, training)
+            _stop_children(ledger, store, record)
 
 
 def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: SweepRecord) -> None:
@@ -188,8 +191,8 @@ def _room(cluster: Cluster) -> tuple[dict[str, float], int]:
     return {"trial": 1.0}, at_once
 
 
-def _stop_children(ledger: Ledger, training: TrialTraining) -> None:
+def _stop_children(ledger: Ledger, store: TrackingStore, record: SweepRecord) -> None:
     """Leave none of its trainings running in the tracking store: what was cut off ended without a word."""
     for _, jobs in ledger.begun():
         for job in jobs.values():
-            log_stop(job, training.store, training.purpose, "cut off", None)
+            log_stop(job, store, record.purpose, "cut off", None)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raybrain.config import InputError, flat
+from raybrain.config import InputError
 from raybrain.experiment import DataConfig, Experiment
+from raybrain.plain import flat
 from raybrain.tune.space import SearchSpace
 
 Answer = Callable[[str, Any], Any]  # the name of a parameter and its distribution -> a value

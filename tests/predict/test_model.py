@@ -198,6 +198,8 @@ def test_another_subject_scaler_or_order_of_sensors(done: Done) -> None:
     assert part.shape == own.shape and not torch.allclose(part, own)
 
 
+LOST = np.zeros((1000, 16))
+LOST[10, 3], LOST[500, 7] = np.nan, np.inf
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, r"say whose signal it is: recording=\.\.\. or subject=\.\.\."),
     ({"recording": "nobody"}, r"the model knows no recording 'nobody'\. Allowed: synthetic-meg_sub-01"),
@@ -208,6 +210,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"recording": "ONE", "starts": [0.0, 0.5]}, r"starts are numbers of samples, found 0\.0"),
     ({"recording": "ONE", "signal": np.zeros((100, 16))}, r"a window has 361 samples, and this signal 100"),
     ({"recording": "ONE", "signal": np.zeros((1000, 15))}, r"must have the 16 channels of the layout, found 1000 x 15 and 16"),
+    ({"recording": "ONE", "signal": [[0.0] * 15] * 1000}, r"must have the 16 channels of the layout, found 1000 x 15 and 16"),
+    ({"recording": "ONE", "signal": "sub-01.fif"}, r"signal is an array \[samples channels\] of numbers, found str"),
+    ({"recording": "ONE", "signal": LOST}, r"the signal is not finite in 2 of 16 channels, the first of them number 3"),
     ({"recording": "ONE", "scaler": Scaler(np.zeros(3), np.ones(3))}, r"must have the 16 channels .* and 3"),
 ]
 
@@ -220,6 +225,19 @@ def test_what_cannot_be_estimated_is_said_in_a_line(arguments: dict[str, Any], l
     with pytest.raises(InputError, match=line) as error:
         raybrain.load(done.folder).estimates(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_loaded_is_said_in_a_line(done: Done, tmp_path: Path) -> None:
+    for device in ("gpu", "meta:x"):
+        with pytest.raises(InputError, match=f"no device '{device}' .*; type cpu, or cuda where there is a GPU"):
+            raybrain.load(done.folder, device=device)
+    for name in ("model.json", "model.safetensors"):
+        copy = tmp_path / name / "model"
+        shutil.copytree(done.folder, copy)
+        (copy / name).unlink()
+        (copy / name).mkdir()
+        with pytest.raises(InputError, match=rf"{name} cannot be read \(Is a directory\)"):
+            raybrain.load(copy)
 
 
 # when it is written

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Gt, Lt
 
-from raybrain.config import flat, override
+from raybrain.config import override
 from raybrain.encoders.base import Encoder
 from raybrain.experiment import Experiment, recipe
+from raybrain.plain import flat
 from raybrain.report.explain import Setting, allowed, explain, meanings, unit
 from tests.conftest import Ended
 from tests.test_layout import settings

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from raybrain.config import differences, override
+from raybrain.config import override
 from raybrain.experiment import Experiment
+from raybrain.plain import differences
 from raybrain.tune.space import SearchSpace, load_space, space_files
 from raybrain.tune.walk import grid
 from tests.workers import SMALL, random_tables

@@ -17,6 +17,7 @@ your own is a subclass of ``optuna.pruners.BasePruner``:
 Threshold(low=0.2, grace=3)
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,9 +39,9 @@ class Scheduler(Choice):
 
     judges: ClassVar[bool] = True
 
+    @abstractmethod
     def pruner(self, epochs: int) -> Any:
         """Optuna's pruner, for trainings of at most so many epochs. It judges the metric of the weights kept so far."""
-        raise NotImplementedError
 
     def check(self, space: "SearchSpace") -> None:
         """Refuse a space it cannot search.
