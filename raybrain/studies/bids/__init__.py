@@ -11,6 +11,7 @@ start of the acquisition instead: ``first_samp`` is then taken off. Rows that ma
   the sentence and ``word_index`` (``words.index_column``) the place in it, from 0 or 1. ``sequence_uid`` and ``sequence``
   (the sentence's text) are used if there.
 - phonemes: ``trial_type`` "phoneme", with the phoneme in ``phoneme`` or ``value``.
+- bad stretches: ``trial_type`` "BAD" or "BAD_..." with a duration, or "boundary": no window spans one, unless asked for.
 
 ``trial_type`` may hold a dict of plain values, whose keys then count as columns and whose ``kind`` as the trial_type.
 
@@ -188,7 +189,7 @@ def _applicable(root: Path, signal: SignalFile) -> Iterator[Path]:
     """The files of the recording's folder and of those above it whose names do not speak of another recording."""
     folder = signal.file.parent
     while len(folder.parts) >= len(root.parts):
-        for name in sorted(name for name in os.listdir(folder) if suffix_of(name) in SIDECARS):
+        for name in sorted(name for name in os.listdir(folder) if "." in name and suffix_of(name) in SIDECARS):
             file = folder / name
             free = (*FREE, "acq") if suffix_of(name) in BESIDE else FREE
             if applies(file, signal.entities, free) and file.is_file():

@@ -20,6 +20,7 @@ from raybrain.studies.timing.sound_clock import fit_clock, tick_times
 TICK = "(tick)"  # cannot be a trial_type
 CLOSE_S = 0.1  # a word's onset may precede that of its sound by this much
 LATE_S = 0.5  # a word may start this much after the end of its sound
+MILLI = 500  # what is so many times too long may be in milliseconds
 WORD_S = 0.5  # the assumed duration of words without one, when looking for pauses
 
 
@@ -130,7 +131,7 @@ def read_events(root: Path, file: Path, sounds: SoundRows, words: WordRows, shif
         for start, row, kind in timed
         if kind == "phoneme"
     ]
-    _refuse_words_after(playbacks, played, [entry.start for entry in entries])
+    remarks += _shorter(playbacks, played, [entry.start for entry in entries])
     if played and not (entries and phonemes):
         more_entries, more_phonemes = _from_textgrids(played, words, needed=not entries, remarks=remarks)
         entries, phonemes = entries or more_entries, phonemes or more_phonemes
@@ -251,24 +252,38 @@ def _sound(playback: _Playback, settings: SoundRows, remarks: list[str]) -> Soun
     ends = begins + min(playback.duration or left, left)
     if ends <= 0:
         raise row.error(f"the sound {path} ends before the recording begins")
-    if playback.duration and playback.duration > left + LATE_S:
-        remarks.append(f"{path.name} at {start:.1f} s lasts {left:.1f} s, but its row says {playback.duration:.1f} s")
     heard = max(begins, 0.0)  # the sound may have begun before the recording
     offset = first + (heard - begins) * clock.speed
     channel = settings.channel
     return Sound(start=heard, duration=ends - heard, filepath=str(path), offset=offset, speed=clock.speed, channel=channel)
 
 
-def _refuse_words_after(playbacks: Sequence[_Playback], played: Sequence[Sound], onsets: Sequence[float]) -> None:
-    """Refuse a sound that is shorter than its row says if words are heard in what is missing of it: that would be silence."""
-    for playback, sound in zip(sorted(playbacks, key=lambda playback: playback.marks[0][1]), played, strict=True):
-        stop = playback.marks[0][1] + (playback.duration or 0.0)
+def _shorter(playbacks: Sequence[_Playback], played: Sequence[Sound], onsets: Sequence[float]) -> list[str]:
+    """What is odd about sounds that are shorter than their rows say.
+
+    Raises:
+        InputError: if words are heard in what is missing of one: that would be silence.
+    """
+    short = []
+    for number, playback in enumerate(sorted(playbacks, key=lambda playback: playback.marks[0][1])):
+        sound, following = played[number], played[number + 1 : number + 2]
+        said = playback.marks[0][1] + (playback.duration or 0.0)
+        if said <= sound.stop + LATE_S:
+            continue
+        short.append((sound, playback.duration or 0.0))
+        stop = min([said, *(other.start for other in following)])
         late = sum(sound.stop + LATE_S < onset < stop for onset in onsets)
         if late:
             raise playback.row.error(
-                f"{playback.path} ends {stop - sound.stop:.1f} s before its row says, and {late} words are heard after "
+                f"{playback.path} ends {said - sound.stop:.1f} s before its row says, and {late} words are heard after "
                 "its end; get the whole file, or correct the duration and the words"
             )
+    if not short:
+        return []
+    sound, duration = short[0]
+    why = ": are these milliseconds?" if duration > MILLI * sound.duration else ""
+    name, lasts = Path(sound.filepath).name, f"{sound.duration:.1f} s, not {duration:.1f} s"
+    return [f"{len(short)} of {len(played)} sounds are shorter than their rows say (the first, {name}, lasts {lasts}{why})"]
 
 
 def _time(row: Row, onset: float, played: Sequence[Sound], sounds: SoundRows) -> float:

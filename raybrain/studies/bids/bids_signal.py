@@ -48,6 +48,8 @@ def read_signal_file(file: Path, sidecars: Sequence[Path]) -> tuple["mne.io.Base
     with quietly():
         with readable(file):
             raw = _opened(file)
+            if not 0 < raw.info["sfreq"] < np.inf:
+                raise InputError(f"{file} says that it has {raw.info['sfreq']:g} Hz; get the file again")
             raw[:, raw.n_times - 1 :]  # some readers trust the header and would fail much later
             raw = with_gaps(raw, file)
         _mend_names(raw)
