@@ -36,6 +36,7 @@ from raybrain.store import Prepared, leaks
 from raybrain.train import fit
 from raybrain.train.fit import Trained
 from raybrain.train.maps import are_whole
+from raybrain.train.precision import slow_precision
 from raybrain.train.record import run_records
 from raybrain.tune.forecast import trainings
 from raybrain.tune.ledger import Repeat
@@ -158,7 +159,7 @@ def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
     counts = ", ".join(f"{count} {split}" for split, count in manifest["counts"].items())
     _say(f"data ready: {len(prepared.recordings)} recordings, {counts} segments in {prepared.store.root}")
     for leak in leak_lines(leaks(manifest)):
-        _say(f"warning: {leak}; data.splits.mode=clean keeps each on one side")
+        _warn(f"{leak}; data.splits.mode=clean keeps each on one side")
     return prepared
 
 
@@ -176,6 +177,7 @@ def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answ
     experiment = recipe(experiment) if isinstance(experiment, str) else experiment
     fit.check(experiment.train, cluster)
     cluster.tracking_store()  # does it answer?
+    _warn(slow_precision(cluster))
     with one_session():
         prepared = prepare(experiment, cluster)
         if done := _finished(experiment, prepared, cluster):
@@ -239,6 +241,7 @@ def sweep(
         asked.check_begun(cluster.home)
     cluster.tracking_store()  # do both answer?
     check_database()
+    _warn(slow_precision(cluster))
     with one_session():
         prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)
         return _meet_test(run(asked, prepared, cluster, limits), prepared)
@@ -308,6 +311,12 @@ def _tested(trained: Trained, prepared: Prepared) -> Answer:
     evaluation = evaluate(trained)
     keep_subjects(trained, evaluation)
     return Answer(prepared, trained, evaluation)
+
+
+def _warn(line: str) -> None:
+    """Say what is odd, if there is anything."""
+    if line:
+        _say(f"warning: {line}")
 
 
 def _say(line: str) -> None:

@@ -26,6 +26,7 @@ def examine(cluster: Cluster) -> Iterator[Finding]:
     yield Finding("CPUs", f"{cpus()}, {cluster.workers * cluster.cpus_per_worker} of them for training")
     yield _memory()
     yield check("GPUs", lambda: _gpus(cluster))
+    yield _precision(cluster)
     folders = {"home": cluster.home, "memory maps": cluster.maps}
     for name, folder in folders.items():
         yield check(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
@@ -90,6 +91,25 @@ def _gpus(cluster: Cluster) -> Finding:
     if 0 < count < cluster.workers and not (cluster.address or os.environ.get("RAY_ADDRESS")):
         raise InputError(f"{names}, and {cluster.workers} workers want one each; type --workers {count}")
     return Finding("GPUs", names if count else "none; training runs on CPUs")
+
+
+def _precision(cluster: Cluster) -> Finding:
+    """Which one is best here."""
+    from raybrain.train import precision
+    from raybrain.train.precision import SLOW, slow_precision, trains_on_gpus
+
+    if trains_on_gpus(cluster):
+        return Finding("precision", "bfloat16, the default on GPUs" if cluster.precision != "float32" else "float32, as asked")
+    if slow := slow_precision(cluster):
+        result, _, advice = slow.partition("; ")
+        return Finding("precision", result, "warn", advice)
+    slowdown = precision.bfloat16_slowdown()
+    if slowdown >= SLOW:
+        return Finding("precision", f"float32 is best here; bfloat16 takes {slowdown:.2g} times as long, as it is emulated")
+    if 1 / slowdown >= SLOW:
+        faster = f"bfloat16 is {1 / slowdown:.2g} times as fast as float32 here: --cluster precision=bfloat16"
+        return Finding("precision", faster)
+    return Finding("precision", "float32; bfloat16 is about as fast here")
 
 
 def device(folder: Path) -> int:
