@@ -6,7 +6,6 @@ again: memory maps, prepared data and features that no run is made from, Ray's f
 
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from raybrain.claims import claims_of_others, guard
 from raybrain.cluster import Cluster, sessions
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.storage import HALF_WRITTEN, read_json, unowned
+from raybrain.storage import is_left_over, read_json, unowned
 from raybrain.store import Store, brain_digest, feature_digest, frames_folder
 from raybrain.train.maps import HALF_MADE
 from raybrain.train.record import RunRecord, run_records
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
 KINDS: tuple[Kind, ...] = ("run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind")
-STALE_S = 3600.0  # what is half-written for longer than this is of a process that was killed
 REMOVED = ".now-removed-"
 
 
@@ -288,7 +286,7 @@ def _left_behind(cluster: Cluster) -> Iterator[Item]:
     rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps")]
     for room in rooms:
         for path in sorted(room.rglob(".*")):
-            if HALF_WRITTEN.fullmatch(path.name) and not path.name.startswith(REMOVED) and _is_stale(path):
+            if is_left_over(path) and not path.name.startswith(REMOVED):
                 yield Item("left behind", path, needless="a process was killed while it wrote it")
         for path in sorted(room.glob("*/damaged")):
             yield Item("left behind", path, needless="damaged, and made again since")
@@ -298,9 +296,3 @@ def _left_behind(cluster: Cluster) -> Iterator[Item]:
     for room in [*rooms, cluster.maps]:
         for path in sorted([*room.glob(f"{REMOVED}*"), *room.glob(f"*/{REMOVED}*")]):
             yield Item("left behind", path, needless="its removal was cut off")
-
-
-def _is_stale(path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return time.time() - path.lstat().st_mtime > STALE_S
-    return False

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,25 @@ if TYPE_CHECKING:
 
 
 HALF_WRITTEN = re.compile(r"\..+-[0-9a-f]{32}")  # names of what is written aside
+
+
+STALE_S = 3600.0  # what nobody has written to for so long, and is half written, is of a process that was killed
+
+
+def remove_left_over(paths: Iterable[Path], stale_s: float = STALE_S) -> None:
+    """Remove those of some files and folders that a killed process has written half: nobody has written to them for long."""
+    for path in paths:
+        if is_left_over(path, stale_s):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def is_left_over(path: Path, stale_s: float = STALE_S) -> bool:
+    """Whether a file or folder is half written, and nobody writes it any more."""
+    if HALF_WRITTEN.fullmatch(path.name) is None:
+        return False
+    with suppress(FileNotFoundError):
+        return time.time() - path.lstat().st_mtime >= stale_s
+    return False
 
 
 @contextmanager
@@ -213,6 +232,7 @@ def owned(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator
         while not _taken(lock, folder, purpose):
             time.sleep(LOOK_S)
     try:
+        remove_left_over(folder.glob(".*"))
         yield
     finally:
         lock.release()

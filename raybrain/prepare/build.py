@@ -25,7 +25,7 @@ from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why
 from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
-from raybrain.storage import content_digest, file_record, renewed, write_table
+from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
 from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 from raybrain.studies.base import FolderStudy
 
@@ -163,6 +163,8 @@ def _sounds(heard: Sequence[Heard], sources: Sequence[Source], store: Store) -> 
 
 def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prepared:
     data, store, failed = work.data, work.store, work.failed
+    for folder in (store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)):
+        remove_left_over(folder.rglob(".*"))
     heard = list(_read_events(work))
     _refuse_nothing(work)
     sounds, digests = _sounds(heard, work.sources, store)

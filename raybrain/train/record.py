@@ -17,7 +17,7 @@ from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
 from raybrain.plain import tree
-from raybrain.storage import Owner, aside, full_disk_told, locked, owned, settled, unowned, write_json
+from raybrain.storage import Owner, aside, full_disk_told, locked, owned, remove_left_over, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.train.order import Contrast
@@ -338,6 +338,8 @@ class RunRecord(TrackedFolder):
     def writing(self) -> Iterator[None]:
         """Write weights while no other process does: one of a command that was killed may live on for a moment."""
         with locked(self.path / "writer"):
+            for weights in (self.last, self.weights):  # large ones, which nobody else writes now
+                remove_left_over(self.path.glob(f".{weights.name}-*"), stale_s=0)
             yield
 
     # files

@@ -1,5 +1,6 @@
 """What a run keeps on disk: its states, who works on it, and what damage costs."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -109,6 +110,25 @@ def test_a_result_of_an_earlier_version_is_made_again(record: RunRecord) -> None
     filled(record)
     (record.path / "result.json").write_text('{"signature": "a", "digest": "b", "history": []}')
     assert record.result() is None and record.state == "begun"
+
+
+def test_what_killed_processes_left_half_is_removed(record: RunRecord) -> None:
+    """Weights at once, as nobody else writes them now; all else when nobody has written to it for long."""
+    filled(record)
+    whole = sorted(record.path.iterdir())
+    left = [record.path / f".{name}-{'0' * 32}" for name in ("last.pt", "best.pt", "history.json", "result.json")]
+    model = record.path / f".model-{'1' * 32}"
+    for path in left:
+        path.write_text("half")
+    model.mkdir()
+    for path in (left[3], model):
+        os.utime(path, (1, 1))
+    with record.writing():
+        assert [path.exists() for path in left] == [False, False, True, True]
+    with record.own("train", busy=lambda line: pytest.fail(line)):
+        assert [path.exists() for path in left] == [False, False, True, False]
+        assert not model.exists()
+    assert set(whole) < set(record.path.iterdir())
 
 
 # one owner at a time

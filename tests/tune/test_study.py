@@ -2,10 +2,12 @@
 
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -110,3 +112,64 @@ def test_what_tune_makes_of_it_is_still_one_line() -> None:
             raise InputError("another process")
         except InputError:
             raise TuneError("Traceback")  # noqa: B904 - as Tune does
+
+
+# damage
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A sweep in a database of its own, with its trials over."""
+    sweep = Bench(tmp_path_factory.mktemp("done") / "sweeps" / "s", space())
+    sweep.run(lambda experiment: float(experiment.encoder.depth))
+    sweep.ledger.study._storage.remove_session()
+    return sweep
+
+
+def known(sweep: Bench) -> list[Any]:
+    return [[trial.state, trial.values, trial.params, trial.intermediate_values, trial.user_attrs] for trial in sweep.begun]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trial_values SET value = value + 0.1",
+        "UPDATE trial_params SET param_value = 1 - param_value",
+        "UPDATE trial_intermediate_values SET intermediate_value = 0.001",
+        "UPDATE trial_user_attributes SET value_json = '\"another\"' WHERE key = 'key'",
+        "UPDATE trials SET state = 'FAIL' WHERE trial_id = 1",
+    ],
+)
+def test_a_trial_that_is_not_as_it_was_kept_is_told_with_the_cure(change: str, done: Bench, tmp_path: Path) -> None:
+    home = shutil.copytree(done.folder.parents[1], tmp_path / "home")
+    file = home / "sweeps" / "s" / "optuna.db"
+    with sqlite3.connect(file) as database:
+        assert database.execute(change).rowcount > 0
+    database.close()
+    with pytest.raises(InputError, match=rf"^damaged database {file} \(.*\); type mv .*\.damaged: the same command") as error:
+        Bench(file.parent, space())
+    assert "\n" not in str(error.value)
+
+
+def test_who_moves_a_damaged_database_away_trains_nothing_again(done: Bench, tmp_path: Path) -> None:
+    home = shutil.copytree(done.folder.parents[1], tmp_path / "home")
+    (home / "sweeps" / "s" / "optuna.db").unlink()
+    again = Bench(home / "sweeps" / "s", space())
+    assert again.run(lambda experiment: pytest.fail("it was trained again")) == []
+    assert again.states == ["COMPLETE"] * 2
+
+
+def test_a_damaged_database_is_told_and_never_gives_other_trials(done: Bench, tmp_path: Path) -> None:
+    before, whole = known(done), (done.folder / "optuna.db").read_bytes()
+    told, rng = 0, np.random.default_rng(0)
+    for number, place in enumerate(rng.integers(0, len(whole), 12).tolist()):
+        content = whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :]
+        folder = tmp_path / str(number) / "sweeps" / "s"
+        folder.mkdir(parents=True)
+        (folder / "optuna.db").write_bytes(content if number else whole[: len(whole) // 2])
+        try:
+            assert known(Bench(folder, space())) == before
+        except InputError as error:
+            assert "damaged database" in str(error) and "\n" not in str(error)
+            told += 1
+    assert told
