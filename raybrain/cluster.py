@@ -1,5 +1,6 @@
 """Cluster: where an experiment runs. Never part of its signature, since it must not change the answer."""
 
+import json
 import logging
 import os
 import shutil
@@ -7,12 +8,14 @@ import signal
 import socket
 import tempfile
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -26,6 +29,8 @@ DRIVER_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}  # Tune would take Ctr
 
 PROBE_S = 5.0
 _outer: ContextVar[ExitStack | None] = ContextVar("outer", default=None)
+HANDED_ON = ("MLFLOW_",)  # variables that workers need as they are here
+HANDOVER, HANDOVER_S = "RAYBRAIN_ENVIRONMENT", 30.0  # names what is handed on, and how long a worker waits for it
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
 
@@ -151,29 +156,94 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
     os.environ.update(WORKER_ENVIRONMENT | DRIVER_ENVIRONMENT)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
-    theirs = {key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")}
-    common = {
-        "runtime_env": {"env_vars": WORKER_ENVIRONMENT | theirs | _plugin_environment()},
-        "logging_level": "error",
-        "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG")),
-    }
+    plain = WORKER_ENVIRONMENT | _plugin_environment()
+    common = {"logging_level": "error", "log_to_driver": bool(os.environ.get("RAYBRAIN_DEBUG"))}
     with ExitStack() as stack:
         if address:
             probe(address)
+            handover = Handover()
             try:
-                ray.init(address, **common)
+                ray.init(address, runtime_env=handover.runtime_env(plain), **common)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
+            stack.callback(ray.shutdown)
+            stack.enter_context(handover.open())
         else:
             _remove_orphans()
             folder = str(stack.enter_context(session_folder()))
-            # without its dashboard, Ray Train cannot tell whether a run is alive, and one that was killed keeps its machines
-            ray.init("local", _temp_dir=folder, include_dashboard=True, resources={"trial": 64}, **common)
-        stack.callback(ray.shutdown)
+            with _on_loopback():
+                # without its dashboard Ray Train cannot tell whether a run lives, and one that was killed keeps its machines
+                own = {"_temp_dir": folder, "include_dashboard": True, "resources": {"trial": 64}}
+                ray.init("local", runtime_env={"env_vars": plain}, **own, **common)
+            stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
         yield
+
+
+class Handover:
+    """Variables of the environment on their way to the workers of a cluster that runs already.
+
+    A Ray that a command starts has its environment anyway. On another one they are kept in the memory of its head, under a name
+    that nobody can guess, as long as the command runs; a worker takes them from there when it starts.
+    """
+
+    def __init__(self) -> None:
+        self.variables = {key: value for key, value in os.environ.items() if key.startswith(HANDED_ON)}
+        self.name = uuid.uuid4().hex
+
+    def runtime_env(self, plain: dict[str, str]) -> dict[str, Any]:
+        """The runtime environment of a job whose workers take them, besides variables that everybody may see."""
+        if not self.variables:
+            return {"env_vars": plain}
+        return {"env_vars": {**plain, HANDOVER: self.name}, "worker_process_setup_hook": f"{__name__}.take_over"}
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Have them ready for workers. Needs a running Ray."""
+        from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
+
+        if self.variables:
+            _internal_kv_put(self.name, json.dumps(self.variables), namespace=HANDOVER)
+        try:
+            yield
+        finally:
+            if self.variables:
+                _internal_kv_del(self.name, namespace=HANDOVER)
+
+
+def take_over() -> None:
+    """Take the variables that a job hands on into the environment of this process; what a worker does when it starts."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    name, until = os.environ[HANDOVER], time.monotonic() + HANDOVER_S
+    while (kept := _internal_kv_get(name, namespace=HANDOVER)) is None:  # it may start before they are there
+        if time.monotonic() > until:
+            return  # the job is over
+        time.sleep(0.05)
+    os.environ.update(json.loads(kept))
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray begins to listen on loopback alone, as by itself where it forms no clusters; and its token is for its owner."""
+    from ray._private import ray_constants
+
+    forms, name = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[name] = "0"  # for its other processes
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = forms
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+        token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+        with suppress(OSError):  # there is none, or it is somebody else's
+            token.chmod(0o600)
 
 
 def _plugin_environment() -> dict[str, str]:

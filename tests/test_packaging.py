@@ -31,6 +31,10 @@ PRIVATE = {  # what we use of other libraries that they do not promise to keep: 
     "_trial_id": "optuna",  # tune/: a trial that ended elsewhere
     "_get_ch_type_mapping": "mne-bids",  # studies/bids: types of channels
     "_ensure_fiducials_ctf_head": "mne-bids",  # studies/bids: landmarks of electrodes in CTF coordinates
+    "_private": "ray",  # cluster.py: to listen on loopback alone
+    "_internal_kv_put": "ray",  # cluster.py: the memory of the head of a cluster
+    "_internal_kv_get": "ray",
+    "_internal_kv_del": "ray",
     "_check_input_dim": "torch",  # encoders/layers.py: batch norm
 }
 

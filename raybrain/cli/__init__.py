@@ -15,6 +15,7 @@ INTERRUPTED = 130
 def main() -> None:
     """The entry point: what a person asked for and cannot be done is one line and exit code 2."""
     from raybrain.config import InputError
+    from raybrain.secrets import hidden
 
     try:
         app()
@@ -27,7 +28,8 @@ def main() -> None:
     except Exception as error:
         said = _said(error)
         if said is None:
-            raise
+            typer.echo(hidden(traceback.format_exc()), err=True)
+            sys.exit(1)
         _fail(said)
 
 
@@ -38,8 +40,7 @@ def _said(error: Exception) -> str | None:
         from raybrain.storage import shown
 
         uri = os.environ.get("MLFLOW_TRACKING_URI", "the home folder")
-        text = str(error).replace(uri, shown(uri))
-        return f"MLflow at {shown(uri)}: {text}; when it answers again, the same command goes on where it was"
+        return f"MLflow at {shown(uri)}: {error}; when it answers again, the same command goes on where it was"
     if module == "ray.exceptions" and not name.startswith("RayTaskError"):
         return f"Ray failed ({name}); is the cluster still there? The same command goes on where it was"
     if isinstance(error, OSError) and not module.startswith("ray."):
@@ -48,7 +49,9 @@ def _said(error: Exception) -> str | None:
 
 
 def _fail(message: str) -> None:
+    from raybrain.secrets import hidden
+
     if os.environ.get("RAYBRAIN_DEBUG"):
-        traceback.print_exc()
-    typer.echo(f"raybrain: {' '.join(message.split())}", err=True)
+        typer.echo(hidden(traceback.format_exc()), err=True)
+    typer.echo(f"raybrain: {hidden(' '.join(message.split()))}", err=True)
     sys.exit(2)

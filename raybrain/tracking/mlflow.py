@@ -19,9 +19,11 @@ from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from raybrain.config import InputError
 from raybrain.integrity import check_database
+from raybrain.secrets import credentials
 from raybrain.storage import shown
 from raybrain.tracking.base import Status, TrackedRun, Tracker, TrackingStore, versions
 
@@ -206,9 +208,18 @@ def _mlflow() -> Any:
 
 
 def _client(address: str) -> Any:
-    """A client of an address that may be shown, with the user and password that the environment has for it."""
+    """A client of an address that may be shown, with the user and password that the environment has for it.
+
+    Those of a server go where MLflow looks for them, apart from the address, which it repeats in its errors.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return _client_of(uri if shown(uri) == address else address)
+    if shown(uri) != address:
+        return _client_of(address)
+    user, _, password = credentials(uri)
+    if not (user and password and uri.startswith(("http://", "https://"))):
+        return _client_of(uri)
+    os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(user), unquote(password)
+    return _client_of(address)
 
 
 @functools.cache
@@ -246,7 +257,7 @@ def _damage_told(home: Path) -> Iterator[None]:
 
 
 def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:
-    client = _client_of(uri)
+    client = _client(shown(uri))
     if (found := client.get_experiment_by_name(name)) is None:
         try:
             return str(client.create_experiment(name, artifact_location=artifacts))
