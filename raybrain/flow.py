@@ -18,9 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from raybrain.cluster import Cluster, home_folder, one_session
+from raybrain.console import PlainConsole
 from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.rank import run as evaluate
 from raybrain.evaluate.statistics import records
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_bench_train_ends_in_a_table() -> None:
     assert "plain" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_ridge"])
+@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_ridge", "chaos"])
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -33,3 +34,27 @@ def test_bad_input_is_one_line_and_exit_code_2(name: str, said: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(f"{name}: ") and said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--kinds", "kil"], "no kind of fault called 'kil', did you mean 'kill'"),
+        (["--faults", "0"], "at least one of each"),
+        (["--kinds", ","], "at least one of each"),
+        (["--folder", str(REPO)], "is not empty; name another folder"),
+    ],
+)
+def test_chaos_refuses_in_one_line(arguments: list[str], said: str) -> None:
+    command = [sys.executable, str(REPO / "scripts" / "chaos"), *arguments]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("chaos: ") and said in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_chaos_injects_faults_and_finds_the_same_tables(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPO / "scripts" / "chaos"), "--faults", "2", "--kinds", "kill,child"]
+    done = subprocess.run([*command, "--folder", str(tmp_path / "x")], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 faults, 0 times something was lost" in done.stdout and "nothing was lost" in done.stdout

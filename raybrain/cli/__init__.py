@@ -4,10 +4,8 @@ import os
 import sys
 import traceback
 
-import typer
-
 from raybrain.cli import experiments, home, reports, studies, sweeps, upkeep  # noqa: F401
-from raybrain.cli.common import app
+from raybrain.cli.common import app, say
 
 INTERRUPTED = 130
 
@@ -23,12 +21,12 @@ def main() -> None:
         _fail(str(getattr(error, "cause", error)))  # a Ray task wraps what it raises
     except SystemExit as error:
         if error.code == INTERRUPTED:
-            typer.echo("stopped; the same command goes on where it was", err=True)
+            say("stopped; the same command goes on where it was", err=True)
         raise
     except Exception as error:
         said = _said(error)
         if said is None:
-            typer.echo(hidden(traceback.format_exc()), err=True)
+            say(hidden(traceback.format_exc()), err=True)
             sys.exit(1)
         _fail(said)
 
@@ -52,6 +50,6 @@ def _fail(message: str) -> None:
     from raybrain.secrets import hidden
 
     if os.environ.get("RAYBRAIN_DEBUG"):
-        typer.echo(hidden(traceback.format_exc()), err=True)
-    typer.echo(f"raybrain: {hidden(' '.join(message.split()))}", err=True)
+        say(hidden(traceback.format_exc()), err=True)
+    say(f"raybrain: {hidden(' '.join(message.split()))}", err=True)
     sys.exit(2)

@@ -45,6 +45,13 @@ Where = Annotated[
 ]
 
 
+def say(line: str, err: bool = False) -> None:
+    """Print a line for people."""
+    from raybrain.console import plain
+
+    typer.echo(plain(line), err=err)
+
+
 def changes_of(settings: list[str] | None) -> dict[str, str]:
     """KEY=VALUE words as changes of settings."""
     from raybrain.config import InputError
@@ -90,16 +97,16 @@ def show_answer(answer: "Answer") -> None:
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
     console().print(controls_table(evaluation.controls))
-    typer.echo(audit_line(evaluation.leaks))
-    typer.echo(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
-    typer.echo(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
+    say(audit_line(evaluation.leaks))
+    say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
+    say(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
 
 
 def console() -> "Console":
     """Standard output, wide enough for a table: a narrow terminal breaks lines, which is better than numbers cut off."""
-    from rich.console import Console
+    from raybrain.console import PlainConsole
 
-    return Console(width=max(shutil.get_terminal_size((140, 0)).columns, 120))
+    return PlainConsole(width=max(shutil.get_terminal_size((140, 0)).columns, 120))
 
 
 def exit_for_failed(prepared: "Prepared", accepted: bool) -> None:
@@ -108,9 +115,7 @@ def exit_for_failed(prepared: "Prepared", accepted: bool) -> None:
         return
     total = len(prepared.failed) + len(prepared.recordings)
     names = ", ".join(sorted(prepared.failed))
-    typer.echo(
-        f"{len(prepared.failed)} of {total} recordings failed ({names}); add --accept-failed to go without them", err=True
-    )
+    say(f"{len(prepared.failed)} of {total} recordings failed ({names}); add --accept-failed to go without them", err=True)
     raise typer.Exit(1)
 
 

@@ -21,6 +21,7 @@ from raybrain.cli.common import (
     make_cluster,
     make_experiment,
     print_json,
+    say,
     show_answer,
 )
 
@@ -52,10 +53,10 @@ def list_(
         return
     found = catalogue(list(KINDS) if what == "all" else [what])
     for title, entries in found.items():
-        typer.echo(f"{title}")
+        say(f"{title}")
         width = max(map(len, entries), default=0)
         for name, line in entries.items():
-            typer.echo(f"  {name:{width}}  {line}")
+            say(f"  {name:{width}}  {line}")
     print_json(as_json, found)
 
 
@@ -81,17 +82,17 @@ def show(
         return
     changed = differences(experiment)
     console().print(settings_table(flat(experiment), changed))
-    typer.echo("differs from the defaults in:" if changed else "differs from the defaults in nothing")
+    say("differs from the defaults in:" if changed else "differs from the defaults in nothing")
     for key, value in changed.items():
-        typer.echo(f"  {key}={value}")
+        say(f"  {key}={value}")
     folder = home_path(home)  # looked into, not made
     store = folder / "stores" / experiment.data.brain_signature
     runs = [str(run.path) for run in run_records(folder, experiment.signature) if run.state == "finished"]
-    typer.echo(f"signature {experiment.signature}")
-    typer.echo(f"data {store if store.exists() else 'not prepared yet'}")
+    say(f"signature {experiment.signature}")
+    say(f"data {store if store.exists() else 'not prepared yet'}")
     with suppress(InputError):
-        typer.echo(audit_line(leaks(Store(store).manifest)))
-    typer.echo(f"runs {', '.join(runs) or 'none finished yet'}")
+        say(audit_line(leaks(Store(store).manifest)))
+    say(f"runs {', '.join(runs) or 'none finished yet'}")
     found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
     print_json(as_json, found | {"store": str(store), "runs": runs})
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raybrain.cli.common import Home, Json, Where, app, console, known_cluster, print_json
+from raybrain.cli.common import Home, Json, Where, app, console, known_cluster, print_json, say
 
 homes = typer.Typer(name="home", help="Show what is kept, and remove what nothing needs.", rich_markup_mode=None)
 app.add_typer(homes)
@@ -30,9 +30,9 @@ def show(
     items = look(cluster)
     console().print(home_table(items, None if every else MOST))
     total, needless = sum(item.bytes for item in items), sum(item.bytes for item in items if item.needless)
-    typer.echo(f"{cluster.home}: {amount(total)}")
+    say(f"{cluster.home}: {amount(total)}")
     if needless:
-        typer.echo(f"nothing needs {amount(needless)} of it; `raybrain home clean` removes that")
+        say(f"nothing needs {amount(needless)} of it; `raybrain home clean` removes that")
     print_json(as_json, {"home": str(cluster.home), "bytes": total, "items": [item.result() for item in items]})
 
 
@@ -54,10 +54,10 @@ def clean(
     if needless:
         console().print(home_table(needless, None))
     else:
-        typer.echo(f"everything in {cluster.home} is needed")
+        say(f"everything in {cluster.home} is needed")
     removed = remove(cluster, needless) if needless and (yes or _agreed()) else []
     if removed:
-        typer.echo(f"removed {len(removed)} of {len(needless)}: {amount(sum(item.bytes for item in removed))}")
+        say(f"removed {len(removed)} of {len(needless)}: {amount(sum(item.bytes for item in removed))}")
     results = {"needless": [item.result() for item in needless], "removed": [str(item.path) for item in removed]}
     print_json(as_json, results)
 
@@ -66,5 +66,5 @@ def _agreed() -> bool:
     """Whether a person says yes; nobody is asked where there is nobody."""
     if sys.stdin.isatty():
         return typer.confirm("remove all of this?")
-    typer.echo("nothing is removed; add --yes to remove all of this")
+    say("nothing is removed; add --yes to remove all of this")
     return False

@@ -19,6 +19,7 @@ from raybrain.cli.common import (
     known_cluster,
     make_cluster,
     print_json,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
     cells = made.cells
     console().print(results_table(cells, comparisons(cells)))
     if any(cell.published for cell in cells):
-        typer.echo(TOLERANCE)
+        say(TOLERANCE)
     elif made.space and made.space.published:
-        typer.echo("settings differ from the published ones, so nothing is compared with them")
+        say("settings differ from the published ones, so nothing is compared with them")
     for line in made.missing:
-        typer.echo(f"not in the table: {line}", err=True)
+        say(f"not in the table: {line}", err=True)
     for recording, reason in made.left_out.items():
-        typer.echo(f"left out {recording}: {reason}", err=True)
-    typer.echo(f"table, subjects, controls{', curves and trials' if made.trials else ' and curves'}: {path}")
+        say(f"left out {recording}: {reason}", err=True)
+    say(f"table, subjects, controls{', curves and trials' if made.trials else ' and curves'}: {path}")
     return made.result() | {"page": str(path)}
 
 
@@ -85,13 +86,13 @@ def reproduce(
     bill = bills(spaces, cluster)
     missing = missing_studies(spaces, cluster.cache)
     for item in bill:
-        typer.echo(item.line())
+        say(item.line())
         for line in item.cost.further():
-            typer.echo(f"  {line}")
+            say(f"  {line}")
     if any(item.cost.steps for item in bill):
-        typer.echo(f"GPU-hours: if no training stops early, on one GPU that sustains {FLOPS / 1e12:g} TFLOP/s")
+        say(f"GPU-hours: if no training stops early, on one GPU that sustains {FLOPS / 1e12:g} TFLOP/s")
     for study in missing:
-        typer.echo(f"raybrain: {study.study} is missing, for {study.trainings} trainings: {study.reason}", err=True)
+        say(f"raybrain: {study.study} is missing, for {study.trainings} trainings: {study.reason}", err=True)
     plan = {"grids": [item.result() for item in bill]}
     plan |= {"missing": [vars(study) for study in missing]}
     if missing or dry_run:
@@ -111,7 +112,7 @@ def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> 
     from raybrain import flow
     from raybrain.cluster import one_session
 
-    typer.echo(f"{space.name}: {space.question.splitlines()[0]}", err=True)
+    say(f"{space.name}: {space.question.splitlines()[0]}", err=True)
     with one_session():
         answer = flow.sweep(space, cluster, changes=space.asked)
         failed += [part for part in answer.prepared if part.failed]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raybrain.cli.common import Address, Home, Json, Where, app, changes_of, console, make_cluster, print_json
+from raybrain.cli.common import Address, Home, Json, Where, app, changes_of, console, make_cluster, print_json, say
 
 if TYPE_CHECKING:
     from raybrain.download.fetch import Download
@@ -45,7 +45,7 @@ def fetch(
     chosen, cache = locate(override(Study.parse(study), changes_of(settings)), cluster.home), cluster.cache
     if not chosen.hosts:
         root = chosen.fetch(cache)
-        typer.echo(f"{chosen.name} needs no download; it is in {root}")
+        say(f"{chosen.name} needs no download; it is in {root}")
         print_json(as_json, {"study": chosen.name, "folder": str(root)})
         return
     download = replace(chosen.download(cache), jobs=jobs)
@@ -58,7 +58,7 @@ def fetch(
             raise typer.Exit(1)
         return
     own = download.own()
-    typer.echo(f"{chosen.name} {'is your own copy' if own else 'is downloaded'}: {download.fetch()}")
+    say(f"{chosen.name} {'is your own copy' if own else 'is downloaded'}: {download.fetch()}")
     print_json(as_json, {"study": chosen.name, "folder": str(download.folder), "own": own})
 
 
@@ -72,14 +72,14 @@ def _show_offers(download: "Download") -> dict[str, Any]:
         missing = {file.path for file in offer.missing}
         for file in offer.files:
             size = "size unknown" if file.bytes is None else amount(file.bytes)
-            typer.echo(f"{size:>14}  {'missing' if file.path in missing else 'there  '}  {file.path}")
+            say(f"{size:>14}  {'missing' if file.path in missing else 'there  '}  {file.path}")
         offered = f"{len(offer.files)} files, {amount(offer.bytes())}"
         needed = f"{len(missing)} missing, {amount(offer.bytes(missing=True))}"
-        typer.echo(f"{offer.host}: {offer.error or f'{offered}; {needed}'}")
+        say(f"{offer.host}: {offer.error or f'{offered}; {needed}'}")
         files = [{"path": file.path, "bytes": file.bytes, "there": file.path not in missing} for file in offer.files]
         hosts.append({"host": offer.host, "error": offer.error, "files": files, "missing_bytes": offer.bytes(missing=True)})
     own, free = download.own(), free_bytes(download.folder)
-    typer.echo(f"{download.folder}: {amount(free)} free{'; your own copy, nothing is downloaded' if own else ''}")
+    say(f"{download.folder}: {amount(free)} free{'; your own copy, nothing is downloaded' if own else ''}")
     return {"study": download.study, "folder": str(download.folder), "free_bytes": free, "own": own, "hosts": hosts}
 
 
@@ -104,21 +104,21 @@ def check(
     survey = survey_study(chosen, make_cluster(home, where, address=address))
     report = _as_data(chosen, survey)
     console().print(check_table(f"{chosen.name} in {survey.root}", report["recordings"]))
-    typer.echo(", ".join(f"{value:g} {key}" for key, value in report["totals"].items()))
+    say(", ".join(f"{value:g} {key}" for key, value in report["totals"].items()))
     if survey.plan:
-        typer.echo("splits: " + ", ".join(f"{count} {split}" for split, count in report["blocks"].items()) + " blocks")
+        say("splits: " + ", ".join(f"{count} {split}" for split, count in report["blocks"].items()) + " blocks")
     for leak in [*report["sentences_in_two_splits"], *report["audio_in_two_splits"]]:
-        typer.echo(f"in two splits: {leak}")
+        say(f"in two splits: {leak}")
     for out in survey.left_out:
-        typer.echo(f"{'left out' if out.odd else 'not used'}: {out.path} {out.reason}")
+        say(f"{'left out' if out.odd else 'not used'}: {out.path} {out.reason}")
     for problem in survey.problems:
-        typer.echo(f"problem: {problem}")
-    typer.echo((f"{survey.wrong} problems" if survey.wrong else "no problems") + (f", {survey.odd} odd" if survey.odd else ""))
+        say(f"problem: {problem}")
+    say((f"{survey.wrong} problems" if survey.wrong else "no problems") + (f", {survey.odd} odd" if survey.odd else ""))
     if html:
         from raybrain.report.check_page import check_page
 
         html.write_text(check_page(report), encoding="utf-8")
-        typer.echo(f"page: {html}")
+        say(f"page: {html}")
     print_json(as_json, report)
     if survey.wrong or (strict and survey.odd):
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from raybrain.cli.common import (
     exit_for_failed,
     make_cluster,
     print_json,
+    say,
     show_answer,
 )
 
@@ -61,7 +62,7 @@ def tune(
         flow.check(asked, cluster)
         forecast = make_forecast(asked, cluster)
         for line in forecast.lines():
-            typer.echo(line)
+            say(line)
         print_json(as_json, forecast.result())
         return
     answer = flow.sweep(asked, cluster, limits=limits)
@@ -79,21 +80,21 @@ def _show(answer: "SweepAnswer", metric: str) -> None:
     console().print(trials_table(swept.trials, metric, swept.keys))
     if len(swept.tied) > 1:
         who = f"of the trials that were trained to the end {', '.join(map(str, swept.tied))} share the best {metric}"
-        typer.echo(f"{who}, and the first is taken{FINER.get(metric, '; valid_top1 is finer')}", err=True)
+        say(f"{who}, and the first is taken{FINER.get(metric, '; valid_top1 is finer')}", err=True)
     if swept.unripe:
         who = f"most trials that were stopped early ({', '.join(map(str, swept.unripe))}) were not well above chance by then"
-        typer.echo(f"{who}, so speed may have decided; a larger scheduler.grace judges later", err=True)
+        say(f"{who}, so speed may have decided; a larger scheduler.grace judges later", err=True)
     if swept.front:
-        typer.echo(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
+        say(f"best of their kind (nothing is better in every objective): trials {', '.join(map(str, swept.front))}")
     for one in answer.answers.values():
         show_answer(one)
     if len(answer.answers) > 1:
         console().print(repeats_table(answer.tested))
     if swept.left:
-        typer.echo(f"{swept.left} trials are still to be run; the same command goes on", err=True)
+        say(f"{swept.left} trials are still to be run; the same command goes on", err=True)
     for command in filter(None, swept.commands):
-        typer.echo(f"the best again: {command}")
-    typer.echo(f"look at the search with: {swept.dashboard}")
+        say(f"the best again: {command}")
+    say(f"look at the search with: {swept.dashboard}")
 
 
 def _seconds(text: str | None) -> float | None:

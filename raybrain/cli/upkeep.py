@@ -19,6 +19,7 @@ from raybrain.cli.common import (
     known_cluster,
     make_experiment,
     print_json,
+    say,
 )
 
 
@@ -67,5 +68,5 @@ def ui(
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise InputError(f"port {port} is in use; type --port {port + 1 if port < 65535 else 5000}")
-    typer.echo(f"results of {store.address} at http://127.0.0.1:{port} (Ctrl-C ends)")
+    say(f"results of {store.address} at http://127.0.0.1:{port} (Ctrl-C ends)")
     os.execve(command[0], command, {**os.environ, **environment})

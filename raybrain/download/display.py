@@ -5,9 +5,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from raybrain.console import PlainConsole
 from raybrain.download.unpack import amount
 
 LINE_S = 30.0  # between two lines
@@ -25,7 +25,7 @@ class Display:
     """
 
     def __init__(self, title: str, present: int, total: int, files: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = PlainConsole(stderr=True)
         self.title, self.total, self.files, self.done = title, total, files, 0
         self.bytes: dict[str, int] = {}
         self.sum = present

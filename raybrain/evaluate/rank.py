@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.progress import track
 
 from raybrain.cluster import ray_session, worker_resources
 from raybrain.config import InputError
+from raybrain.console import PlainConsole
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.log_test import SPLIT, log_test
 from raybrain.evaluate.statistics import bootstrap_interval, records
@@ -27,7 +27,7 @@ from raybrain.train.order import Contrast
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 
 
 @dataclass(frozen=True)

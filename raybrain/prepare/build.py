@@ -48,7 +48,7 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
     folders = [(study, study.fetch(cluster.cache)) for study in data.studies]
     sources = [Source(study, root, recording) for study, root in folders for recording in study.recordings(root)]
-    _refuse_doubles(sources)
+    _refuse_names(sources)
     work = _Work(data, store, sources, _left_out(sources))
     current = _current_parts(store, sources)
     finished = _finished(work, current)
@@ -88,7 +88,7 @@ def _left_out(sources: Sequence[Source]) -> dict[str, str]:
     return left_out
 
 
-def _refuse_doubles(sources: Sequence[Source]) -> None:
+def _refuse_names(sources: Sequence[Source]) -> None:
     roots: dict[str, Path] = {}
     for source in sources:
         name, root = source.recording.study, source.root
@@ -97,6 +97,9 @@ def _refuse_doubles(sources: Sequence[Source]) -> None:
                 f"{roots[name]} and {root} both hold a study called {name!r}; call one of them otherwise, "
                 "as with data.studies.bids#1.label=NAME"
             )
+    for recording in [source.recording for source in sources]:
+        if not recording.uid.isprintable() or set(recording.uid) & set('/\\<>:"|?*'):
+            raise InputError(f"{recording} cannot name a file: study, subject and so on must be letters, digits and hyphens")
     twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
     if twice:
         raise InputError(f"data.studies names recording {twice[0]} twice; give each study once")

@@ -5,13 +5,13 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from raybrain.cluster import ProcessPool
 from raybrain.config import InputError
+from raybrain.console import PlainConsole
 
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 Task = Callable[[dict[str, Any]], dict[str, Any]]
 
 

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,16 @@ WIDE, HIGH = 7.0, 3.5  # inches of one panel
 Subjects = Mapping[tuple[str, str], float]
 
 
+@contextmanager
+def _no_formulas() -> Iterator[None]:
+    """A dollar in the name of a study or a subject is a dollar."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
+
+
+@_no_formulas()
 def subjects_picture(found: Mapping[str, Mapping[str, Subjects]], chance: Mapping[str, float]) -> "Figure":
     """Top-10 accuracy of every subject: a panel a study, a line of dots a row of the table, chance dashed.
 
@@ -67,6 +78,7 @@ def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
     job.record.keep_logged("pictured", run.key)
 
 
+@_no_formulas()
 def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":
     """Valid top-10 accuracy after each epoch: a panel a study, a colour a row of the table, a line a training.
 
@@ -102,7 +114,8 @@ def _panels(count: int, height: float) -> "tuple[Figure, list[Axes]]":
 def png(figure: "Figure") -> bytes:
     """A figure as a PNG file."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    with _no_formulas():
+        figure.savefig(content, format="png")
     return content.getvalue()
 
 

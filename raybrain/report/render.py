@@ -14,4 +14,5 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**content)
+    made = environment.get_template(template).render(**content)
+    return made.encode(errors="backslashreplace").decode()  # a file name may hold half a character

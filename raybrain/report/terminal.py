@@ -5,7 +5,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -131,7 +130,7 @@ def check_table(title: str, recordings: Sequence[Mapping[str, Any]]) -> Table:
         shown["hertz"] = f"{row['hertz']:g}"
         style = "red" if row["problems"] else "yellow" if row["odd"] else ""
         lines = [*row["problems"], *(f"odd: {line}" for line in row["odd"])]
-        table.add_row(escape(row["recording"]), *(str(shown[name]) for name in numbers), escape("; ".join(lines)), style=style)
+        table.add_row(row["recording"], *(str(shown[name]) for name in numbers), "; ".join(lines), style=style)
     return table
 
 
@@ -147,7 +146,7 @@ def features_table(features: Sequence[Mapping[str, Any]]) -> Table:
         needs = [*row["needs"], *row["packages"], *(["a model"] if row["model"] else [])]
         what = f"{row['what']}\n{row['install']}" if row["missing"] else row["what"]
         size = "?" if row["size"] is None else str(row["size"])
-        table.add_row(row["name"], escape(what), row["unit"], size, f"{row['rate_hz']:g}", ", ".join(needs))
+        table.add_row(row["name"], what, row["unit"], size, f"{row['rate_hz']:g}", ", ".join(needs))
     return table
 
 
@@ -195,8 +194,8 @@ def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
         table.add_row(f"{MANY.get(kind, kind)}: {len(some)}", amount(sum(item.bytes for item in some)), style="bold")
         for item in some[:most]:
             users = ", ".join(item.used_by[:3]) + (f" and {len(item.used_by) - 3} more" if len(item.used_by) > 3 else "")
-            names = [escape(f"  {_home_name(item)}"), amount(item.bytes), escape(item.what)]
-            table.add_row(*names, f"[yellow]{escape(item.needless)}[/]" if item.needless else escape(users))
+            names = [f"  {_home_name(item)}", amount(item.bytes), item.what]
+            table.add_row(*names, Text(item.needless, style="yellow") if item.needless else users)
         if most is not None and len(some) > most:
             table.add_row(f"  and {len(some) - most} more", amount(sum(item.bytes for item in some[most:])))
         table.add_section()
@@ -219,7 +218,7 @@ def explained(groups: Iterable[explain.Group]) -> Group:
         table.add_column(ratio=3, style="dim")
         for setting in group.settings:
             allowed = ", ".join(filter(None, [setting.allowed, setting.unit]))
-            table.add_row(f"  {escape(setting.name)}={escape(setting.value)}", escape(setting.meaning), escape(allowed))
+            table.add_row(f"  {setting.name}={setting.value}", setting.meaning, allowed)
         parts.append(table)
     return Group(*parts)
 
@@ -237,6 +236,6 @@ def findings_table(findings: Iterable[Finding]) -> Table:
     for name in ("check", "result", "", "what to do"):
         table.add_column(name, overflow="fold")
     for finding in findings:
-        state = f"[{STATES[finding.state]}]{finding.state}[/]"
-        table.add_row(escape(finding.what), escape(finding.result), state, escape(finding.advice))
+        state = Text(finding.state, style=STATES[finding.state])
+        table.add_row(finding.what, finding.result, state, finding.advice)
     return table

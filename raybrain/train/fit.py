@@ -9,10 +9,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError
+from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
@@ -30,7 +29,7 @@ from raybrain.train.progress import TrainingBar
 from raybrain.train.record import Damaged, Row, RunSizes, best_epoch, is_complete, run_record
 from raybrain.train.step import Place
 
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 LOOK_S = 0.1  # between two looks whether workers are done
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
 from raybrain.config import InputError
+from raybrain.console import PlainConsole
 from raybrain.experiment import Experiment
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
@@ -31,7 +30,7 @@ from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts
 
 NOT_BEGUN = "there is no such sweep to go on with; leave out --resume to begin it"
-console = Console(stderr=True)
+console = PlainConsole(stderr=True)
 
 
 @dataclass(frozen=True)
