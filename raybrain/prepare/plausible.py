@@ -31,6 +31,8 @@ def odd_times(events: Sequence[Event]) -> list[str]:
     gaps = np.diff(starts)
     if len(gaps) >= FEWEST and 0 < np.median(gaps) < FASTEST_S:
         odd.append(f"half of {len(starts)} words follow each other within {np.median(gaps):.4g} s: are onsets in another unit?")
+    if len(starts) == 1:
+        odd.append("a single word is heard: is the table of events whole?")
     same = int((gaps == 0).sum())
     if same:
         odd.append(f"{same} words start at the very time of another word: is a row there twice?")

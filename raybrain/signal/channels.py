@@ -76,7 +76,7 @@ def refuse_blind(info: "mne.Info") -> int:
         reasons = [f"{len(info['bads'])} are marked bad"] if info["bads"] else []
         reasons += [f"the places of {placeless} are not known"] if placeless else []
         cure = "add electrodes.tsv with coordsystem.json, or name channels as the 10-05 system does" if placeless else ""
-        cure = cure or "see whether they are all bad"
+        cure = cure or "say in channels.tsv which of them are good"
         raise InputError(f"{usable} of {channels} sensors can be used: {' and '.join(reasons)}; {cure}")
     return usable
 

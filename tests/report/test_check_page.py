@@ -35,8 +35,9 @@ def test_the_page_has_a_row_per_recording_and_every_text_is_escaped(monkeypatch:
     ended = CliRunner().invoke(app, ["studies", "check", "synthetic", "--home", str(tmp_path), "--html", str(page)])
     assert ended.exit_code == 1, ended.output
     html = page.read_text()
-    cells = "".join(f"<td>{text}</td>" for text in ("tiny_sub-01", "7 of 8", "2.00", "500", "3", "40", "5"))
-    assert cells in html
+    shown = {"channels": "7 of 8", "hours": "2.00", "Hz": "500", "sounds": "3", "words": "40", "sentences": "5"}
+    cells = "".join(f'<td title="{name}">{text}</td>' for name, text in shown.items())
+    assert f"<td>tiny_sub-01</td>{cells}" in html
     assert "<b>no &amp; such &lt;file&gt;</b>" in html
     assert "<script>" not in html
     assert "/data/&lt;b&gt;" in html

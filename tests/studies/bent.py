@@ -12,6 +12,7 @@ import soundfile
 
 from raybrain.prepare.survey import survey_recording
 from raybrain.prepare.tasks import Source
+from raybrain.recording import Recording
 from raybrain.studies.bids import Bids
 
 Bend = Callable[[Path], object]
@@ -74,11 +75,17 @@ def lines(root: Path) -> list[str]:
     study = Bids(path=str(root))
     said = [f"{out.path} {out.reason}" for out in study.left_out(root) if out.odd]
     for recording in study.recordings(root):
-        surveyed, _ = survey_recording(Source(study, root, recording), root)
-        assert "Traceback" not in str(surveyed.problems)
-        said += [f"{recording.subject}: {problem}" for problem in surveyed.problems + surveyed.odd]
+        said += [f"{recording.subject}: {line}" for line in checked(root, recording)]
     assert all("\n" not in line for line in said)
     return said
+
+
+def checked(root: Path, recording: Recording) -> list[str]:
+    """What a check says of one recording."""
+    study = Bids(path=str(root))
+    surveyed, _ = survey_recording(Source(study, root, recording), root)
+    assert "Traceback" not in str(surveyed.problems)
+    return surveyed.problems + surveyed.odd
 
 
 def used(root: Path) -> list[str]:

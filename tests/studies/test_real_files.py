@@ -4,14 +4,18 @@
 
 import re
 import shutil
+import sys
 import time
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.events import Word
+from raybrain.prepare.survey import survey_study
 from raybrain.studies.bids import Bids
 from raybrain.studies.dataset import title
 from tests.studies.bent import (
@@ -19,9 +23,11 @@ from tests.studies.bent import (
     GRID,
     NAMES,
     SECOND,
+    WORDS,
     Bend,
     bend_events,
     bend_places,
+    checked,
     dangling,
     expect,
     header,
@@ -34,7 +40,10 @@ from tests.studies.bent import (
     used,
     write_brainvision,
     write_epochs,
+    write_subject,
 )
+
+OPENING = ("open", "os.listdir", "os.scandir")
 
 # case, what is bent, which recordings are used, a line that is said (none: nothing is)
 CASES: list[tuple[str, Bend, list[str], str]] = [
@@ -84,7 +93,7 @@ CASES: list[tuple[str, Bend, list[str], str]] = [
     ("events of another form", lambda root: (file := header(root).with_name("sub-01_task-story_events.tsv")).rename(file.with_suffix(".csv")), BOTH, r"01: no \S*sub-01_task-story_events.tsv \(sub-01_task-story_events.csv is there"),
     ("no word", lambda root: bend_events(root, lambda text: "\n".join(text.split("\n")[:2])), BOTH, r"01: \S*events.tsv lists no words .*; rows: 1 sound"),
     ("no row", lambda root: bend_events(root, lambda text: text.split("\n")[0]), BOTH, r"01: \S*events.tsv lists no sounds and no words"),
-    ("one word", lambda root: bend_events(root, lambda text: "\n".join(text.split("\n")[:3])), BOTH, ""),
+    ("one word", lambda root: bend_events(root, lambda text: "\n".join(text.split("\n")[:3])), BOTH, r"01: a single word is heard: is the table of events whole\?"),
     # 2. the others go on
     ("no sub- in a name", lambda root: rename(root, "sub-01_task-story_eeg", "task-story_eeg"), SECOND, r"task-story_eeg.vhdr has no sub-LABEL in its name"),
     ("called for another subject", lambda root: (root / "sub-01").rename(root / "sub-03"), SECOND, r"sub-03/eeg/sub-01_task-story_eeg.vhdr is called sub-01 but lies in sub-03/eeg"),
@@ -224,6 +233,42 @@ def test_paths(talk: Path, name: str) -> None:
     assert used(moved) == BOTH
     assert lines(moved) == []
     assert all(path.exists() for path in Bids(path=str(moved)).sources(moved, Bids(path=str(moved)).recordings(moved)[0]))
+
+
+def test_a_recording_costs_the_same_among_few_and_many(talk: Path) -> None:
+    """Counted in files and folders that are opened, whatever the machine does besides."""
+    recording = Bids(path=str(talk)).recordings(talk)[0]
+    opened: list[str] = []
+    counting = [False]
+    sys.addaudithook(lambda event, args: opened.append(event) if counting[0] and event in OPENING else None)
+
+    def cost() -> Counter[str]:
+        opened.clear()
+        counting[0] = True
+        said = checked(talk, recording)
+        counting[0] = False
+        assert said == []
+        return Counter(opened)
+
+    cost()  # imports are done once
+    few = cost()
+    for number in range(30):
+        write_subject(talk, f"9{number:02}")
+    many = cost()
+    assert few["open"] > 10
+    assert many == few
+
+
+@pytest.mark.slow
+def test_a_thousand_recordings_are_checked(ray_cluster: None, talk: Path, tmp_path: Path) -> None:
+    """A minute of two cores; each is there, and nothing is said of any."""
+    for number in range(998):
+        write_subject(talk, f"9{number:03}")
+    surveyed = survey_study(Bids(path=str(talk)), Cluster(home=tmp_path / "home"))
+    assert len(surveyed.recordings) == 1000
+    assert {tuple(one.problems + one.odd) for one in surveyed.recordings} == {()}
+    assert {one.words for one in surveyed.recordings} == {len(WORDS)}
+    assert surveyed.left_out == []
 
 
 def test_a_thousand_recordings_are_found_quickly(tmp_path: Path) -> None:
