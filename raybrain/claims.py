@@ -89,7 +89,10 @@ def claims_of_others(home: Path) -> dict[Path, str]:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)
         except filelock.Timeout:
-            with suppress(InputError):  # it is being written
+            try:
                 known = read_json(path) or {"folders": []}
                 claimed |= {home / name: f"process {known['pid']} on {known['host']}" for name in known["folders"]}
+            except InputError:  # damaged: it may work with anything
+                owner = f"a process whose claim {path} is damaged"
+                claimed |= {folder: owner for room in ("stores", "features") for folder in (home / room).glob("*")}
     return claimed

@@ -53,6 +53,17 @@ def test_a_claim_lives_as_long_as_its_process(tmp_path: Path, killed: bool) -> N
     assert [path.name for path in (tmp_path / "claims").iterdir()] == ["guard.lock"]
 
 
+def test_a_process_whose_claim_is_damaged_may_work_with_anything(tmp_path: Path) -> None:
+    process = claiming(tmp_path, "a")
+    for name in ("stores/a", "stores/b", "features/c"):
+        (tmp_path / name).mkdir(parents=True)
+    (file,) = (tmp_path / "claims").glob("*.json")
+    file.write_text(file.read_text()[:30])
+    assert set(claims_of_others(tmp_path)) == {tmp_path / name for name in ("stores/a", "stores/b", "features/c")}
+    process.communicate(timeout=30)
+    assert claims_of_others(tmp_path) == {}
+
+
 def test_own_claims_are_not_those_of_others(tmp_path: Path) -> None:
     claim(tmp_path, [tmp_path / "stores" / "a"])
     claim(tmp_path, [tmp_path / "stores" / "b"])

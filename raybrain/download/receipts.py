@@ -1,6 +1,5 @@
 """Receipt: what a study's folder holds of what its host offers. A folder without one was not downloaded by raybrain."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Self
 
 from raybrain.config import InputError
 from raybrain.download.base import RemoteFile
+from raybrain.storage import read_json, write_json
 
 NAME = ".raybrain-download.json"
 
@@ -46,20 +46,16 @@ class Receipt:
             InputError: if it cannot be read.
         """
         try:
-            content = json.loads((folder / NAME).read_text())
-            return cls(**content | {"files": tuple(FileEntry(**file) for file in content["files"])})
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError):
+            content = read_json(folder / NAME)
+            return content and cls(**content | {"files": tuple(FileEntry(**file) for file in content["files"])})
+        except (InputError, TypeError, KeyError):
             raise InputError(
                 f"{folder / NAME} is damaged; delete it to use {folder} as it is, or delete the folder to download it again"
             ) from None
 
     def save(self, folder: Path) -> None:
         """Write it to the folder, whole or not at all."""
-        temporary = folder / f"{NAME}.new"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
-        temporary.replace(folder / NAME)
+        write_json(folder / NAME, asdict(self))
 
     def list(self, files: Iterable[RemoteFile]) -> None:
         """Remember which files the host offers."""

@@ -13,6 +13,7 @@ from raybrain.experiment import DataConfig
 from raybrain.features.base import Feature
 from raybrain.identity import locate
 from raybrain.recording import Recording
+from raybrain.storage import damage_told
 from raybrain.store import Store
 from raybrain.studies.base import Study
 
@@ -128,7 +129,10 @@ def prepared_extents(store: Store) -> list[Extent]:
     import pyarrow.parquet as pq
 
     failed = store.manifest["failed"]
-    rows = [row for row in pq.read_table(store.root / "recordings.parquet").to_pylist() if row["recording"] not in failed]
+    path = store.root / "recordings.parquet"
+    with damage_told(path):
+        table = pq.read_table(path, page_checksum_verification=True)
+    rows = [row for row in table.to_pylist() if row["recording"] not in failed]
     extents = []
     for study in sorted({row["study"] for row in rows}):
         some = [row for row in rows if row["study"] == study]

@@ -18,6 +18,7 @@ stores whose subjects heard the same have the same frames, and these are extract
 
 
 A file is written aside and renamed, and a part counts only once its JSON is there: whatever is killed, what is seen is whole.
+Damage is noticed by checksums when a file is read for a memory map; it is set aside in ``damaged/`` and made again.
 """
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder

@@ -31,6 +31,7 @@ from raybrain.download.receipts import NAME
 from raybrain.download.s3 import OpenNeuro
 from raybrain.download.unpack import unpack
 from raybrain.download.webdav import Donders
+from raybrain.storage import read_json
 from raybrain.studies.base import Facts, Study
 from tests.conftest import REPO, Ended, hear_ctrl_c
 from tests.website import Answer, Request, Website, serve
@@ -132,11 +133,11 @@ def test_a_wrong_checksum_never_becomes_a_file(site: Website, tmp_path: Path) ->
     assert not (tmp_path / "s/raw/a.bin").exists()
     assert (tmp_path / "s/raw/b.bin").read_bytes() == b"good", "the others are there"
     assert not leftovers(tmp_path)
-    assert not json.loads((tmp_path / "s" / NAME).read_text())["complete"]
+    assert not read_json(tmp_path / "s" / NAME)["complete"]
     site.pages["/a.bin"] = BLOB
     assert (Download("s", tmp_path / "s", [host]).fetch() / "raw/a.bin").read_bytes() == BLOB
     assert len(site.requests_for("/b.bin")) == 1
-    assert json.loads((tmp_path / "s" / NAME).read_text())["complete"]
+    assert read_json(tmp_path / "s" / NAME)["complete"]
 
 
 @pytest.mark.parametrize("lengths", [True, False])
@@ -234,7 +235,7 @@ def test_a_mirror_goes_on_where_another_was(site: Website, tmp_path: Path) -> No
         folder = Download("s", tmp_path / "s", [first, mirror], jobs=1).fetch()
         assert (folder / "raw/a.bin").read_bytes() == BLOB
         assert other.sent("/a.bin") == len(BLOB) - 1_000_000
-        assert json.loads((folder / NAME).read_text())["host"] == "mirror"
+        assert read_json(folder / NAME)["host"] == "mirror"
         odd = offer(other, a=BLOB[:100], c=b"")
         odd.title = "odd"
     site.pages.pop("/list")
