@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 HALF_WRITTEN = re.compile(r"\..+-[0-9a-f]{32}")  # names of what is written aside
 
 
@@ -47,7 +48,11 @@ def is_left_over(path: Path, stale_s: float = STALE_S) -> bool:
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """A path to write to; what was written appears under ``path`` only if all went well."""
+    """A path to write to; what was written appears under ``path`` only if all went well.
+
+    Raises:
+        InputError: if the disk is full; what was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")  # as readable for others as any file; mkstemp's is not
     try:
@@ -55,6 +60,10 @@ def aside(path: Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise InputError(f"cannot write {path}: the disk is full; make room and run the same command again") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -167,7 +176,7 @@ def full_disk_told(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         stat = os.statvfs(path.parent)
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or stat.f_bavail * stat.f_frsize < 2**20
+        full = getattr(error, "errno", None) in FULL or stat.f_bavail * stat.f_frsize < 2**20
         reason = "the disk is full" if full else str(error).splitlines()[0]
         raise InputError(
             f"cannot write {path}: {reason}; the last whole checkpoint is kept, make room and run the same command again"

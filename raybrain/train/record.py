@@ -350,7 +350,7 @@ class RunRecord(TrackedFolder):
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint whole or not at all."""
-        with full_disk_told(path), aside(path) as temporary:
+        with aside(path) as temporary, full_disk_told(path):
             torch.save(state, temporary)
 
 

@@ -1,5 +1,6 @@
 """What is written to a store is read back, whole or not at all, and damage is noticed."""
 
+import errno
 import json
 import os
 import shutil
@@ -109,6 +110,20 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, stop: ty
         raise stop
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, 1)
+    before = path.read_bytes()
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=rf"cannot write {path}: the disk is full; make room and run the same command again"):
+        write_json(path, 2)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_json_is_whole_or_not_at_all(tmp_path: Path) -> None:
