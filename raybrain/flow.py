@@ -96,6 +96,9 @@ class Answer:
             "test": records(self.evaluation.studies),
             "subjects": records(self.evaluation.subjects),
             "controls": records(self.evaluation.controls),
+            "errors": records(self.evaluation.errors),
+            "context": records(self.evaluation.context),
+            "breakdown": records(self.evaluation.breakdown),
             "in_two_splits": self.evaluation.leaks,
         }
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from raybrain.claims import claims_of_others, guard
 from raybrain.cluster import Cluster, sessions
@@ -27,8 +27,8 @@ from raybrain.tune.sweep_record import SweepRecord, sweep_records
 if TYPE_CHECKING:
     from filelock import FileLock
 
-Kind = Literal["run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
-KINDS: tuple[Kind, ...] = ("run", "sweep", "store", "features", "map", "study", "tracking", "Ray's files", "left behind")
+Kind = Literal["run", "sweep", "baseline", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 REMOVED = ".now-removed-"
 
 
@@ -91,6 +91,7 @@ def look(cluster: Cluster) -> list[Item]:
     items = [
         *_runs(runs, sweeps),
         *(_sweep(sweep) for sweep in sweeps),
+        *_baselines(home, runs),
         *stores,
         *features,
         *_maps(cluster.maps, [Store(item.path) for item in stores if not item.needless], kept),
@@ -233,6 +234,13 @@ def _runs(runs: Sequence[RunRecord], sweeps: Sequence[SweepRecord]) -> Iterator[
         yield Item("run", record.path, f"{record.state}, {epochs} epoch{'s' * (epochs != 1)}", used_by)
 
 
+def _baselines(home: Path, runs: Sequence[RunRecord]) -> Iterator[Item]:
+    """The ranks of ridge regression; they are named by the data, as runs are."""
+    for path in sorted((home / "baselines").glob("*.parquet")):
+        users = [run.path.name for run in runs if run.path.name.rpartition("-")[2] == path.stem.rpartition("-")[2]]
+        yield Item("baseline", path, "ridge regression", tuple(users), "" if users else "of no data that a run uses")
+
+
 def _sweep(record: SweepRecord) -> Item:
     trials = record.trials()
     return Item("sweep", record.path, "not finished" if trials is None else f"{len(trials)} trials")
@@ -283,7 +291,7 @@ def _held(lock: "FileLock") -> bool:
 
 def _left_behind(cluster: Cluster) -> Iterator[Item]:
     """What killed processes wrote or removed half, and files that were set aside as damaged."""
-    rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps")]
+    rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps", "baselines")]
     for room in rooms:
         for path in sorted(room.rglob(".*")):
             if is_left_over(path) and not path.name.startswith(REMOVED):

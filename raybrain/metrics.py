@@ -26,6 +26,22 @@ def ranks(scores: Tensor, targets: Tensor) -> Tensor:
     return (scores >= scores.gather(1, targets[:, None])).sum(dim=1)
 
 
+def predictions(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Which candidate stands first, and by how much the true one stands before the best other one.
+
+    Args:
+        scores: [rows candidates]; a NaN counts as lower than everything.
+        targets: [rows], index of the true candidate.
+
+    Returns:
+        [rows] each: the index, of another candidate where it ties with the truth; and the margin, infinite without others.
+    """
+    scores = scores.masked_fill(scores.isnan(), -torch.inf)
+    best, number = scores.scatter(1, targets[:, None], -torch.inf).max(dim=1)
+    margin = scores.gather(1, targets[:, None])[:, 0] - best
+    return torch.where(margin > 0, targets, number), margin
+
+
 def word_ranks(scores: Tensor, targets: Tensor, words: Tensor) -> Tensor:
     """The place of the true word among the unique words.
 
@@ -53,6 +69,11 @@ def word_ranks(scores: Tensor, targets: Tensor, words: Tensor) -> Tensor:
 def topk(ranks: Tensor, k: int) -> float:
     """The share of rows whose true candidate is among the best ``k``."""
     return (ranks <= k).double().mean().item()
+
+
+def reciprocal_rank(ranks: Tensor) -> float:
+    """The mean of 1 / rank: 1 if the true candidate always stands first."""
+    return (1 / ranks.double()).mean().item()
 
 
 def chance(k: int, candidates: int) -> float:

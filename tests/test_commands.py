@@ -78,7 +78,7 @@ def test_the_same_command_does_nothing_twice(trained: dict[str, Any], raybrain: 
     assert ended.json["test"] == trained["evaluation"].studies.to_dict("records")
     assert ended.json["mlflow_run_id"] == trained["trained"].tracking.id
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert "top-10 (chance)" in ended.out
+    assert "ridge" in ended.out and "what stands first" in ended.out
 
 
 @pytest.mark.slow
@@ -96,7 +96,8 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
     artifacts = {item.path for folder in ("", "model", "tables") for item in client.list_artifacts(tracking.id, folder)}
     assert {"model/model.json", "model/model.safetensors", "experiment.json"} <= artifacts
-    assert {"tables/test_subjects.csv", "tables/test_controls.csv"} <= artifacts
+    tables = ("subjects", "controls", "errors", "context", "breakdown")
+    assert {f"tables/test_{name}.csv" for name in tables} <= artifacts
     assert {"test_control_top10/noise", "test_control_top10/other segment", "test_sentences_in_two_splits"} <= set(
         run.data.metrics
     )

@@ -166,16 +166,18 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def train(job: TrainJob, *others: Any) -> Ending:
         return work(job, make_place(job.cluster, 0, 1, torch.device("cpu")), Nobody())
 
-    def ranked(job: TrainJob) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    def ranked(job: TrainJob) -> rank._Kept:
         rank.are_whole(job.brain, job.features, job.cluster.maps)
         ranks = rank.rank_shard(job, 0, 1).sort_values(["recording", "sentence", "word_index"], ignore_index=True)
-        return ranks, rank.rank_controls(job)
+        rank.rank_baseline(job)
+        return rank._Kept(ranks, rank.rank_controls(job), rank.rank_context(job))
 
     def each(items: Any, task: Any, title: str, **others: Any) -> Iterator[Any]:
         yield from (task({"task": pickle.dumps(item)}) for item in items)
 
     monkeypatch.setattr(fit, "fit", train)
     monkeypatch.setattr(rank, "_rank", ranked)
+    monkeypatch.setattr(rank, "_alone", lambda job, task: task(job))
     monkeypatch.setattr(build, "each", each)
     monkeypatch.setattr(extract, "each", each)
 
@@ -257,6 +259,8 @@ KINDS = [
     Kind("runs/*/history.json", TEXT, gone=("runs/*/result.json",)),
     *(Kind(f"runs/*/{name}.json", ALL) for name in ("tracking", "evaluated", "pictured")),
     Kind("runs/*/test_ranks.parquet", ALL),
+    Kind("baselines/*.parquet", ALL),
+    Kind("baselines/*.json", TEXT),
     Kind("runs/*/model/model.json", TEXT),
     Kind("runs/*/model/model.safetensors", ALL),
     Kind("runs/*/best.pt", ALL, gone=("runs/*/test_controls.json",)),

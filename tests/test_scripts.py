@@ -18,18 +18,29 @@ def test_bench_train_ends_in_a_table() -> None:
     assert "plain" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_ridge", "chaos"])
+@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "chaos"])
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
 
 
+def test_bench_evaluate_ranks_as_a_plain_loop_does() -> None:
+    command = [sys.executable, str(REPO / "scripts" / "bench_evaluate"), "--quick"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "600 estimates x 50 candidates of 16 x 40" in done.stdout and "share of peak" in done.stdout
+
+
 @pytest.mark.parametrize(
-    ("name", "said"), [("bench_tune", "'quickstat' is no setting; type"), ("bench_ridge", "'quickstat', did you mean")]
+    ("name", "argument", "said"),
+    [
+        ("bench_tune", "quickstat", "'quickstat' is no setting; type"),
+        ("bench_evaluate", "--estimates=9", "type --estimates 1300 or more"),
+    ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(name: str, said: str) -> None:
-    command = [sys.executable, str(REPO / "scripts" / name), "quickstat"]
+def test_bad_input_is_one_line_and_exit_code_2(name: str, argument: str, said: str) -> None:
+    command = [sys.executable, str(REPO / "scripts" / name), argument]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"{name}: ") and said in done.stderr

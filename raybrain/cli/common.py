@@ -92,10 +92,21 @@ def known_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "
 
 def show_answer(answer: "Answer") -> None:
     """Print the tables of a tested experiment, and where all of it is."""
-    from raybrain.report.terminal import accuracy_table, audit_line, controls_table
+    from raybrain.report.terminal import (
+        accuracy_table,
+        audit_line,
+        baseline_line,
+        context_lines,
+        controls_table,
+        errors_table,
+    )
 
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
+    typer.echo(baseline_line(evaluation.studies))
+    console().print(errors_table(evaluation.errors))
+    for line in context_lines(evaluation.context):
+        typer.echo(line)
     console().print(controls_table(evaluation.controls))
     say(audit_line(evaluation.leaks))
     say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")

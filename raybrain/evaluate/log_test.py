@@ -21,16 +21,21 @@ def log_test(trained: "Trained", evaluation: "Evaluation") -> None:
     run.table(f"{SPLIT}_subjects", records(evaluation.subjects))
     run.table(f"{SPLIT}_studies", records(evaluation.studies))
     run.table(f"{SPLIT}_controls", records(evaluation.controls))
+    run.table(f"{SPLIT}_context", records(evaluation.context))
+    run.table(f"{SPLIT}_errors", records(evaluation.errors))
+    run.table(f"{SPLIT}_breakdown", records(evaluation.breakdown))
     metrics = _study_metrics(evaluation.studies, trained.job.experiment.task.measures) | _control_metrics(evaluation.controls)
+    metrics |= _context_metrics(evaluation.context)
     metrics |= {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
     run.metrics(metrics, step=int(trained.best["epoch"]))
+    run.tags({"below_baseline": ", ".join(evaluation.studies["study"][evaluation.studies["below_baseline"]]) or "no"})
     run.set_status("FINISHED")
 
 
 def _study_metrics(studies: pd.DataFrame, measures: Sequence[str]) -> dict[str, float]:
     """The mean over studies, and each study's own numbers where there are several."""
     names = [f"{word}top{k}" for word in ("", "word_") for k in TOP] + [f"chance{k}" for k in TOP]
-    names += ["candidates", *measures]
+    names += [f"baseline{k}" for k in TOP] + ["mrr", "median_rank", "below_baseline", "candidates", *measures]
     metrics = {f"{SPLIT}_{name}": float(studies[name].mean()) for name in names}
     if len(studies) > 1:
         metrics |= {f"{SPLIT}_{name}/{row['study']}": float(row[name]) for row in records(studies) for name in names}
@@ -41,3 +46,8 @@ def _control_metrics(controls: pd.DataFrame) -> dict[str, float]:
     """Each control's top-10 accuracy, averaged over studies."""
     means = controls.groupby("control")["top10"].mean()
     return {f"{SPLIT}_control_top10/{name}": float(value) for name, value in means.items()}
+
+
+def _context_metrics(context: pd.DataFrame) -> dict[str, float]:
+    """Top-1 accuracy with context and with that of random groups, averaged over studies."""
+    return {f"{SPLIT}_{name}_top1": float(context[f"{name}1"].mean()) for name in ("context", "random")} if len(context) else {}

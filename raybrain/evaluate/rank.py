@@ -1,11 +1,12 @@
-"""Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance.
+"""Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance and baseline.
 
-With every result come the controls, ranked the same way, and the split audit.
+With every result come the controls, ranked the same way, what errors are, what context adds, and the split audit.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,12 +15,16 @@ from rich.progress import track
 from raybrain.cluster import ray_session, worker_resources
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
+from raybrain.evaluate.attribution import attributed
+from raybrain.evaluate.baseline import baseline_ranks, beside, make_baseline
+from raybrain.evaluate.breakdown import breakdown
+from raybrain.evaluate.context import context_rows
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.log_test import SPLIT, log_test
+from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
 from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.store import leaks
-from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.fit import Trained
 from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.maps import are_whole
@@ -28,6 +33,7 @@ from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 
 console = PlainConsole(stderr=True)
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,13 @@ class Evaluation:
     """Results on the test split.
 
     Attributes:
-        ranks: one row per segment: study, subject, recording, sentence, word_index, word, rank, candidates, word_rank, words,
-            and further measures of the task.
-        subjects: a row a subject: accuracies in [0, 1].
-        studies: a row a study: the mean over its segments, and chance.
+        ranks: one row per segment, as :func:`raybrain.evaluate.segment_rows.segment_rows` makes them.
+        subjects: a row a subject: accuracies in [0, 1], those of chance, and those of the baseline, ridge regression.
+        studies: a row a study: the mean over its segments.
         controls: a row a study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
         leaks: what the split audit found in two splits, by kind; nothing is best.
+        context: a row a study, as :func:`raybrain.evaluate.context.context_rows` makes them.
+        baseline: one row per segment: the ranks of the baseline.
     """
 
     ranks: pd.DataFrame
@@ -48,27 +55,69 @@ class Evaluation:
     studies: pd.DataFrame
     controls: pd.DataFrame
     leaks: dict[str, list[str]]
+    context: pd.DataFrame = field(default_factory=pd.DataFrame)
+    baseline: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @cached_property
+    def errors(self) -> pd.DataFrame:
+        """A row a study and kind of error, as :func:`raybrain.evaluate.attribution.attributed` makes them."""
+        return pd.DataFrame(attributed(self.ranks))
+
+    @cached_property
+    def breakdown(self) -> pd.DataFrame:
+        """Accuracies by place in the sentence, frequency and length of the word, beside those of the baseline."""
+        return breakdown(self.ranks, self.baseline)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run keeps of its test."""
+
+    ranks: pd.DataFrame
+    controls: Rows
+    context: Rows
+
+    @classmethod
+    def of(cls, job: TrainJob) -> "_Kept | None":
+        """That of a run; None if there is nothing, or an earlier version kept less."""
+        known = job.record.test()
+        if known is None or not {"controls", "context"} <= known[1].keys() or not set(COLUMNS) <= set(known[0].columns):
+            return None
+        return cls(known[0], known[1]["controls"], known[1]["context"])
 
 
 def run(trained: Trained) -> Evaluation:
-    """Evaluate what is not evaluated yet; keep ranks and controls in the run's folder, and log them."""
-    record = trained.job.record
-    if record.logged("evaluated", trained.tracking.key) and record.test() is not None:
+    """Evaluate what is not evaluated yet; keep what was found in the run's folder, and log it.
+
+    Raises:
+        InputError: if the weights of the run are gone, or its estimates are not finite.
+    """
+    job = trained.job
+    if job.record.logged("evaluated", trained.tracking.key) and _Kept.of(job) and baseline_ranks(job) is not None:
         return _evaluated(trained)
-    with record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
+    with job.record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
         return _evaluated(trained)
 
 
 def _evaluated(trained: Trained) -> Evaluation:
     job = trained.job
-    known = job.record.test()
-    ranks, controls = known or _rank(job)
-    if known is None:
-        job.record.keep_test(ranks, controls)
+    kept, baseline = _Kept.of(job), baseline_ranks(job)
+    fresh = kept is None or baseline is None
+    if kept is None:
+        kept = _rank(job)
+        job.record.keep_test(kept.ranks, {"controls": kept.controls, "context": kept.context})
+        baseline = baseline_ranks(job)
+    if baseline is None:
+        baseline = _alone(job, rank_baseline)
     measures = job.experiment.task.measures
-    subjects, studies = (summary(ranks, by, measures) for by in (["study", "subject"], ["study"]))
-    evaluation = Evaluation(ranks, subjects, studies, pd.DataFrame(controls), leaks(job.store.manifest))
-    if job.record.logged("evaluated", trained.tracking.key):
+    same = kept.ranks[PLACE].to_numpy().tolist() == baseline[PLACE].to_numpy().tolist()
+    assert same, "baseline and model were tested on other segments"
+    subjects, studies = (
+        beside(summary(kept.ranks, by, measures), summary(baseline, by, measures)) for by in (["study", "subject"], ["study"])
+    )
+    controls, context, found = pd.DataFrame(kept.controls), pd.DataFrame(kept.context), leaks(job.store.manifest)
+    evaluation = Evaluation(kept.ranks, subjects, studies, controls, found, context, baseline)
+    if not fresh and job.record.logged("evaluated", trained.tracking.key):
         return evaluation
     log_test(trained, evaluation)
     job.record.keep_logged("evaluated", trained.tracking.key)  # last, so that what was cut off before is logged again
@@ -78,10 +127,10 @@ def _evaluated(trained: Trained) -> Evaluation:
 def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:
     """Top-k accuracy of segments and of words in each group, with chance, the number of candidates and 95 % intervals.
 
-    ``low10`` and ``high10`` are of the top-10 accuracy: over subjects where a group has several, else over segments. Further
-    ``measures`` of the task are means over segments.
+    ``low10`` and ``high10`` are of the top-10 accuracy: over subjects where a group has several, else over segments. ``mrr`` is
+    the mean reciprocal rank of the true segment. Further ``measures`` of the task are means over segments.
     """
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
     for key, group in ranks.groupby(by, sort=True):
         row: dict[str, Any] = dict(zip(by, key, strict=True)) | {"segments": len(group)}
         candidates, words = (Counter(group[name].tolist()) for name in ("candidates", "words"))
@@ -91,6 +140,7 @@ def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) ->
             row[f"chance{k}"] = mean_chance(k, candidates)
         by_subject = (group["rank"] <= 10).groupby(group["subject"]).agg(["sum", "count"])
         row["low10"], row["high10"] = bootstrap_interval(by_subject["sum"].tolist(), by_subject["count"].tolist())
+        row["mrr"], row["median_rank"] = float((1 / group["rank"]).mean()), float(group["rank"].median())
         row["words"] = mean_candidates(words)
         for k in TOP:
             row[f"word_top{k}"] = float((group["word_rank"] <= k).mean())
@@ -98,63 +148,70 @@ def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) ->
     return pd.DataFrame(rows)
 
 
-def _rank(job: TrainJob) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def _rank(job: TrainJob) -> _Kept:
+    """Rank everything, in Ray tasks; the baseline among it, which is kept where other runs find it."""
     are_whole(job.brain, job.features, job.cluster.maps)  # says here what is damaged; whoever reads it makes it again
     with ray_session(job.cluster):
         import ray
 
         shards = job.cluster.workers
-        each = worker_resources(job.cluster)
-        options = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
-        task = ray.remote(**options)(rank_shard)
-        waiting = [task.remote(job, shard, shards) for shard in range(shards)]
-        controls = ray.remote(**options)(rank_controls).remote(job)
-        found = []
-        for _ in track(range(shards), description="evaluate:", console=console, transient=True):
+        parts = [_remote(job, rank_shard, shard, shards) for shard in range(shards)]
+        others = [_remote(job, task) for task in (rank_controls, rank_context, rank_baseline)]
+        waiting = [*parts, *others]
+        for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
-            found += ray.get(ready)
-        rows = ray.get(controls)
-    return pd.concat(found).sort_values(["recording", "sentence", "word_index"], ignore_index=True), rows
+            ray.get(ready)  # what fails, fails at once
+        found, (controls, context, _) = ray.get(parts), ray.get(others)
+    return _Kept(pd.concat(found).sort_values(PLACE, ignore_index=True), controls, context)
 
 
-def rank_controls(job: TrainJob) -> list[dict[str, Any]]:
+def _remote(job: TrainJob, task: Callable[..., Any], *arguments: Any) -> Any:
+    """A task for a job, under way with what a worker of its cluster is given."""
+    import ray
+
+    each = worker_resources(job.cluster)
+    options = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
+    return ray.remote(**options)(task).remote(job, *arguments)
+
+
+def _alone(job: TrainJob, task: Callable[[TrainJob], pd.DataFrame]) -> pd.DataFrame:
+    """What a task finds."""
+    with ray_session(job.cluster):
+        import ray
+
+        found: pd.DataFrame = ray.get(_remote(job, task))
+    return found
+
+
+def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
+    """Rank one of ``shards`` shares of the test segments with the best weights of a run."""
+    learner = load_learner(job, _place(job))
+    return segment_rows(learner, learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects)), shard, shards)
+
+
+def rank_controls(job: TrainJob) -> Rows:
     """The controls of a run with its best weights."""
-    learner = load_learner(job, make_place(job.cluster, 0, 1, trial_device(job.cluster)))
+    learner = load_learner(job, _place(job))
     untrained = _learner(job, learner.tables, learner.place)
     pools = learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects))
     return records(control_rows(Models(learner, untrained), pools))
 
 
-def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
-    """Rank one of ``shards`` equal shares of the test segments with the best weights of a run."""
-    place = make_place(job.cluster, 0, 1, trial_device(job.cluster))
-    learner = load_learner(job, place)
-    tables = learner.tables
-    frames = []
-    for pool in learner.task.pools(tables.words(SPLIT, job.experiment.test.subjects)):
-        count = len(pool.rows)
-        mine = slice(shard * count // shards, (shard + 1) * count // shards)
-        ranked = rank_rows(learner, pool, mine)
-        rows = pool.rows[mine]
-        recording = tables.recording.cpu()[rows].tolist()
-        subjects = [tables.meta["subjects"][index] for index in tables.subject.cpu()[recording].tolist()]
-        known = [tables.meta["candidates"][number] for number in tables.candidate.cpu()[rows].tolist()]
-        frames.append(
-            pd.DataFrame(
-                {
-                    "study": pool.study,
-                    "subject": [subject for _, subject in subjects],
-                    "recording": [tables.meta["recordings"][index] for index in recording],
-                    **{key: [item[key] for item in known] for key in ("sentence", "word_index", "word")},
-                    "rank": ranked.segment.numpy(),
-                    "candidates": len(pool.stands),
-                    "word_rank": ranked.word.numpy(),
-                    "words": int(pool.words.max()) + 1,
-                    **{name: values.numpy() for name, values in ranked.measures.items()},
-                }
-            )
-        )
-    return pd.concat(frames)
+def rank_context(job: TrainJob) -> Rows:
+    """What context adds to a run with its best weights."""
+    learner = load_learner(job, _place(job))
+    valid, test = (learner.tables.words(split, job.experiment.test.subjects) for split in ("valid_words", SPLIT))
+    return context_rows(learner, learner.task.pools(valid), learner.task.pools(test))
+
+
+def rank_baseline(job: TrainJob) -> pd.DataFrame:
+    """The ranks of a job's baseline."""
+    place = _place(job)
+    return make_baseline(job, job.tables(place.device), place)
+
+
+def _place(job: TrainJob) -> Place:
+    return make_place(job.cluster, 0, 1, trial_device(job.cluster))
 
 
 def load_learner(job: TrainJob, place: Place) -> Learner:

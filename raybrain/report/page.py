@@ -98,11 +98,14 @@ def _results(table: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _result(cell: Cell) -> dict[str, str]:
+    shown = {"accuracy": cell.percent, "baseline": ""}
+    if cell.baseline is not None:
+        shown["baseline"] = f"{'below ' if cell.below else ''}ridge regression: {100 * cell.baseline:.1f}"
     if cell.published is None:
-        return {"accuracy": cell.percent, "verdict": ""}
+        return shown | {"verdict": ""}
     accepted = f"{max(cell.published.low, 0):.1f} to {cell.published.high:.1f}"
     verdict = "pass" if cell.passed else "fail"
-    return {"accuracy": cell.percent, "verdict": verdict, "published": str(cell.published), "accepted": accepted}
+    return shown | {"verdict": verdict, "published": str(cell.published), "accepted": accepted}
 
 
 def _subjects(table: Sequence[Cell]) -> str:

@@ -94,6 +94,7 @@ class Cell:
         candidates: that every estimate was ranked against.
         subjects: accuracy of each (study, subject), the mean over seeds.
         published: if it was, for these settings.
+        baseline: top-10 accuracy of ridge regression on the same data; None for what is no model.
     """
 
     row: str
@@ -104,6 +105,12 @@ class Cell:
     candidates: int
     subjects: Mapping[tuple[str, str], float]
     published: Published | None = None
+    baseline: float | None = None
+
+    @property
+    def below(self) -> bool:
+        """Whether the mean is below the baseline."""
+        return self.baseline is not None and self.mean < self.baseline
 
     @property
     def mean(self) -> float:
@@ -131,6 +138,7 @@ class Cell:
         """For --json."""
         known: dict[str, Any] = {"row": self.row, "study": self.column, "top10": list(self.top10), "top1": list(self.top1)}
         known |= {"mean": self.mean, "sd": self.sd, "chance10": self.chance, "candidates": self.candidates}
+        known |= {"baseline10": self.baseline, "below_baseline": self.below}
         if self.published:
             spans = {"published": [list(value) for value in self.published.values], "passed": self.passed}
             known |= spans | {"accepted": [self.published.low, self.published.high]}
@@ -174,6 +182,7 @@ def _cell(row: str, column: str, members: Sequence[Result], published: Mapping[t
         int(tables[0]["candidates"].max()),
         over_seeds([one.subjects(column) for one in members]),
         Published(values) if values and all(one.published for one in members) else None,
+        fmean(float(table["baseline10"].mean()) for table in tables),
     )
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from raybrain.doctor.findings import Finding
 from raybrain.download.unpack import amount
+from raybrain.evaluate.attribution import KINDS
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.housekeeping import Item
 from raybrain.metrics import TOP
@@ -18,11 +19,12 @@ from raybrain.report.results import Cell
 
 
 def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame, measures: Sequence[str] = ()) -> Table:
-    """Top-k accuracy of every study and of its subjects, and further measures of the task."""
-    table = Table(title="test: finding the right segment among all candidates")
+    """Top-k accuracy of every study and of its subjects beside chance and baseline, and further measures of the task."""
+    table = Table(title="test: finding the right segment among all candidates, beside chance and ridge regression")
     table.add_column("study")
     table.add_column("subject")
-    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "95 % of top-10", "word top-10", *measures):
+    accuracies = [f"top-{k} (chance, ridge)" for k in TOP]
+    for name in ("segments / candidates", *accuracies, "95 % of top-10", "word top-10", *measures):
         table.add_column(name, justify="right")
     for _, study in studies.iterrows():
         for _, row in subjects[subjects["study"] == study["study"]].iterrows():
@@ -31,12 +33,56 @@ def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame, measures: Sequ
     return table
 
 
-def _cells(row: "pd.Series[Any]", measures: Sequence[str]) -> list[str]:
-    accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
-    interval = f"{row['low10']:.1%} - {row['high10']:.1%}"
+def _cells(row: "pd.Series[Any]", measures: Sequence[str]) -> list[str | Text]:
+    accuracies = [_beside(row[f"top{k}"], row[f"chance{k}"], row[f"baseline{k}"]) for k in TOP]
+    interval = f"{100 * row['low10']:.1f}-{row['high10']:.1%}"
     words = f"{row['word_top10']:.1%} of {row['words']}"
     further = [f"{row[name]:.3f}" for name in measures]
-    return [str(row["segments"]), str(row["candidates"]), *accuracies, interval, words, *further]
+    return [f"{row['segments']} / {row['candidates']}", *accuracies, interval, words, *further]
+
+
+def _beside(accuracy: float, chance: float, baseline: float) -> Text:
+    """An accuracy with chance and baseline; marked if it is below the latter."""
+    shown = f"{accuracy:.1%} ({100 * chance:.1f}, {100 * baseline:.1f})"
+    return Text(shown, style="yellow" if accuracy < baseline else "")
+
+
+def baseline_line(studies: pd.DataFrame) -> str:
+    """Whether a model is better than ridge regression, in one line."""
+    below = [
+        f"{row['study']} top-{k} {row[f'top{k}']:.1%} < {row[f'baseline{k}']:.1%}"
+        for _, row in studies.iterrows()
+        for k in (TOP[0], TOP[-1])
+        if row[f"top{k}"] < row[f"baseline{k}"]
+    ]
+    if below:
+        return f"BELOW ITS BASELINE, ridge regression on the same windows: {'; '.join(below)}"
+    return "baseline: not below ridge regression on the same windows, in any study"
+
+
+def errors_table(errors: pd.DataFrame) -> Table:
+    """What stands first: the truth, or what else; beside guesses that know nothing."""
+    table = Table(title="what stands first (in brackets: if every candidate did equally often)")
+    table.add_column("study")
+    for kind in KINDS.values():
+        table.add_column(kind, justify="right")
+    for study, group in errors.groupby("study", sort=True):
+        cells = [f"{row['share']:.1%} ({row['blind']:.1%})" for _, row in group.iterrows()]
+        table.add_row(str(study), *cells)
+    return table
+
+
+def context_lines(context: pd.DataFrame) -> list[str]:
+    """What it adds to score candidates by what was heard around them, a line for each study."""
+    lines = []
+    for _, row in context.iterrows():
+        if row["weight"] == 0:
+            lines.append(f"context: adds nothing on the valid split ({row['study']})")
+            continue
+        scores = f"top-1 {row['plain1']:.1%} -> {row['context1']:.1%}, of random groups {row['random1']:.1%}"
+        odd = "; RANDOM GROUPS GAIN TOO, so this is not context" if row["odd"] else ""
+        lines.append(f"context: with that of the same {row['of']} {scores} ({row['study']}, {row['segments']} segments){odd}")
+    return lines
 
 
 def controls_table(controls: pd.DataFrame) -> Table:
@@ -56,17 +102,17 @@ def controls_table(controls: pd.DataFrame) -> Table:
     return table
 
 
-KINDS = {"sentences": "sentences", "audio": "stretches of audio"}
+LEAKS = {"sentences": "sentences", "audio": "stretches of audio"}
 
 
 def leak_lines(leaks: Mapping[str, Sequence[str]]) -> list[str]:
     """What stands in two splits, one line for each kind; hopefully nothing."""
-    return [f"{len(some)} {KINDS[kind]} in two splits ({'; '.join(some[:3])})" for kind, some in leaks.items() if some]
+    return [f"{len(some)} {LEAKS[kind]} in two splits ({'; '.join(some[:3])})" for kind, some in leaks.items() if some]
 
 
 def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
     """The split audit in one line."""
-    kinds = " or ".join(KINDS[kind] for kind in leaks)
+    kinds = " or ".join(LEAKS[kind] for kind in leaks)
     return "split audit: " + ("; ".join(leak_lines(leaks)) or f"no {kinds} in two splits")
 
 
@@ -76,14 +122,16 @@ def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) 
     published = any(cell.published for cell in found)
     for name in ("study", "row"):
         table.add_column(name)
-    names = ["top-10", "chance", "candidates", "seeds", "top-1", *(["published", "accepted", ""] if published else [])]
+    names = ["top-10", "chance", "ridge", "candidates", "seeds", "top-1"]
+    names += ["published", "accepted", ""] if published else []
     for name in [*names, "p against first row"]:
         table.add_column(name, justify="right")
     p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
     columns = list(dict.fromkeys(cell.column for cell in found))
     for cell in sorted(found, key=lambda cell: columns.index(cell.column)):
         top1 = f"{100 * sum(cell.top1) / len(cell.top1):.1f}"
-        numbers = [cell.percent, f"{100 * cell.chance:.1f}", str(cell.candidates), str(len(cell.top10)), top1]
+        ridge = "" if cell.baseline is None else f"{'< ' if cell.below else ''}{100 * cell.baseline:.1f}"
+        numbers = [cell.percent, f"{100 * cell.chance:.1f}", ridge, str(cell.candidates), str(len(cell.top10)), top1]
         if published:
             numbers += _verdict(cell)
         style = "" if cell.passed is None else "green" if cell.passed else "red"
@@ -178,7 +226,7 @@ def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> T
 
 
 MOST = 10  # rows of a kind that are shown of what a home keeps
-MANY = {"run": "runs", "sweep": "sweeps", "store": "stores", "map": "memory maps", "study": "studies"}
+MANY = {"run": "runs", "sweep": "sweeps", "baseline": "baselines", "store": "stores", "map": "memory maps", "study": "studies"}
 
 
 def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
@@ -204,7 +252,11 @@ def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
 
 def _home_name(item: Item) -> str:
     """Where something lies, as short as it is clear."""
-    return item.path.name if item.kind in ("run", "sweep", "store", "features", "map", "study", "tracking") else str(item.path)
+    return (
+        item.path.name
+        if item.kind in ("run", "sweep", "baseline", "store", "features", "map", "study", "tracking")
+        else str(item.path)
+    )
 
 
 def explained(groups: Iterable[explain.Group]) -> Group:

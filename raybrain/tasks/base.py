@@ -59,10 +59,13 @@ class Task(Choice):
 
     Attributes:
         measures: names of further measures of an estimate, beside its rank; of each, higher is better.
+        lags_s: from when to when what goes in tells of a moment that is aimed at, in seconds after it, with ``window.offset_s``
+            on top. What a baseline regresses on.
         controls: what replaces the estimates, to see whether accuracy is chance then (:mod:`raybrain.evaluate.controls`).
     """
 
     measures: ClassVar[tuple[str, ...]] = ()
+    lags_s: ClassVar[tuple[float, float]] = (-0.15, 0.25)
     controls: ClassVar[tuple[str, ...]] = CONTROLS
 
     @property

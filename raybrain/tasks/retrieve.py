@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Shapes
-from raybrain.metrics import TOP, mean_chance, ranks, word_ranks
+from raybrain.config import InputError
+from raybrain.metrics import TOP, mean_chance, predictions, ranks, word_ranks
 from raybrain.tasks.base import Task
 from raybrain.tasks.candidates import Pool, candidate_counts
 
 ROWS_AT_ONCE = 256
 TILE_BYTES = 128 * 2**20
+KEPT_SHARE = 0.25  # of the memory that is free, that candidates may take until all estimates are ranked
+WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 Estimate = Callable[[Tensor], Tensor]  # from rows to estimates [rows features time]
 
 
@@ -25,6 +28,10 @@ class Ranker(Protocol):
 
     task: Task
     shapes: Shapes
+
+    @property
+    def device(self) -> torch.device:
+        """What it computes on."""
 
     def estimates(self, rows: Tensor) -> Tensor:
         """What the network makes of some segments, [rows features time]."""
@@ -43,55 +50,123 @@ class Ranked:
     Attributes:
         segment: the rank of the true segment; 1 is best.
         word: the rank of the true word.
+        predicted: index of the candidate that stands first; another than the true one where it ties with that.
+        margin: the score of the true candidate less that of the best other one.
         measures: further measures of the task.
     """
 
     segment: Tensor
     word: Tensor
+    predicted: Tensor
+    margin: Tensor
     measures: dict[str, Tensor]
 
 
 def rank_rows(ranker: Ranker, pool: Pool, mine: slice, estimate: Estimate | None = None) -> Ranked:
-    """Rank the segments ``mine`` of a pool, a few at a time; ``estimate`` stands in for the ranker's own estimates."""
-    segment, word = [], []
-    measures: dict[str, list[Tensor]] = {name: [] for name in ranker.task.measures}
-    candidates = _Candidates(ranker, pool)
+    """Rank the segments ``mine`` of a pool, a few at a time; ``estimate`` stands in for the ranker's own estimates.
+
+    Raises:
+        InputError: if an estimate is not finite.
+    """
+    found: dict[str, list[Tensor]] = {name: [] for name in ("segment", "word", "predicted", "margin", *ranker.task.measures)}
+    words = pool.words
     with torch.no_grad():
-        for rows, targets in zip(
-            torch.split(pool.rows[mine], ROWS_AT_ONCE), torch.split(pool.targets[mine], ROWS_AT_ONCE), strict=True
-        ):
-            estimates = (estimate or ranker.estimates)(rows)
-            scores = candidates.scores(estimates)
-            target = targets.to(scores.device)
-            segment.append(ranks(scores, target).cpu())
-            word.append(word_ranks(scores, target, pool.words.to(scores.device)).cpu())
-            if measures:
-                for name, values in ranker.task.measure(estimates, ranker.aimed(rows)).items():
-                    measures[name].append(values.cpu())
-    empty = torch.empty(0, dtype=torch.long)
-    joined = {name: torch.cat([*parts, torch.empty(0)]) for name, parts in measures.items()}
-    return Ranked(torch.cat([*segment, empty]), torch.cat([*word, empty]), joined)
+        for rows, targets, estimates, scores in scored(ranker, pool, mine, estimate):
+            target, words = targets.to(scores.device), words.to(scores.device)
+            predicted, margin = predictions(scores, target)
+            values = {"predicted": predicted, "margin": margin, "segment": ranks(scores, target)}
+            values["word"] = word_ranks(scores, target, words)
+            if ranker.task.measures:
+                values |= ranker.task.measure(estimates, ranker.aimed(rows))
+            for name, value in values.items():
+                found[name].append(value.cpu())
+    none = {name: torch.empty(0, dtype=torch.long) for name in ("segment", "word", "predicted")}
+    joined = {name: torch.cat([*parts, none.get(name, torch.empty(0))]) for name, parts in found.items()}
+    measures = {name: joined.pop(name) for name in ranker.task.measures}
+    return Ranked(**joined, measures=measures)
+
+
+def scored(
+    ranker: Ranker, pool: Pool, mine: slice, estimate: Estimate | None = None
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Segments ``mine`` of a pool, a few at a time: rows, targets, estimates, and the scores of all candidates.
+
+    Raises:
+        InputError: if an estimate is not finite.
+    """
+    candidates = _Candidates(ranker, pool)
+    lots = (torch.split(some[mine], ROWS_AT_ONCE) for some in (pool.rows, pool.targets))
+    for rows, targets in zip(*lots, strict=True):
+        estimates = (estimate or ranker.estimates)(rows)
+        if bad := int((~torch.isfinite(estimates)).flatten(1).any(dim=1).sum()):
+            raise InputError(
+                f"the estimates of {bad} of {len(rows)} segments of {pool.study} are not finite, so they cannot be ranked;"
+                " train again with a lower optim.lr, or with window.clamp set"
+            )
+        yield rows, targets, estimates, candidates.scores(estimates)
 
 
 class _Candidates:
-    """The candidates of a pool: kept where one tile holds all of them, else made again for each lot of estimates."""
+    """The candidates of a pool, in tiles: kept where there is room, else made again for each lot of estimates.
+
+    Candidates that are the same to the last bit have the same score, whichever tiles they are in.
+    """
 
     def __init__(self, ranker: Ranker, pool: Pool) -> None:
         self.ranker = ranker
         size = 4 * ranker.shapes.features * ranker.shapes.times
         self.tiles = torch.split(pool.stands, max(1, TILE_BYTES // size))
-        self.kept: Tensor | None = None
+        self.keep = len(self.tiles) == 1 or size * len(pool.stands) < KEPT_SHARE * free_bytes(ranker.device)
+        self.kept: list[Tensor] = []
+        self.first: Tensor | None = None  # of each candidate, the number of the first one that is the same
 
     def scores(self, estimates: Tensor) -> Tensor:
-        return torch.cat([self.ranker.scores(estimates, tile) for tile in self._tiles()], dim=1)
+        parts, sums = [], []
+        for tile in self._tiles():
+            parts.append(self.ranker.scores(estimates, tile))
+            if self.first is None:
+                sums.append(_digests(tile))
+        if self.first is None:
+            self.first = _first_of_same(torch.cat(sums))
+        scores = torch.cat(parts, dim=1)
+        return scores if len(self.first) == 0 else scores[:, self.first.to(scores.device)]
 
     def _tiles(self) -> Iterator[Tensor]:
-        if len(self.tiles) > 1:
-            yield from (self.ranker.aimed(tile) for tile in self.tiles)
+        if self.kept:
+            yield from self.kept
             return
-        if self.kept is None:
-            self.kept = self.ranker.aimed(self.tiles[0])
-        yield self.kept
+        for tile in self.tiles:
+            made = self.ranker.aimed(tile)
+            if self.keep:
+                self.kept.append(made)
+            yield made
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that nobody uses."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _digests(candidates: Tensor) -> Tensor:
+    """A whole number for each candidate, the same for those that are the same to the last bit, whatever tile they are in."""
+    bits = candidates.contiguous().flatten(1).view(WHOLE[candidates.element_size()])
+    ends = torch.iinfo(torch.int64)
+    weights = torch.randint(ends.min, ends.max, bits.shape[1:], generator=torch.Generator().manual_seed(0)).to(bits.device)
+    return torch.cat([(some.long() * weights).sum(dim=1) for some in torch.split(bits, 16)]).cpu()
+
+
+def _first_of_same(digests: Tensor) -> Tensor:
+    """Of each candidate, the number of the first one that is the same; nothing where all differ."""
+    unique, number = torch.unique(digests, return_inverse=True)
+    if len(unique) == len(digests):
+        return torch.empty(0, dtype=torch.long)
+    count = len(digests)
+    first = torch.full((len(unique),), count).scatter_reduce(0, number, torch.arange(count), "amin")
+    return first[number]
 
 
 def tally(ranked: Ranked) -> Tensor:

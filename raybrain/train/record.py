@@ -174,14 +174,14 @@ class RunRecord(TrackedFolder):
 
     # its test
 
-    def keep_test(self, ranks: "pd.DataFrame", controls: list[dict[str, Any]]) -> None:
-        """Keep one row per test segment, and one per control."""
+    def keep_test(self, ranks: "pd.DataFrame", rows: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Keep one row per test segment, and smaller tables by name: the controls, and what else was found."""
         with aside(self._ranks) as temporary:
             ranks.to_parquet(temporary)
-        write_json(self._file("test_controls"), {"ranks": stamp(self._ranks), "controls": controls})
+        write_json(self._file("test_controls"), {"ranks": stamp(self._ranks), **rows})
 
-    def test(self) -> "tuple[pd.DataFrame, list[dict[str, Any]]] | None":
-        """One row per test segment, and one per control; None if they are not there, or damaged: then they are made again."""
+    def test(self) -> "tuple[pd.DataFrame, dict[str, list[dict[str, Any]]]] | None":
+        """One row per test segment, and smaller tables by name; None if they are not there, or damaged: they are made again."""
         import pandas as pd
 
         known = self._read("test_controls")
@@ -190,7 +190,7 @@ class RunRecord(TrackedFolder):
         if not is_whole(self._ranks, known["ranks"]):
             print(f"raybrain: damaged file {self._ranks}; it is made again", file=sys.stderr, flush=True)
             return None
-        return pd.read_parquet(self._ranks), known["controls"]
+        return pd.read_parquet(self._ranks), {name: rows for name, rows in known.items() if name != "ranks"}
 
     def keep_logged(self, what: Literal["evaluated", "pictured"], run: RunKey) -> None:
         """Note that a tracked run holds the tables, or the picture, of the test."""

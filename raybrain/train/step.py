@@ -84,6 +84,11 @@ class Learner:
             fused=True,
         )
 
+    @property
+    def device(self) -> torch.device:
+        """What it computes on."""
+        return self.place.device
+
     def set_optim(self, optim: OptimConfig) -> None:
         """Go on with other settings of the optimiser; what it has gathered of the gradients stays."""
         for group in self.optimizer.param_groups:

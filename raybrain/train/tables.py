@@ -144,6 +144,11 @@ class Tables:
             rows = rows[among_first[self.subject.cpu()[recording[rows]]]]
         return WordSegments(rows, recording[rows], self.candidate.cpu()[rows], self.meta["candidates"])
 
+    def heard(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of some segments, a number for the stimulus that each is a stretch of, and the seconds at which it begins there."""
+        table, rows = self.features[0], rows.to(self.device)
+        return table.begin[rows].cpu(), (table.first[rows] / table.rate_hz).cpu()
+
     def shifted(self, seconds: float) -> "Tables":
         """These tables with every segment so much later in its recording, or earlier where the recording ends before.
 

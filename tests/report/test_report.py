@@ -35,7 +35,7 @@ def evaluation(study: str, accuracy: float, subjects: int = 8) -> Evaluation:
     """An evaluation whose subjects spread around an accuracy."""
     candidates = STUDIES.get(study, 100)
     each = [accuracy + (n - (subjects - 1) / 2) / 100 for n in range(subjects)]
-    known = {"study": study, "candidates": candidates, "chance10": 10 / candidates}
+    known = {"study": study, "candidates": candidates, "chance10": 10 / candidates, "baseline10": 0.5}
     table = pd.DataFrame([{**known, "subject": f"{n:02d}", "top10": value, "top1": value / 2} for n, value in enumerate(each)])
     controls = pd.DataFrame(
         [

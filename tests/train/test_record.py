@@ -67,7 +67,7 @@ def filled(record: RunRecord) -> None:
     record.keep_history(HISTORY)
     record.keep_sizes(sizes_of())
     record.keep_tracking(RunKey("sqlite:///none", "id"))
-    record.keep_test(pd.DataFrame({"rank": [1, 2]}), [{"control": "noise"}])
+    record.keep_test(pd.DataFrame({"rank": [1, 2]}), {"controls": [{"control": "noise"}]})
     record.keep_logged("evaluated", RunKey("sqlite:///none", "id"))
     record.finish("signature", "digest", HISTORY)
 

@@ -1,0 +1,79 @@
+"""Baseline: what ridge regression makes of the same test segments, among the same candidates. Computed once for the same data.
+
+It knows nothing of the encoder, loss and optimiser that were asked for, so all experiments that share data, window, task and
+test share its ranks: a file in the home, named by the signature of the experiment that asks for ridge regression.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from raybrain.config import override
+from raybrain.encoders.base import Encoder
+from raybrain.evaluate.segment_rows import COLUMNS, segment_rows
+from raybrain.experiment import Experiment
+from raybrain.integrity import is_whole, stamp
+from raybrain.metrics import TOP
+from raybrain.storage import aside, locked, read_remakable, write_json
+from raybrain.train.closed_form import fitted
+from raybrain.train.job import TrainJob
+from raybrain.train.step import Place
+
+if TYPE_CHECKING:
+    from raybrain.train.tables import Tables
+
+NAME = "ridge"
+BASELINES = "baselines"  # the folder in a home
+
+
+def baseline_of(experiment: Experiment) -> Experiment:
+    """The experiment that asks for ridge regression on the same data."""
+    first, last = experiment.task.lags_s
+    ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last})
+    return Experiment(data=experiment.data, window=experiment.window, task=experiment.task, test=experiment.test, encoder=ridge)
+
+
+def baseline_path(job: TrainJob) -> Path:
+    """Where the ranks of a job's baseline are kept."""
+    return job.cluster.home / BASELINES / f"{baseline_of(job.experiment).signature}-{job.digest[:8]}.parquet"
+
+
+def baseline_ranks(job: TrainJob) -> pd.DataFrame | None:
+    """The rows of :func:`~raybrain.evaluate.segment_rows.segment_rows` of ridge regression.
+
+    None before they are made, and if they are damaged or of an earlier version: then they are made again.
+    """
+    path = baseline_path(job)
+    stamped = read_remakable(path.with_suffix(".json"))
+    if stamped is None or not path.exists():
+        return None
+    if not is_whole(path, stamped):
+        print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
+        return None
+    known = pd.read_parquet(path)
+    return known if set(COLUMNS) <= set(known.columns) else None
+
+
+def make_baseline(job: TrainJob, tables: "Tables", place: Place) -> pd.DataFrame:
+    """The ranks of a job's baseline, made unless they are there; one process at a time makes them."""
+    path = baseline_path(job)
+    with locked(path):
+        if (known := baseline_ranks(job)) is not None:
+            return known
+        experiment = baseline_of(job.experiment)
+        learner = fitted(experiment, tables, place)
+        pools = learner.task.pools(tables.words("test", experiment.test.subjects))
+        made = segment_rows(learner, pools).sort_values(["recording", "sentence", "word_index"], ignore_index=True)
+        with aside(path) as temporary:
+            made.to_parquet(temporary)
+        write_json(path.with_suffix(".json"), stamp(path))
+    return made
+
+
+def beside(summary: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """A summary with the accuracies of the same summary of the baseline, and whether any is below."""
+    columns = {f"baseline{k}": baseline[f"top{k}"].to_numpy() for k in TOP}
+    worse = [summary[f"top{k}"].to_numpy() < columns[f"baseline{k}"] for k in TOP]
+    return summary.assign(**columns, below_baseline=worse[0] | worse[-1])
