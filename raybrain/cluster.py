@@ -360,9 +360,7 @@ def room_for(cluster: Cluster, workers: int) -> int:
     groups = min(int((there.get(kind, 0) + 1e-9) // (workers * amount)) for kind, amount in each.items())
     if groups < 1:
         needed = " and ".join(f"{workers * amount:g} {kind}" for kind, amount in each.items())
-        found = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)
+        has = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)
         most = min(int(there.get(kind, 0) // amount) for kind, amount in each.items())
-        raise InputError(
-            f"--workers {workers} needs {needed} and the cluster has {found}; type --workers {max(1, most)} or less"
-        )
+        raise InputError(f"--workers {workers} needs {needed} and the cluster has {has}; type --workers {max(1, most)} or less")
     return groups

@@ -294,8 +294,8 @@ def tied_blocks(stories: Collection[Sequence[Block]], same_audio: Iterable[tuple
 def _together(stories: Collection[Sequence[Block]], same_audio: Iterable[tuple[str, str]]) -> dict[str, str]:
     blocks = {block.uid: block for story in stories for block in story}
     ties = [(blocks[one].sentences[0], blocks[other].sentences[0]) for one, other in same_audio]
-    said = [(*block.sentences, *block.heard) for story in stories for block in story]
-    return _shared([*said, *ties])
+    spoken = [(*block.sentences, *block.heard) for story in stories for block in story]
+    return _shared([*spoken, *ties])
 
 
 def _text(sentence: str) -> str:

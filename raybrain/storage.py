@@ -170,7 +170,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_told(path: Path) -> Iterator[None]:
+def explaining_full_disk(path: Path) -> Iterator[None]:
     """Turn what goes wrong while weights are written to ``path`` into one line."""
     try:
         yield
@@ -184,7 +184,7 @@ def full_disk_told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def damage_told(path: Path) -> Iterator[None]:
+def explaining_damage(path: Path) -> Iterator[None]:
     """Turn what a reader raises about a damaged file into one line."""
     try:
         yield

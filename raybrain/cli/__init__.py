@@ -24,14 +24,14 @@ def main() -> None:
             say("stopped; the same command goes on where it was", err=True)
         raise
     except Exception as error:
-        said = _said(error)
-        if said is None:
+        line = _one_line(error)
+        if line is None:
             say(hidden(traceback.format_exc()), err=True)
             sys.exit(1)
-        _fail(said)
+        _fail(line)
 
 
-def _said(error: Exception) -> str | None:
+def _one_line(error: Exception) -> str | None:
     """One line about what is wrong outside of raybrain; None if it may well be raybrain."""
     module, name = type(error).__module__, type(error).__name__
     if module.startswith("mlflow."):

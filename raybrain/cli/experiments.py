@@ -51,13 +51,13 @@ def list_(
         console().print(features_table(known))
         print_json(as_json, {"features": known})
         return
-    found = catalogue(list(KINDS) if what == "all" else [what])
-    for title, entries in found.items():
+    listed = catalogue(list(KINDS) if what == "all" else [what])
+    for title, entries in listed.items():
         say(f"{title}")
         width = max(map(len, entries), default=0)
         for name, line in entries.items():
             say(f"  {name:{width}}  {line}")
-    print_json(as_json, found)
+    print_json(as_json, listed)
 
 
 @app.command()
@@ -93,8 +93,8 @@ def show(
     with suppress(InputError):
         say(audit_line(leaks(Store(store).manifest)))
     say(f"runs {', '.join(runs) or 'none finished yet'}")
-    found = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
-    print_json(as_json, found | {"store": str(store), "runs": runs})
+    result = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
+    print_json(as_json, result | {"store": str(store), "runs": runs})
 
 
 def _explain(experiment: "Experiment", home: Path | None, as_json: bool) -> None:

@@ -102,10 +102,10 @@ def _seconds(text: str | None) -> float | None:
 
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not found or float(found[1]) == 0:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match or float(match[1]) == 0:
         raise InputError(f"--time-budget {text}: type a time, like 45s, 90m, 8h or 2d")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def _at_once(text: str) -> int | None:

@@ -13,7 +13,7 @@ from raybrain.experiment import DataConfig
 from raybrain.features.base import Feature
 from raybrain.identity import locate
 from raybrain.recording import Recording
-from raybrain.storage import damage_told
+from raybrain.storage import explaining_damage
 from raybrain.store import Store
 from raybrain.studies.base import Study
 
@@ -130,7 +130,7 @@ def prepared_extents(store: Store) -> list[Extent]:
 
     failed = store.manifest["failed"]
     path = store.root / "recordings.parquet"
-    with damage_told(path):
+    with explaining_damage(path):
         table = pq.read_table(path, page_checksum_verification=True)
     rows = [row for row in table.to_pylist() if row["recording"] not in failed]
     extents = []

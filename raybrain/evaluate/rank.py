@@ -161,8 +161,8 @@ def _rank(job: TrainJob) -> _Kept:
         for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
             ray.get(ready)  # what fails, fails at once
-        found, (controls, context, _) = ray.get(parts), ray.get(others)
-    return _Kept(pd.concat(found).sort_values(PLACE, ignore_index=True), controls, context)
+        ranked, (controls, context, _) = ray.get(parts), ray.get(others)
+    return _Kept(pd.concat(ranked).sort_values(PLACE, ignore_index=True), controls, context)
 
 
 def _remote(job: TrainJob, task: Callable[..., Any], *arguments: Any) -> Any:

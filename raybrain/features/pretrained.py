@@ -110,7 +110,7 @@ def _stamps(checkpoint: str) -> Stamps:
 def _settings(checkpoint: str, revision: str, stamps: Stamps) -> Any:
     from transformers import AutoConfig
 
-    with _told(checkpoint):
+    with _explaining(checkpoint):
         # the version of a folder is its digest, passed on as its revision: transformers looks at those of the hub only
         return AutoConfig.from_pretrained(checkpoint, revision=revision, local_files_only=True)
 
@@ -119,7 +119,7 @@ def _settings(checkpoint: str, revision: str, stamps: Stamps) -> Any:
 def _tool(kind: str, checkpoint: str, commit: str) -> Any:
     import transformers
 
-    with _told(checkpoint):
+    with _explaining(checkpoint):
         return getattr(transformers, kind).from_pretrained(checkpoint, revision=commit, local_files_only=True)
 
 
@@ -128,7 +128,7 @@ def _network(checkpoint: str, commit: str, random: bool, device: str) -> Any:
     import torch
     from transformers import AutoModel
 
-    with _told(checkpoint):
+    with _explaining(checkpoint):
         if random:
             config = settings(checkpoint, commit)
             with torch.random.fork_rng(devices=[]):
@@ -145,7 +145,7 @@ def _network(checkpoint: str, commit: str, random: bool, device: str) -> Any:
 
 
 @contextlib.contextmanager
-def _told(checkpoint: str) -> Iterator[None]:
+def _explaining(checkpoint: str) -> Iterator[None]:
     """Say in one line what is wrong with a model, and nothing where all is well."""
     from transformers.utils import logging
 

@@ -116,9 +116,9 @@ def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str
     files = Counter(digest for digest, _ in {(stretch.digest, stretch.uid) for stretch in stretches if stretch.uid in largest})
     paths = {digest: path for path, digest in digests.items()}
     text, times = texts.most_common(1)[0]
-    said = f"{text[:60]!r} is said in {times} of them" if times > 1 else ""
+    repeated = f"{text[:60]!r} is said in {times} of them" if times > 1 else ""
     played = [f"{paths[digest]} is heard in {count} of them" for digest, count in files.most_common(1) if count > 1]
-    why = " and ".join(part for part in (said, *played) if part)
+    why = " and ".join(part for part in (repeated, *played) if part)
     tied = (
         f"{len(largest)} of {total} blocks are tied together ({why})"
         if why and len(largest) > 1

@@ -71,13 +71,13 @@ def _recipes() -> dict[str, str]:
 
 
 def _spaces() -> dict[str, str]:
-    found = {}
+    lines = {}
     for path in space_files():
         try:
-            found[path.stem] = load_space(str(path)).question.splitlines()[0]
+            lines[path.stem] = load_space(str(path)).question.splitlines()[0]
         except InputError as error:
-            found[path.stem] = f"cannot be used: {error}"
-    return found
+            lines[path.stem] = f"cannot be used: {error}"
+    return lines
 
 
 def _first_line(documented: Any) -> str:

@@ -31,16 +31,16 @@ def _no_formulas() -> Iterator[None]:
 
 
 @_no_formulas()
-def subjects_picture(found: Mapping[str, Mapping[str, Subjects]], chance: Mapping[str, float]) -> "Figure":
+def subjects_picture(by_study: Mapping[str, Mapping[str, Subjects]], chance: Mapping[str, float]) -> "Figure":
     """Top-10 accuracy of every subject: a panel a study, a line of dots a row of the table, chance dashed.
 
     Args:
-        found: by study and row, the accuracies of its subjects.
+        by_study: by study and row, the accuracies of its subjects.
         chance: of each study.
     """
-    tallest = max(len(rows) for rows in found.values())
-    figure, panels = _panels(len(found), max(HIGH, 1.2 + 0.35 * tallest))
-    for axes, (study, rows) in zip(panels, found.items(), strict=True):
+    tallest = max(len(rows) for rows in by_study.values())
+    figure, panels = _panels(len(by_study), max(HIGH, 1.2 + 0.35 * tallest))
+    for axes, (study, rows) in zip(panels, by_study.items(), strict=True):
         for place, subjects in enumerate(rows.values()):
             values = 100 * np.array([subjects[who] for who in sorted(subjects)])
             spread = place + 0.25 * (np.arange(len(values)) % 7 - 3) / 3 * (len(values) > 1)
@@ -79,14 +79,14 @@ def keep_subjects(trained: Trained, evaluation: Evaluation) -> None:
 
 
 @_no_formulas()
-def curves_picture(found: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":
+def curves_picture(by_study: Mapping[str, Mapping[str, Sequence[Sequence[Mapping[str, float]]]]]) -> "Figure":
     """Valid top-10 accuracy after each epoch: a panel a study, a colour a row of the table, a line a training.
 
     Args:
-        found: by study and row, the histories of its trainings.
+        by_study: by study and row, the histories of its trainings.
     """
-    figure, panels = _panels(len(found), HIGH)
-    for axes, (study, rows) in zip(panels, found.items(), strict=True):
+    figure, panels = _panels(len(by_study), HIGH)
+    for axes, (study, rows) in zip(panels, by_study.items(), strict=True):
         for place, (row, histories) in enumerate(rows.items()):
             for number, history in enumerate(histories):
                 shown = [(epoch["epoch"], 100 * epoch["valid_top10"]) for epoch in history if "valid_top10" in epoch]

@@ -147,8 +147,8 @@ class Cell:
 
 def shown(name: str, value: Any) -> str:
     """A variant by its name, a setting with its value: ``DeepMel``, ``lr=0.0003``."""
-    told = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return f"{name.rpartition('.')[2]}={told}" if "." in name else told
+    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{name.rpartition('.')[2]}={text}" if "." in name else text
 
 
 def cells(tested: Sequence[Result], published: Mapping[tuple[str, ...], tuple[float, float]]) -> list[Cell]:
@@ -161,12 +161,12 @@ def cells(tested: Sequence[Result], published: Mapping[tuple[str, ...], tuple[fl
     for one in sorted(tested, key=lambda one: one.trial):
         for column in one.columns():
             groups.setdefault((one.row, column), []).append(one)
-    found = [_cell(row, column, members, published) for (row, column), members in groups.items()]
-    for column in dict.fromkeys(cell.column for cell in found):
-        same = next(cell for cell in found if cell.column == column)
+    made = [_cell(row, column, members, published) for (row, column), members in groups.items()]
+    for column in dict.fromkeys(cell.column for cell in made):
+        same = next(cell for cell in made if cell.column == column)
         if same.published and (known := published.get((column, "random"))):
-            found.append(_chance(same, known))
-    return found
+            made.append(_chance(same, known))
+    return made
 
 
 def _cell(row: str, column: str, members: Sequence[Result], published: Mapping[tuple[str, ...], tuple[float, float]]) -> Cell:
@@ -210,12 +210,12 @@ def _tolerance(sd: float) -> float:
     return max(POINTS, DEVIATIONS * sd)
 
 
-def comparisons(found: Sequence[Cell]) -> list[dict[str, Any]]:
+def comparisons(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Every row against the first one: Wilcoxon signed-rank tests over subjects, in each column and pooled over them."""
-    rows = list(dict.fromkeys(cell.row for cell in found if cell.subjects))
-    by_place = {(cell.row, cell.column): cell.subjects for cell in found if cell.subjects}
+    rows = list(dict.fromkeys(cell.row for cell in cells if cell.subjects))
+    by_place = {(cell.row, cell.column): cell.subjects for cell in cells if cell.subjects}
     columns = list(dict.fromkeys(column for _, column in by_place))
-    told = []
+    tests = []
     for row in rows[1:]:
         pairs = {
             column: (by_place[rows[0], column], by_place[row, column])
@@ -228,8 +228,8 @@ def comparisons(found: Sequence[Cell]) -> list[dict[str, Any]]:
         for column, (first, second) in pairs.items():
             if set(first) & set(second):
                 test = compare(first, second)
-                told.append({"row": row, "against": rows[0], "study": column, **vars(test)})
-    return told
+                tests.append({"row": row, "against": rows[0], "study": column, **vars(test)})
+    return tests
 
 
 def _pooled(parts: Mapping[str, Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], float]:

@@ -116,10 +116,10 @@ def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
     return "split audit: " + ("; ".join(leak_lines(leaks)) or f"no {kinds} in two splits")
 
 
-def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:
+def results_table(cells: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:
     """A sweep on the test split: mean and deviation over seeds, beside chance and what was published, if it was."""
     table = Table(title="test: top-10 segment accuracy, mean and standard deviation over seeds, in percent")
-    published = any(cell.published for cell in found)
+    published = any(cell.published for cell in cells)
     for name in ("study", "row"):
         table.add_column(name)
     names = ["top-10", "chance", "ridge", "candidates", "seeds", "top-1"]
@@ -127,8 +127,8 @@ def results_table(found: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) 
     for name in [*names, "p against first row"]:
         table.add_column(name, justify="right")
     p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
-    columns = list(dict.fromkeys(cell.column for cell in found))
-    for cell in sorted(found, key=lambda cell: columns.index(cell.column)):
+    columns = list(dict.fromkeys(cell.column for cell in cells))
+    for cell in sorted(cells, key=lambda cell: columns.index(cell.column)):
         top1 = f"{100 * sum(cell.top1) / len(cell.top1):.1f}"
         ridge = "" if cell.baseline is None else f"{'< ' if cell.below else ''}{100 * cell.baseline:.1f}"
         numbers = [cell.percent, f"{100 * cell.chance:.1f}", ridge, str(cell.candidates), str(len(cell.top10)), top1]

@@ -43,12 +43,12 @@ class Frames:
         Raises:
             InputError: if the file is damaged, which then is set aside, or not there.
         """
-        with self._damage_told(stimulus):
+        with self._explaining_damage(stimulus):
             return _frames(self.path(stimulus), stimulus).astype(np.float32, copy=False)
 
     def length(self, stimulus: str) -> int:
         """How many frames a stimulus has, without reading them; InputError as for ``read``."""
-        with self._damage_told(stimulus):
+        with self._explaining_damage(stimulus):
             return int(
                 pq.read_table(self.path(stimulus), columns=["count"], page_checksum_verification=True)["count"][0].as_py()
             )
@@ -67,7 +67,7 @@ class Frames:
         return absent
 
     @contextmanager
-    def _damage_told(self, stimulus: str) -> Iterator[None]:
+    def _explaining_damage(self, stimulus: str) -> Iterator[None]:
         """Turn what is raised about a damaged file into one line; it is set aside, so that it is made again."""
         path = self.path(stimulus)
         try:

@@ -19,7 +19,7 @@ from raybrain.signal.window import Scaler
 from raybrain.storage import (
     aside,
     content_digest,
-    damage_told,
+    explaining_damage,
     file_digest,
     file_record,
     locked,
@@ -198,7 +198,7 @@ class Store:
             InputError: if the file is damaged.
         """
         path = self.table_path("brain", uid)
-        with damage_told(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with explaining_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
             for group in range(file.num_row_groups):
                 row = file.read_row_group(group)
                 values = row["signal"].chunk(0).values.to_numpy()
@@ -207,7 +207,7 @@ class Store:
     def segments(self, uid: str) -> pa.Table:
         """The segments of a recording, with the schema SEGMENTS; InputError if the file is damaged."""
         path = self.table_path("segments", uid)
-        with damage_told(path):
+        with explaining_damage(path):
             return pq.read_table(path, schema=SEGMENTS, page_checksum_verification=True)
 
     def frames(self, feature: str) -> Frames:
@@ -252,10 +252,10 @@ class Prepared:
             return part is None or not self.store.verified(part)
 
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(damaged, self.recordings))
+            marks = list(pool.map(damaged, self.recordings))
         entries = self.store.manifest["features"]
-        found += [bool(self.store.frames(name).missing(entries[name]["files"])) for name in self.features]
-        return any(found)
+        marks += [bool(self.store.frames(name).missing(entries[name]["files"])) for name in self.features]
+        return any(marks)
 
 
 def leaks(manifest: Mapping[str, Any]) -> dict[str, list[str]]:

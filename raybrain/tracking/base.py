@@ -196,10 +196,10 @@ class Tracker(Choice):
 @functools.cache
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings: ``version.torch``, ``version.git`` and so on, as far as known."""
-    found = {"version.python": platform.python_version()}
+    known = {"version.python": platform.python_version()}
     for package in ("raybrain", "torch", "ray", "mlflow"):
         try:
-            found[f"version.{package}"] = metadata.version(package)
+            known[f"version.{package}"] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     checkout = Path(raybrain.__file__).parents[1]
@@ -207,7 +207,7 @@ def versions() -> dict[str, str]:
         command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-            found["version.git"] = done.stdout.strip()
+            known["version.git"] = done.stdout.strip()
         except (OSError, subprocess.SubprocessError):
             pass
-    return found
+    return known

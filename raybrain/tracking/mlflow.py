@@ -84,7 +84,7 @@ class MLflow(Tracker, name="mlflow"):
         artifacts = (home / "mlartifacts").as_uri()
         own = uri == _database(home)
         with filelock.FileLock(home / "mlflow.lock", timeout=LOCK_S):  # MLflow makes its tables without one, and fails
-            with _damage_told(home) if own else contextlib.nullcontext():
+            with _explaining_damage(home) if own else contextlib.nullcontext():
                 number = _experiment_id(uri, self.experiment, artifacts)
             if own:
                 _follow_home(home, artifacts, number)
@@ -242,7 +242,7 @@ def _probe(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def _damage_told(home: Path) -> Iterator[None]:
+def _explaining_damage(home: Path) -> Iterator[None]:
     """Turn what is raised about a damaged database of a home into one line."""
     file = home / "mlflow.db"
     cure = f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: what is finished is then logged again"
@@ -258,17 +258,17 @@ def _damage_told(home: Path) -> Iterator[None]:
 
 def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:
     client = _client(shown(uri))
-    if (found := client.get_experiment_by_name(name)) is None:
+    if (experiment := client.get_experiment_by_name(name)) is None:
         try:
             return str(client.create_experiment(name, artifact_location=artifacts))
         except _mlflow().exceptions.MlflowException:  # on a server, another process may just have made it
-            if (found := client.get_experiment_by_name(name)) is None:
+            if (experiment := client.get_experiment_by_name(name)) is None:
                 raise
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         where = "" if "MLFLOW_TRACKING_URI" in os.environ else f"MLFLOW_TRACKING_URI={uri} "
-        cure = f"{where}mlflow experiments restore --experiment-id {found.experiment_id}"
+        cure = f"{where}mlflow experiments restore --experiment-id {experiment.experiment_id}"
         raise InputError(f"the MLflow experiment {name!r} was deleted; type: {cure}")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _follow_home(home: Path, artifacts: str, experiment_id: str) -> None:

@@ -323,5 +323,5 @@ def cause_of(error: BaseException) -> BaseException:
             return InputError(str(getattr(item, "cause", item)).splitlines()[-1])
         workers = getattr(item, "worker_failures", None) or {}
         inner = [item.__cause__, item.__context__, getattr(item, "cause", None), *workers.values()]  # Tune chains by context
-        seen += [found for found in inner if isinstance(found, BaseException) and found not in seen]
+        seen += [cause for cause in inner if isinstance(cause, BaseException) and cause not in seen]
     return error

@@ -17,7 +17,7 @@ from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
 from raybrain.plain import tree
-from raybrain.storage import Owner, aside, full_disk_told, locked, owned, remove_left_over, settled, unowned, write_json
+from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.train.order import Contrast
@@ -291,7 +291,7 @@ class RunRecord(TrackedFolder):
         Raises:
             InputError: if the disk is full.
         """
-        with full_disk_told(self.model):
+        with explaining_full_disk(self.model):
             write_model(self.model, card, weights)
 
     def inherit(self, other: "RunRecord", epochs: int) -> None:
@@ -350,7 +350,7 @@ class RunRecord(TrackedFolder):
 
     def _save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint whole or not at all."""
-        with aside(path) as temporary, full_disk_told(path):
+        with aside(path) as temporary, explaining_full_disk(path):
             torch.save(state, temporary)
 
 

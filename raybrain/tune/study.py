@@ -29,7 +29,7 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
     import optuna
 
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
-    with _damage_told(record):
+    with _explaining_damage(record):
         study = optuna.create_study(
             storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
             study_name=_name(record) if STORAGE in os.environ else record.path.name,
@@ -44,7 +44,7 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
 
 
 @contextmanager
-def _damage_told(record: SweepRecord) -> Iterator[None]:
+def _explaining_damage(record: SweepRecord) -> Iterator[None]:
     """Turn what is raised about a damaged database into one line. A server's own troubles stay what they are."""
     file = record.path / "optuna.db"
     mended = "the same command then goes through the trials again, and what is trained is not trained again"

@@ -267,15 +267,15 @@ def _shorter(playbacks: Sequence[_Playback], played: Sequence[Sound], onsets: Se
     short = []
     for number, playback in enumerate(sorted(playbacks, key=lambda playback: playback.marks[0][1])):
         sound, following = played[number], played[number + 1 : number + 2]
-        said = playback.marks[0][1] + (playback.duration or 0.0)
-        if said <= sound.stop + LATE_S:
+        end = playback.marks[0][1] + (playback.duration or 0.0)
+        if end <= sound.stop + LATE_S:
             continue
         short.append((sound, playback.duration or 0.0))
-        stop = min([said, *(other.start for other in following)])
+        stop = min([end, *(other.start for other in following)])
         late = sum(sound.stop + LATE_S < onset < stop for onset in onsets)
         if late:
             raise playback.row.error(
-                f"{playback.path} ends {said - sound.stop:.1f} s before its row says, and {late} words are heard after "
+                f"{playback.path} ends {end - sound.stop:.1f} s before its row says, and {late} words are heard after "
                 "its end; get the whole file, or correct the duration and the words"
             )
     if not short:

@@ -138,8 +138,8 @@ def _apply_channels(raw: "mne.io.BaseRaw", table: Path | None) -> list[str]:
     with readable(table, "correct its column type"):
         raw.set_channel_types(types, on_unit_change="ignore")
     if brain and not {*BRAIN} & set(raw.get_channel_types()):
-        said = ", ".join(sorted({row.text("type") for row in known}))
-        raise InputError(f"{table} says that no channel is of type EEG or MEG (its types: {said}); correct its column type")
+        kinds = ", ".join(sorted({row.text("type") for row in known}))
+        raise InputError(f"{table} says that no channel is of type EEG or MEG (its types: {kinds}); correct its column type")
     if rows and "status" in rows[0].values:
         raw.info["bads"] = [row.text("name") for row in known if row.text("status").lower() == "bad"]
     return list(_odd_channels(raw, table, rows))

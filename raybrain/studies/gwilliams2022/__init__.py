@@ -81,13 +81,13 @@ class Gwilliams2022(Study, name="gwilliams2022"):
 
     def recordings(self, root: Path) -> list[Recording]:
         """The recordings asked for, by subject, session and task."""
-        found = []
+        recordings = []
         for file in root.glob("sub-*/ses-*/meg/sub-*_ses-*_task-*_meg.con"):
             entities = _entities(file.name)
-            found.append(Recording("gwilliams2022", entities["sub"], entities["ses"], entities["task"]))
-        if not found:
+            recordings.append(Recording("gwilliams2022", entities["sub"], entities["ses"], entities["task"]))
+        if not recordings:
             raise InputError(f"no recordings in {root}: looked for sub-*/ses-*/meg/*_meg.con")
-        asked = [recording for recording in found if not self.tasks or recording.task in self.tasks]
+        asked = [recording for recording in recordings if not self.tasks or recording.task in self.tasks]
         if not asked:
             raise InputError(f"no recording of task {', '.join(self.tasks)} in {root}")
         return choose(asked, self.subjects, self.max_recordings, root)

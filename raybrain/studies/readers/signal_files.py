@@ -98,8 +98,8 @@ def _settings(header: Path) -> dict[str, str]:
 def _reason(error: Exception) -> str:
     """What an error says in few words, without advice to whoever wrote the code that met it."""
     sentences = re.split(r"(?<=[.!?])\s+", " ".join(str(error).split()))
-    said = " ".join(sentence for sentence in sentences if not ADVICE.search(sentence)) or type(error).__name__
-    return (said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]} ...").rstrip(".")
+    text = " ".join(sentence for sentence in sentences if not ADVICE.search(sentence)) or type(error).__name__
+    return (text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ...").rstrip(".")
 
 
 def read_brainvision(header: Path) -> "mne.io.BaseRaw":
@@ -171,12 +171,12 @@ def check_length(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) ->
 
 def odd_rate(raw: "mne.io.BaseRaw", file: Path, sidecars: Sequence[Path]) -> list[str]:
     """What is odd about the SamplingFrequency of a recording's sidecars."""
-    said, rate_hz = _number(sidecars, "SamplingFrequency"), float(raw.info["sfreq"])
-    if said is None or abs(float(said) - rate_hz) <= max(1e-3 * rate_hz, 10.0 ** int(said.as_tuple().exponent)):
+    stated, rate_hz = _number(sidecars, "SamplingFrequency"), float(raw.info["sfreq"])
+    if stated is None or abs(float(stated) - rate_hz) <= max(1e-3 * rate_hz, 10.0 ** int(stated.as_tuple().exponent)):
         return []
-    ratio = float(said) / rate_hz
+    ratio = float(stated) / rate_hz
     why = f"was it resampled by {max(ratio, 1 / ratio):.4g} after that was written?" if ratio > 0 else "correct it"
-    return [f"its sidecar says {said} Hz (SamplingFrequency), but {file.name} has {rate_hz:g} Hz, which is used: {why}"]
+    return [f"its sidecar says {stated} Hz (SamplingFrequency), but {file.name} has {rate_hz:g} Hz, which is used: {why}"]
 
 
 def check_covers_events(raw: "mne.io.BaseRaw", file: Path, events: Path | None, shift_s: float) -> None:
