@@ -12,6 +12,7 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.events import Event
+from raybrain.recording import Recording
 from raybrain.studies.base import Study
 from tests.conftest import SHARED
 from tests.two_steps import own_copy
@@ -87,6 +88,19 @@ def link_copy(folder: Path, study: Study, home: Path) -> None:
     root = own_copy(study, home)
     root.rmdir()
     root.symlink_to(folder)
+
+
+class FactsOnly(Study):
+    """A study that is not here, and of which only the facts are known."""
+
+    def recordings(self, root: Path) -> list[Recording]:
+        return []
+
+    def raw(self, root: Path, recording: Recording) -> Any:
+        raise AssertionError("there is none")
+
+    def events(self, root: Path, recording: Recording) -> list[Event]:
+        raise AssertionError("there are none")
 
 
 def of(events: Sequence[Event], kind: type[Any]) -> list[Any]:

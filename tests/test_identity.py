@@ -167,7 +167,9 @@ def test_plain_source_keeps_what_counts() -> None:
 
 def test_a_second_kind_of_a_name_is_refused(tmp_path: Path) -> None:
     """Also where it takes the name of a kind of raybrain that is looked up first."""
-    text = "from raybrain.features.base import Feature\nclass Mine(Feature, name={!r}): pass\n"
+    text = (
+        "from raybrain.features.base import Feature\nclass Mine(Feature, name={!r}):\n    def extract(self, stimulus): pass\n"
+    )
     first, second, third = (tmp_path / f"{name}_feature.py" for name in ("first", "second", "third"))
     for file, name in ((first, "mine"), (second, "mine"), (third, "mel")):
         file.write_text(text.format(name))

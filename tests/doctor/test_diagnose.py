@@ -18,6 +18,7 @@ from raybrain.store import Store
 from raybrain.studies.base import Facts, Study
 from tests.conftest import TINY, Ended
 from tests.download.test_download import NOWHERE, Plain
+from tests.made_studies import FactsOnly
 from tests.website import serve
 
 Raybrain = Callable[..., Ended]
@@ -100,7 +101,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> list[Host]:
     monkeypatch.setattr(Study, "_kinds", Study.kinds())
     places: list[Host] = [Plain(NOWHERE, title="dead")]
 
-    class Shop(Study, name="shop"):
+    class Shop(FactsOnly, name="shop"):
         """For these tests."""
 
         facts: ClassVar[Facts] = Facts("CC0", "en", "MEG", recordings=10, channels=200, hertz=1000.0, hours=20.0)

@@ -34,6 +34,7 @@ from raybrain.download.webdav import Donders
 from raybrain.storage import read_json
 from raybrain.studies.base import Facts, Study
 from tests.conftest import REPO, Ended, hear_ctrl_c
+from tests.made_studies import FactsOnly
 from tests.website import Answer, Request, Website, serve
 
 BLOB = random.Random(0).randbytes(3_000_000)
@@ -294,10 +295,11 @@ import json, sys
 from typing import ClassVar
 from raybrain.cli import main
 from raybrain.download.base import Host, RemoteFile
-from raybrain.studies.base import Facts, Study
+from raybrain.studies.base import Facts
 from tests.download.test_download import Plain
+from tests.made_studies import FactsOnly
 url, home, *files = json.loads(sys.argv[1])
-class S(Study, name="s"):
+class S(FactsOnly, name="s"):
     '''For a test.'''
     facts: ClassVar[Facts] = Facts(licence="CC0", language="en", device="EEG")
     hosts: ClassVar[tuple[Host, ...]] = (Plain(url, *(RemoteFile(**file) for file in files)),)
@@ -740,7 +742,7 @@ def shop(site: Website, monkeypatch: pytest.MonkeyPatch) -> Plain:
     monkeypatch.setattr(Study, "_kinds", Study.kinds())
     host = offer(site, a=BLOB, b=b"b" * 1000)
 
-    class Shop(Study, name="shop", shorthand="part"):
+    class Shop(FactsOnly, name="shop", shorthand="part"):
         """For these tests."""
 
         facts: ClassVar[Facts] = Facts(licence="CC0", language="en", device="EEG")

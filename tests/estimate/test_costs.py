@@ -19,6 +19,7 @@ from raybrain.studies.base import Facts, Study
 from raybrain.train.order import contrast
 from raybrain.train.record import RunSizes, run_record
 from tests.conftest import TINY, Ended
+from tests.made_studies import FactsOnly
 
 Raybrain = Callable[..., Ended]
 SPACE = '''"""What does it take?"""
@@ -32,7 +33,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of the paper's that is not here."""
     monkeypatch.setattr(Study, "_kinds", {name: kind for name, kind in Study.kinds().items() if name != "gwilliams2022"})
 
-    class Far(Study, name="gwilliams2022"):
+    class Far(FactsOnly, name="gwilliams2022"):
         """Far away."""
 
         facts: ClassVar[Facts] = Facts("CC0", "en", "MEG", recordings=10, channels=208, hertz=1000.0, hours=5.0)
@@ -67,7 +68,7 @@ def test_the_cost_of_a_training_of_the_papers(far: None, tmp_path: Path) -> None
 def test_what_nobody_knows_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Study, "_kinds", Study.kinds())
 
-    class Unknown(Study, name="unknown"):
+    class Unknown(FactsOnly, name="unknown"):
         """Nothing is known of it, and it is not here."""
 
         facts: ClassVar[Facts] = Facts("CC0", "en", "MEG")

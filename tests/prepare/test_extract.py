@@ -159,6 +159,9 @@ class Batched(Feature):
     def categories(self) -> int:
         return self.classes
 
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        return self.extract_many([stimulus])[0]
+
     def extract_many(self, stimuli: Sequence[Stimulus], device: str = "cpu") -> list[np.ndarray]:
         words = [stimulus.words[0].word for stimulus in stimuli]
         if len(words) > self.most or self.refused in words:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from raybrain.config import InputError
-from raybrain.features.base import Feature
+from raybrain.features.base import Feature, Stimulus
 from tests.conftest import Ended
 
 Raybrain = Callable[..., Ended]
@@ -24,6 +25,9 @@ class Missing(Feature):
     def size(self) -> int:
         raise InputError("the model is not there")
 
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        raise AssertionError("nothing is extracted")
+
 
 class Parts(Feature):
     """Seven parts of speech."""
@@ -31,6 +35,9 @@ class Parts(Feature):
     @property
     def categories(self) -> int:
         return 7
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        raise AssertionError("nothing is extracted")
 
 
 def test_every_family_is_listed(raybrain: Raybrain) -> None:

@@ -26,6 +26,7 @@ from raybrain.tune.space import SearchSpace, load_space
 from raybrain.tune.space_record import SpaceRecord
 from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import TINY, Ended
+from tests.made_studies import FactsOnly
 
 ABLATION = SpaceRecord.of(load_space("ablation"))
 STUDIES = {"gwilliams2022": 1428, "brennan2019": 190}
@@ -321,7 +322,7 @@ def far(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Study, "_kinds", {name: kind for name, kind in Study.kinds().items() if name not in STUDIES})
     for study in STUDIES:
 
-        class Far(Study, name=study):
+        class Far(FactsOnly, name=study):
             """Far away."""
 
             facts: ClassVar[Facts] = Facts(

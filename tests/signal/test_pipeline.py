@@ -144,6 +144,9 @@ def test_a_step_that_may_be_repeated_is_with_other_settings_only() -> None:
         repeats: ClassVar[bool] = True
         hz: float = 50.0
 
+        def apply(self, raw: Any, fitted: Any, context: Context) -> Any:
+            return raw.notch_filter(self.hz)
+
     assert len(steps("notch_of_a_test:50,notch_of_a_test:100,resample").steps) == 3
     with pytest.raises(InputError, match=r"step notch_of_a_test is there twice .*; type it once, or with other settings"):
         steps("notch_of_a_test,resample,notch_of_a_test:50")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raybrain.config import InputError
-from raybrain.features.base import Feature
+from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
 from raybrain.storage import aside, file_record, read_json, write_json
 from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_name, frames_folder
@@ -76,6 +76,9 @@ class Modelled(Feature):
 
     def identity(self) -> dict[str, str]:
         return {"weights": f"digest of {self.revision}"}
+
+    def extract(self, stimulus: Stimulus) -> np.ndarray:
+        raise AssertionError("nothing is extracted")
 
 
 def test_feature_name(monkeypatch: pytest.MonkeyPatch) -> None:
