@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +163,8 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
             probe(address)
             handover = Handover()
             try:
-                ray.init(address, runtime_env=handover.runtime_env(plain), **common)
+                with _on_loopback() if _is_on_loopback(address) else nullcontext():
+                    ray.init(address, runtime_env=handover.runtime_env(plain), **common)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
@@ -180,6 +181,20 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
         yield
+
+
+def _is_on_loopback(address: str) -> bool:
+    """Whether a cluster listens on loopback alone, as one that a command started; Ray would look for it outside."""
+    import ray
+
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost") or not port.isdigit():
+        return False
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), int(port)), timeout=PROBE_S).close()
+    except OSError:
+        return True
+    return False
 
 
 class Handover:
