@@ -42,7 +42,7 @@ class Cluster(Config):
         address: of a running Ray cluster ("auto" for one on this machine); None starts one and stops it at the end.
         workers: training processes; one GPU each where there are GPUs.
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
-        gpus: "auto" uses them where Ray sees them, "off" never.
+        gpus: "auto" uses them where Ray sees them, "on" refuses to go without, "off" uses none.
         gpus_per_model: share of a GPU that each process takes which extracts a feature with a model.
         gpus_per_worker: less than 1 lets trials of one worker share a GPU.
         cpus_per_worker: that each training process may use.
@@ -58,7 +58,7 @@ class Cluster(Config):
     address: str | None = None
     workers: PositiveInt = 1
     min_workers: PositiveInt | None = None
-    gpus: Literal["auto", "off"] = "auto"
+    gpus: Literal["auto", "on", "off"] = "auto"
     gpus_per_model: float = Field(default=1.0, gt=0, le=1)
     gpus_per_worker: float = Field(default=1.0, gt=0)
     cpus_per_worker: PositiveInt = 1
@@ -324,11 +324,18 @@ def probe(address: str) -> None:
         raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
 
 
-def worker_resources(cluster: Cluster) -> dict[str, float]:
-    """What each worker takes: its CPUs, and a GPU where the cluster has GPUs and may use them. Needs a running Ray."""
+def _has_gpus(cluster: Cluster) -> bool:
     import ray
 
-    gpu = cluster.gpus == "auto" and ray.cluster_resources().get("GPU", 0) >= 1
+    there = ray.cluster_resources().get("GPU", 0) >= 1
+    if cluster.gpus == "on" and not there:
+        raise InputError("gpus=on, and the cluster has no GPU; leave it out to train on CPUs as well")
+    return cluster.gpus != "off" and there
+
+
+def worker_resources(cluster: Cluster) -> dict[str, float]:
+    """What each worker takes: its CPUs, and a GPU where the cluster has GPUs and may use them. Needs a running Ray."""
+    gpu = _has_gpus(cluster)
     return {"CPU": float(cluster.cpus_per_worker), **({"GPU": cluster.gpus_per_worker} if gpu else {})}
 
 
@@ -348,7 +355,7 @@ def model_pool(cluster: Cluster) -> ProcessPool:
     import ray
 
     there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0)) if cluster.gpus == "auto" else 0
+    gpus = int(there.get("GPU", 0)) if _has_gpus(cluster) else 0
     if gpus:
         return ProcessPool(gpus * int(1 / cluster.gpus_per_model + 1e-9), {"num_gpus": cluster.gpus_per_model})
     free = int(there.get("CPU", 1)) - 1
@@ -360,7 +367,7 @@ def given_device(cluster: Cluster) -> str:
     """What a Ray task or actor computes on: "cuda" only if Ray gave it a GPU and it may be used, else "cpu"."""
     import ray
 
-    return "cuda" if cluster.gpus == "auto" and ray.get_gpu_ids() else "cpu"
+    return "cuda" if cluster.gpus != "off" and ray.get_gpu_ids() else "cpu"
 
 
 def room_for(cluster: Cluster, workers: int) -> int:

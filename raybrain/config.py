@@ -208,6 +208,12 @@ def _origin(kind: type) -> str:
     return os.path.realpath(file) if file else kind.__module__
 
 
+def shipped(folder: str) -> list[Path]:
+    """Where raybrain's own files of this kind may lie: a clone, an installed wheel, the current folder, which counts."""
+    package = Path(__file__).parent
+    return [package.parent / folder, package / "shipped" / folder, Path(folder)]
+
+
 def plugin_files() -> list[Path]:
     """The Python files that $RAYBRAIN_PLUGINS names, with kinds of the user's own."""
     named = os.environ.get("RAYBRAIN_PLUGINS", "").split(os.pathsep)

@@ -37,7 +37,12 @@ Address = Annotated[
     str | None,
     typer.Option(help="a running Ray cluster, `auto` for one on this machine; else $RAY_ADDRESS, else starts its own"),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="training processes, one GPU each where there are GPUs")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="training processes, one GPU each where there are GPUs; else the profile's, else 1")
+]
+ProfileName = Annotated[
+    str | None, typer.Option("--profile", help="a kind of cluster, from `raybrain list clusters`; other options change it")
+]
 Accept = Annotated[bool, typer.Option("--accept-failed", help="exit 0 though some recordings could not be prepared")]
 Where = Annotated[
     list[str] | None,
@@ -72,19 +77,22 @@ def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment
     return recipe(recipe_name, changes_of(settings))
 
 
-def make_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
-    """Where a command runs: what was said with ``--cluster``, and ``named`` options. The home is made by who writes to it."""
+def make_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":
+    """Where a command runs: the profile, changed by ``options``, changed by ``--cluster``. Who writes to the home makes it."""
     from raybrain.cluster import Cluster, home_path
     from raybrain.config import override
+    from raybrain.profiles import profile
 
-    return override(Cluster(home=home_path(home)), named | changes_of(where))
+    settings = profile(profile_name).settings if profile_name else {}
+    typed = {key: value for key, value in options.items() if value is not None}
+    return override(Cluster(home=home_path(home)), settings | typed | changes_of(where))
 
 
-def known_cluster(home: Path | None, where: list[str] | None, **named: Any) -> "Cluster":
+def known_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":
     """Where a command runs that shows what is there; a home that is not is refused rather than made."""
     from raybrain.config import InputError
 
-    cluster = make_cluster(home, where, **named)
+    cluster = make_cluster(home, where, profile_name, **options)
     if not cluster.home.is_dir():
         raise InputError(f"no home folder {cluster.home}; type --home DIR, or set RAYBRAIN_HOME, to say where results are")
     return cluster

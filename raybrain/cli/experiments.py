@@ -11,6 +11,7 @@ from raybrain.cli.common import (
     Address,
     Home,
     Json,
+    ProfileName,
     Recipe,
     Settings,
     Where,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="a family, such as studies, features, encoders or schedulers; recipes; spaces; or all")
+        str,
+        typer.Argument(help="a family, such as studies, features or encoders; recipes; spaces; clusters; or all"),
     ] = "all",
     home: Home = None,  # every command takes it, so that a script can say it everywhere
     as_json: Json = False,
@@ -115,6 +117,7 @@ def _explain(experiment: "Experiment", home: Path | None, as_json: bool) -> None
 def prepare(
     recipe: Recipe,
     settings: Settings = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
@@ -125,7 +128,7 @@ def prepare(
     from raybrain import flow
 
     experiment = make_experiment(recipe, settings)
-    prepared = flow.prepare(experiment, make_cluster(home, where, address=address))
+    prepared = flow.prepare(experiment, make_cluster(home, where, profile, address=address))
     print_json(as_json, flow.prepared_result(experiment, prepared))
     exit_for_failed(prepared, accept_failed)
 
@@ -134,7 +137,8 @@ def prepare(
 def train(
     recipe: Recipe,
     settings: Settings = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
@@ -144,7 +148,8 @@ def train(
     """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
     from raybrain import flow
 
-    answer = flow.answer(make_experiment(recipe, settings), make_cluster(home, where, address=address, workers=workers))
+    cluster = make_cluster(home, where, profile, address=address, workers=workers)
+    answer = flow.answer(make_experiment(recipe, settings), cluster)
     show_answer(answer)
     print_json(as_json, answer.result())
     exit_for_failed(answer.prepared, accept_failed)
@@ -154,7 +159,8 @@ def train(
 def evaluate(
     recipe: Recipe,
     settings: Settings = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
@@ -165,7 +171,7 @@ def evaluate(
     from raybrain.config import InputError
 
     experiment = make_experiment(recipe, settings)
-    answer = flow.known(experiment, make_cluster(home, where, address=address, workers=workers))
+    answer = flow.known(experiment, make_cluster(home, where, profile, address=address, workers=workers))
     if answer is None:
         typed = " ".join([recipe, *(settings or [])])
         raise InputError(f"this experiment is not trained yet; run `raybrain train {typed}`")

@@ -9,6 +9,7 @@ from raybrain.cli.common import (
     Address,
     Home,
     Json,
+    ProfileName,
     Settings,
     Where,
     Workers,
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 @app.command()
 def report(
     sweep: Annotated[str, typer.Argument(help="a sweep: the name of its folder, or of its search space")],
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
     as_json: Json = False,
 ) -> None:
     """Test a sweep, and put its table beside the published one; of what is no grid, the best trial alone is tested."""
-    cluster = known_cluster(home, where, address=address, workers=workers)
+    cluster = known_cluster(home, where, profile, address=address, workers=workers)
     print_json(as_json, _report(sweep, cluster))
 
 
@@ -69,7 +71,8 @@ def reproduce(
     settings: Settings = None,
     only: Annotated[str | None, typer.Option(help="some of its grids, like main_table,ablation")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would take; do nothing")] = False,
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
@@ -80,7 +83,7 @@ def reproduce(
     from raybrain.estimate.costs import FLOPS
     from raybrain.report.reproduce import bills, missing_studies, spaces_of
 
-    cluster = make_cluster(home, where, address=address, workers=workers)
+    cluster = make_cluster(home, where, profile, address=address, workers=workers)
     names = [name.strip() for name in only.split(",")] if only else []
     spaces = spaces_of(collection, names, changes_of(settings))
     bill = bills(spaces, cluster)

@@ -10,6 +10,7 @@ from raybrain.cli.common import (
     Address,
     Home,
     Json,
+    ProfileName,
     Settings,
     Where,
     Workers,
@@ -42,7 +43,8 @@ def tune(
     max_concurrent: Annotated[str, typer.Option(help="trainings at once; auto is as many as there is room for")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on with an earlier sweep, or say that there is none")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show trials, data and cost; do nothing")] = False,
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
@@ -55,7 +57,7 @@ def tune(
     from raybrain.tune.space import load_space
     from raybrain.tune.sweep import Limits, make_sweep
 
-    cluster = make_cluster(home, where, address=address, workers=workers)
+    cluster = make_cluster(home, where, profile, address=address, workers=workers)
     asked = make_sweep(load_space(space), changes_of(settings), trials)
     limits = Limits(_seconds(time_budget), _at_once(max_concurrent), resume)
     if dry_run:

@@ -10,13 +10,14 @@ from raybrain.cli.common import (
     Address,
     Home,
     Json,
+    ProfileName,
     Settings,
     Where,
     Workers,
     app,
-    changes_of,
     console,
     known_cluster,
+    make_cluster,
     make_experiment,
     print_json,
     say,
@@ -27,21 +28,19 @@ from raybrain.cli.common import (
 def doctor(
     recipe: Annotated[str | None, typer.Argument(help="a recipe: also look at what it needs", show_default=False)] = None,
     settings: Settings = None,
-    workers: Workers = 1,
+    workers: Workers = None,
+    profile: ProfileName = None,
     home: Home = None,
     address: Address = None,
     where: Where = None,
     as_json: Json = False,
 ) -> None:
     """Look at this machine, and at what an experiment will take of it: downloads, disk, memory, time."""
-    from raybrain.cluster import Cluster, home_path
-    from raybrain.config import override
     from raybrain.doctor.diagnose import Diagnosis
     from raybrain.report.terminal import findings_table
 
     experiment = make_experiment(recipe, settings) if recipe else None
-    # a home that cannot be written is a finding here
-    cluster = override(Cluster(home=home_path(home)), {"address": address, "workers": workers} | changes_of(where))
+    cluster = make_cluster(home, where, profile, address=address, workers=workers)
     diagnosis = Diagnosis(cluster, experiment)
     with console().status("looking"):
         findings = list(diagnosis.findings())

@@ -90,6 +90,8 @@ def _gpus(cluster: Cluster) -> Finding:
         return Finding("GPUs", f"{names}; gpus=off, so they are not used")
     if 0 < count < cluster.workers and not (cluster.address or os.environ.get("RAY_ADDRESS")):
         raise InputError(f"{names}, and {cluster.workers} workers want one each; type --workers {count}")
+    if cluster.gpus == "on" and not (count or cluster.address or os.environ.get("RAY_ADDRESS")):
+        return Finding("GPUs", "none, and gpus=on asks for them", "bad", "leave out gpus=on, or name a cluster with --address")
     return Finding("GPUs", names if count else "none; training runs on CPUs")
 
 

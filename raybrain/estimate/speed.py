@@ -68,7 +68,7 @@ def _measure(experiment: Experiment, cluster: Cluster, channels: int, subjects: 
     from raybrain.train.order import resolve
 
     share = resolve(experiment.train, cluster.workers).batch_size // cluster.workers
-    device = torch.device("cuda" if cluster.gpus == "auto" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if cluster.gpus != "off" and torch.cuda.is_available() else "cpu")
     place = make_place(cluster, 0, 1, device)
     tables = _noise(experiment, channels, subjects, max(share, SMALL)).place(device)
     before = _memory()

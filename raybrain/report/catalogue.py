@@ -10,6 +10,7 @@ from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import recipe_names
 from raybrain.features.base import Feature
 from raybrain.losses.base import Loss
+from raybrain.profiles import profiles
 from raybrain.signal.base import Step
 from raybrain.studies.base import Facts, Study
 from raybrain.tasks.base import Task
@@ -80,6 +81,10 @@ def _spaces() -> dict[str, str]:
     return lines
 
 
+def _clusters() -> dict[str, str]:
+    return {name: known.line() for name, known in profiles().items()}
+
+
 def _first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").splitlines()[0]
 
@@ -97,4 +102,5 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "trackers": lambda: _family(Tracker),
     "recipes": _recipes,
     "spaces": _spaces,
+    "clusters": _clusters,
 }

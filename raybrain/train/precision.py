@@ -37,7 +37,7 @@ def _seconds(mixed: bool) -> float:
 
 def trains_on_gpus(cluster: Cluster) -> bool:
     """Whether this machine has GPUs, and may use them."""
-    return cluster.gpus == "auto" and torch.cuda.is_available()
+    return cluster.gpus != "off" and torch.cuda.is_available()
 
 
 def slow_precision(cluster: Cluster) -> str:

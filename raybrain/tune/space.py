@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from pydantic import Field, ValidationError
 
-from raybrain.config import Choice, Config, InputError, hint, override
+from raybrain.config import Choice, Config, InputError, hint, override, shipped
 from raybrain.experiment import Experiment, recipe
 from raybrain.tune.samplers.base import Sampler
 from raybrain.tune.schedulers.base import Scheduler
@@ -240,10 +240,8 @@ def _draw(trial: Any, key: str, distribution: Any) -> Any:
 
 def space_files() -> list[Path]:
     """The search spaces of the current folder and raybrain's own; of two with one name the current folder's counts."""
-    package = Path(__file__).parents[1]
-    own = [package.parent, package / "shipped"]  # of a clone; of an installed wheel
-    folders = [folder / "search_spaces" for folder in (Path(), *own)]
-    files = {path.stem: path for folder in reversed(folders) for path in folder.rglob("*.py") if not path.name.startswith("_")}
+    found = (path for folder in shipped("search_spaces") for path in folder.rglob("*.py"))
+    files = {path.stem: path for path in found if not path.name.startswith("_")}
     return sorted(files.values())
 
 
