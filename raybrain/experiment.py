@@ -147,6 +147,8 @@ class TrainConfig(Config):
         updates_per_epoch: steps of the optimiser in an epoch, at most; fewer where the train split has fewer batches.
         patience: stop after so many epochs without a lower valid loss.
         seed: of the first weights, the order of segments and dropout.
+        control: what is trained on instead, to see that the test is at chance then: "noise" in place of what goes in, or each
+            train segment with what is aimed at in another one ("shuffled"); "none" for the train segments as they are.
     """
 
     batch_size: PositiveInt = 256
@@ -157,6 +159,7 @@ class TrainConfig(Config):
     updates_per_epoch: PositiveInt = 1200
     patience: PositiveInt = 10
     seed: int = Field(default=2036, ge=0)
+    control: Literal["none", "noise", "shuffled"] = "none"
 
 
 class TestConfig(Config):

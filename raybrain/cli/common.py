@@ -105,13 +105,15 @@ def show_answer(answer: "Answer") -> None:
         audit_line,
         baseline_line,
         context_lines,
+        control_lines,
         controls_table,
         errors_table,
     )
 
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
-    typer.echo(baseline_line(evaluation.studies))
+    for line in [baseline_line(evaluation.studies), *control_lines(job.experiment.train.control, evaluation.studies)]:
+        typer.echo(line)
     console().print(errors_table(evaluation.errors))
     for line in context_lines(evaluation.context):
         typer.echo(line)

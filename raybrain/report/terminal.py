@@ -13,7 +13,7 @@ from raybrain.download.unpack import amount
 from raybrain.evaluate.attribution import KINDS
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.housekeeping import Item
-from raybrain.metrics import TOP
+from raybrain.metrics import TOP, chance_interval
 from raybrain.report import explain
 from raybrain.report.results import Cell
 
@@ -58,6 +58,17 @@ def baseline_line(studies: pd.DataFrame) -> str:
     if below:
         return f"BELOW ITS BASELINE, ridge regression on the same windows: {'; '.join(below)}"
     return "baseline: not below ridge regression on the same windows, in any study"
+
+
+def control_lines(control: str, studies: pd.DataFrame) -> list[str]:
+    """Whether what was trained on noise, or on shuffled pairs, is at chance: a line for each study, of such trainings alone."""
+    lines = []
+    for _, row in studies.iterrows() if control != "none" else ():
+        low, high = chance_interval(row["chance10"], int(row["segments"]), level=0.999)
+        verdict = "at chance, as it must be" if row["top10"] <= high else "ABOVE CHANCE: the test can be passed otherwise"
+        span = f"{row['top10']:.1%}, guesses {low:.1%} to {high:.1%}"
+        lines.append(f"control: trained with train.control={control}, top-10 of {row['study']} is {span}: {verdict}")
+    return lines
 
 
 def errors_table(errors: pd.DataFrame) -> Table:

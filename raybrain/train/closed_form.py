@@ -49,7 +49,7 @@ def fit(learner: Learner, some: Sequence[Fit]) -> None:
     assert isinstance(module, FittedModule)
     if place.rank < len(some):
         mine = some[place.rank]
-        module.fit(mine.subjects, _pairs(learner, mine.train), _pairs(learner, mine.valid))
+        module.fit(mine.subjects, _taught(learner, mine.train), _pairs(learner, mine.valid))
     if place.world == 1:
         return
     for owner, one in enumerate(some):
@@ -57,6 +57,11 @@ def fit(learner: Learner, some: Sequence[Fit]) -> None:
             part = parameter.data[list(one.subjects)]
             dist.broadcast(part, owner)
             parameter.data[list(one.subjects)] = part
+
+
+def _taught(learner: Learner, rows: Tensor) -> Iterator[Pair]:
+    for some in torch.split(rows, ROWS_AT_ONCE):
+        yield learner.taught(some).signal, learner.wanted(some)
 
 
 def _pairs(learner: Learner, rows: Tensor) -> Iterator[Pair]:

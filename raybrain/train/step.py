@@ -9,7 +9,8 @@ order).
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -71,6 +72,7 @@ class Learner:
         self.tables, self.sizes, self.seed, self.place = tables, sizes, experiment.train.seed, place
         self.task: Task = experiment.task
         self.shapes: Shapes = self.task.shapes(tables.shapes)
+        self.control = experiment.train.control
         torch.manual_seed(self.seed)
         self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
         self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
@@ -109,8 +111,8 @@ class Learner:
             aimed, extra = mine, extra[self.place.share(len(extra))]
         return Loaded(
             step,
-            self.given(rows[mine], step),
-            self.stored(torch.cat([rows[aimed], extra])),
+            self.taught(rows[mine], step),
+            self.wanted(torch.cat([rows[aimed], extra])),
             Shares(len(rows), mine, aimed),
         )
 
@@ -153,6 +155,29 @@ class Learner:
         """What is aimed at in some segments, as it is stored, [rows features time], on this worker's device."""
         stored = self.task.aimed(self.tables, rows.to(self.tables.device))
         return to_device(stored, self.place.device).to(self.place.dtype)
+
+    def taught(self, rows: Tensor, step: int = 0) -> Batch:
+        """What goes in of some train segments; noise that is each segment's own if the control asks for that."""
+        batch = self.given(rows, step)
+        if self.control != "noise":
+            return batch
+        noise = [torch.randn(batch.signal.shape[1:], generator=self._generator(row)) for row in rows.tolist()]
+        return replace(batch, signal=torch.stack(noise).to(batch.signal))
+
+    def wanted(self, rows: Tensor) -> Tensor:
+        """What is aimed at in some train segments, as it is stored; that of others if the control asks for that."""
+        return self.stored(self._partners[rows.cpu()] if self.control == "shuffled" else rows)
+
+    @cached_property
+    def _partners(self) -> Tensor:
+        """Of each segment another one, the train segments in another order."""
+        train = self.tables.rows["train"].cpu()
+        partners = torch.arange(len(self.tables.recording))
+        partners[train] = train[torch.randperm(len(train), generator=self._generator(-1))]
+        return partners
+
+    def _generator(self, key: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + key + 1) % 2**63)
 
     def encoded(self, batch: Batch) -> Tensor:
         """What the encoder makes of a batch, [rows features time]."""
