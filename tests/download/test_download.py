@@ -447,7 +447,7 @@ def test_archives_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
 DAMAGED = [b"no archive", zipped(a=BLOB[:5000])[:-2000], tarred(GOOD)[:-20], zipped(a=b"x")[:-5] + b"12345"]
 
 
-@pytest.mark.parametrize("broken", DAMAGED)
+@pytest.mark.parametrize("broken", DAMAGED, ids=["text", "zip cut off", "tar cut off", "zip without its end"])
 def test_damaged_archives(tmp_path: Path, broken: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(broken)
     with pytest.raises(InputError, match=r"^a.zip "):
