@@ -58,9 +58,8 @@ def line(text: str, folder: Path) -> str:
 
 def accuracies(text: str, folder: Path) -> str:
     made = evaluation("study", 0.5)
-    tables = [
-        table.assign(study=text, segments=5, top5=0.5, chance1=0.1, chance5=0.1) for table in (made.subjects, made.studies)
-    ]
+    known = dict.fromkeys(("top5", "chance1", "chance5", "baseline1", "baseline5"), 0.1)
+    tables = [table.assign(study=text, segments=5, **known) for table in (made.subjects, made.studies)]
     subjects, studies = (table.assign(low10=0.1, high10=0.2, words=5, word_top10=0.5) for table in tables)
     return on_console(accuracy_table(studies, subjects.assign(subject=text)))
 
@@ -113,7 +112,7 @@ def test_it_is_shown_as_text(show: Callable[[str, Path], str], text: str, tmp_pa
         ("train", "{}"),
         ("train", "quickstart", "{}=3"),
         ("train", "quickstart", "encoder.depth={}"),
-        ("train", "quickstart", "data.studies=bids:{}"),
+        ("prepare", "quickstart", "data.studies=bids:{}"),
         ("train", "quickstart", "data.studies.bids.label={}"),
         ("tune", "{}"),
         ("report", "{}"),

@@ -36,6 +36,8 @@ PRIVATE = {  # what we use of other libraries that they do not promise to keep: 
     "_internal_kv_get": "ray",
     "_internal_kv_del": "ray",
     "_check_input_dim": "torch",  # encoders/layers.py: batch norm
+    "_internal": "pydantic",  # config.py: a name for types only
+    "_model_construction": "pydantic",
 }
 
 

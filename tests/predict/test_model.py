@@ -272,7 +272,7 @@ def test_a_model_is_written_whole_or_not_at_all(done: Done, monkeypatch: pytest.
     before = content(done.folder)
     shutil.rmtree(done.folder)
     with monkeypatch.context() as patch:
-        patch.setattr("raybrain.model_folder.write_json", Mock(side_effect=OSError(28, "No space left on device")))
+        patch.setattr("raybrain.model_folder.file_digest", Mock(side_effect=OSError(28, "No space left on device")))
         with pytest.raises(InputError, match="the disk is full"):
             again(done.job)
     assert not list(done.folder.parent.glob("*model*"))

@@ -15,6 +15,7 @@ from raybrain.studies import dataset
 from raybrain.studies.base import Facts, FolderStudy
 from raybrain.studies.bids import Bids
 from raybrain.studies.dataset import dataset_of, known_datasets, title
+from tests.made_studies import FactsOnly
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +167,7 @@ def test_a_look_is_trusted_only_until_it_matters(tmp_path: Path, monkeypatch: py
 
 
 def test_a_study_of_ones_own(tmp_path: Path) -> None:
-    class Plays(FolderStudy, name="plays_of_a_test", shorthand="path"):
+    class Plays(FactsOnly, FolderStudy, name="plays_of_a_test", shorthand="path"):
         facts = Facts(licence="our own", language="en", device="EEG")
 
     (tmp_path / "plays").mkdir()
