@@ -25,7 +25,10 @@ from raybrain.tracking.base import Tracker, TrackingStore
 
 # Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
 WORKER_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1", "TOKENIZERS_PARALLELISM": "false", "RAY_AIR_NEW_OUTPUT": "0"}
-DRIVER_ENVIRONMENT = {"TUNE_DISABLE_SIGINT_HANDLER": "1"}  # Tune would take Ctrl-C for the end of a sweep
+DRIVER_ENVIRONMENT = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune would take Ctrl-C for the end of a sweep
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # and write tables of its own of every trial, which the tracking store has
+}
 
 PROBE_S = 5.0
 _outer: ContextVar[ExitStack | None] = ContextVar("outer", default=None)

@@ -15,6 +15,7 @@ from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
+from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.bookkeeper import Bookkeeper
@@ -30,6 +31,7 @@ from raybrain.train.record import Damaged, Row, RunSizes, best_epoch, is_complet
 from raybrain.train.step import Place
 
 console = PlainConsole(stderr=True)
+AGAIN = "make room and run the same command again, which goes on where it was"
 LOOK_S = 0.1  # between two looks whether workers are done
 
 
@@ -321,6 +323,8 @@ def cause_of(error: BaseException) -> BaseException:
     for item in seen:
         if isinstance(item, InputError):
             return InputError(str(getattr(item, "cause", item)).splitlines()[-1])
+        if isinstance(item, OSError) and item.errno in FULL:
+            return InputError(f"the disk is full{f' ({item.filename})' if item.filename else ''}; {AGAIN}")
         workers = getattr(item, "worker_failures", None) or {}
         inner = [item.__cause__, item.__context__, getattr(item, "cause", None), *workers.values()]  # Tune chains by context
         seen += [cause for cause in inner if isinstance(cause, BaseException) and cause not in seen]

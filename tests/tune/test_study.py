@@ -114,6 +114,17 @@ def test_what_tune_makes_of_it_is_still_one_line() -> None:
             raise TuneError("Traceback")  # noqa: B904 - as Tune does
 
 
+def test_a_disk_that_is_full_for_tune_is_one_line() -> None:
+    from ray.tune.error import TuneError
+
+    line = r"^the disk is full \(/home/x\); make room and run the same command again, which goes on where it was$"
+    with pytest.raises(InputError, match=line), _in_one_line():
+        try:
+            raise OSError(28, "No space left on device", "/home/x")
+        except OSError:
+            raise TuneError("Traceback")  # noqa: B904 - as Tune does
+
+
 # damage
 
 
