@@ -10,10 +10,9 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -31,7 +30,7 @@ DRIVER_ENVIRONMENT = {
 }
 
 PROBE_S = 5.0
-_outer: ContextVar[ExitStack | None] = ContextVar("outer", default=None)
+_outer: ContextVar[tuple[ExitStack, Callable[["Cluster"], object]] | None] = ContextVar("outer", default=None)
 HANDED_ON = ("MLFLOW_",)  # variables that workers need as they are here
 HANDOVER, HANDOVER_S = "RAYBRAIN_ENVIRONMENT", 30.0  # names what is handed on, and how long a worker waits for it
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
@@ -45,7 +44,7 @@ class Cluster(Config):
         address: of a running Ray cluster ("auto" for one on this machine); None starts one and stops it at the end.
         workers: training processes; one GPU each where there are GPUs.
         min_workers: train with fewer workers, but not with less than this, while machines are missing; None for all or none.
-        gpus: "auto" uses them where Ray sees them, "on" refuses to go without, "off" uses none.
+        gpus: "auto" uses them where there are some or can come, "on" refuses to go without, "off" uses none.
         gpus_per_model: share of a GPU that each process takes which extracts a feature with a model.
         gpus_per_worker: less than 1 lets trials of one worker share a GPU.
         cpus_per_worker: that each training process may use.
@@ -55,6 +54,7 @@ class Cluster(Config):
         checkpoint_s: seconds between checkpoints inside an epoch; there is one at each epoch's end as well.
         tracker: where runs are tracked for people to look at.
         scratch: a folder on a disk of each node for memory maps; None for one below home.
+        wait_s: seconds to wait for machines that a cluster starts when they are asked for.
     """
 
     home: Path = Field(default_factory=lambda: home_path())
@@ -71,6 +71,7 @@ class Cluster(Config):
     checkpoint_s: float = Field(default=300.0, ge=0)
     tracker: Tracker = Field(default_factory=lambda: Tracker.kind("mlflow")())
     scratch: Path | None = None
+    wait_s: float = Field(default=1800.0, gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -126,10 +127,13 @@ def home_folder(given: Path | None = None) -> Path:
 
 
 @contextmanager
-def one_session() -> Iterator[None]:
-    """Let the first :func:`ray_session` inside, if there is any, last until the end of this one: Ray starts once at most."""
+def one_session(begin: Callable[[Cluster], object]) -> Iterator[None]:
+    """Let the first :func:`ray_session` inside, if there is any, last until the end of this one: Ray starts once at most.
+
+    ``begin`` is called with its cluster as soon as Ray is there.
+    """
     with ExitStack() as stack:
-        before = _outer.set(stack)
+        before = _outer.set((stack, begin))
         try:
             yield
         finally:
@@ -144,7 +148,9 @@ def ray_session(cluster: Cluster) -> Iterator[None]:
     if ray.is_initialized():
         yield
     elif outer := _outer.get():
-        outer.enter_context(_new_session(cluster))
+        stack, begin = outer
+        stack.enter_context(_new_session(cluster))
+        begin(cluster)
         yield
     else:
         with _new_session(cluster):
@@ -325,67 +331,3 @@ def probe(address: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
-
-
-def _has_gpus(cluster: Cluster) -> bool:
-    import ray
-
-    there = ray.cluster_resources().get("GPU", 0) >= 1
-    if cluster.gpus == "on" and not there:
-        raise InputError("gpus=on, and the cluster has no GPU; leave it out to train on CPUs as well")
-    return cluster.gpus != "off" and there
-
-
-def worker_resources(cluster: Cluster) -> dict[str, float]:
-    """What each worker takes: its CPUs, and a GPU where the cluster has GPUs and may use them. Needs a running Ray."""
-    gpu = _has_gpus(cluster)
-    return {"CPU": float(cluster.cpus_per_worker), **({"GPU": cluster.gpus_per_worker} if gpu else {})}
-
-
-@dataclass(frozen=True)
-class ProcessPool:
-    """Processes that stay: how many there may be, and what Ray is to give each."""
-
-    size: int
-    resources: dict[str, float]
-
-
-def model_pool(cluster: Cluster) -> ProcessPool:
-    """The processes that may hold a model at once: shares of GPUs where the cluster has GPUs and may use them, else CPUs.
-
-    One CPU stays free, since a pool that holds all of them leaves none to feed it. Needs a running Ray.
-    """
-    import ray
-
-    there = ray.cluster_resources()
-    gpus = int(there.get("GPU", 0)) if _has_gpus(cluster) else 0
-    if gpus:
-        return ProcessPool(gpus * int(1 / cluster.gpus_per_model + 1e-9), {"num_gpus": cluster.gpus_per_model})
-    free = int(there.get("CPU", 1)) - 1
-    cpus = min(cluster.cpus_per_worker, free)
-    return ProcessPool(free // cpus if cpus else 1, {"num_cpus": cpus})
-
-
-def given_device(cluster: Cluster) -> str:
-    """What a Ray task or actor computes on: "cuda" only if Ray gave it a GPU and it may be used, else "cpu"."""
-    import ray
-
-    return "cuda" if cluster.gpus != "off" and ray.get_gpu_ids() else "cpu"
-
-
-def room_for(cluster: Cluster, workers: int) -> int:
-    """How many groups of ``workers`` the cluster has room for at once. Needs a running Ray.
-
-    Raises:
-        InputError: if there is no room for one.
-    """
-    import ray
-
-    there, each = ray.cluster_resources(), worker_resources(cluster)
-    groups = min(int((there.get(kind, 0) + 1e-9) // (workers * amount)) for kind, amount in each.items())
-    if groups < 1:
-        needed = " and ".join(f"{workers * amount:g} {kind}" for kind, amount in each.items())
-        has = " and ".join(f"{there.get(kind, 0):g} {kind}" for kind in each)
-        most = min(int(there.get(kind, 0) // amount) for kind, amount in each.items())
-        raise InputError(f"--workers {workers} needs {needed} and the cluster has {has}; type --workers {max(1, most)} or less")
-    return groups

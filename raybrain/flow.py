@@ -24,6 +24,7 @@ from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.rank import run as evaluate
 from raybrain.evaluate.statistics import records
 from raybrain.experiment import Experiment, recipe
+from raybrain.placement import check_room
 from raybrain.prepare import build
 from raybrain.report.gather import find_sweep, gather
 from raybrain.report.log_report import log_page
@@ -180,7 +181,7 @@ def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answ
     fit.check(experiment.train, cluster)
     cluster.tracking_store()  # does it answer?
     _warn(slow_precision(cluster))
-    with one_session():
+    with one_session(check_room):
         prepared = prepare(experiment, cluster)
         if done := _finished(experiment, prepared, cluster):
             return done
@@ -244,7 +245,7 @@ def sweep(
     cluster.tracking_store()  # do both answer?
     check_database()
     _warn(slow_precision(cluster))
-    with one_session():
+    with one_session(check_room):
         prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)
         return _meet_test(run(asked, prepared, cluster, limits), prepared)
 
@@ -273,7 +274,7 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
     """
     cluster = _here(cluster)
     kept = find_sweep(cluster.home, name)
-    with one_session():
+    with one_session(check_room):
         tested = gather(kept, lambda experiment: prepare(experiment, cluster), cluster)
     missing, trials = (kept.missing(), []) if kept.grid else ([], kept.trials)
     made = SweepReport(kept.folder.name, tested, missing, trials, kept.figures, kept.space)

@@ -114,9 +114,10 @@ def _run(space: "SearchSpace", cluster: "Cluster", failed: "list[Prepared]") -> 
     """Run a grid to its end and report it; data without some recordings are added to ``failed``."""
     from raybrain import flow
     from raybrain.cluster import one_session
+    from raybrain.placement import check_room
 
     say(f"{space.name}: {space.question.splitlines()[0]}", err=True)
-    with one_session():
+    with one_session(check_room):
         answer = flow.sweep(space, cluster, changes=space.asked)
         failed += [part for part in answer.prepared if part.failed]
         return _report(answer.swept.name, cluster)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.progress import track
 
-from raybrain.cluster import ray_session, worker_resources
+from raybrain.cluster import ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.evaluate.attribution import attributed
@@ -24,6 +24,7 @@ from raybrain.evaluate.log_test import SPLIT, log_test
 from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
 from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
+from raybrain.placement import worker_resources
 from raybrain.store import leaks
 from raybrain.train.fit import Trained
 from raybrain.train.job import TrainJob, make_place, trial_device

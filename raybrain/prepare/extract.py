@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from raybrain.cluster import Cluster, given_device, model_pool
+from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.events import Split
 from raybrain.features.base import Feature, Stimulus
 from raybrain.identity import check_unedited, signature, versions
+from raybrain.placement import given_device, model_pool
 from raybrain.plain import tree
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan

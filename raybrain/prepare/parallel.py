@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from raybrain.cluster import ProcessPool
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
+from raybrain.placement import ProcessPool
 
 console = PlainConsole(stderr=True)
 Task = Callable[[dict[str, Any]], dict[str, Any]]

@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
+from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
+from raybrain.placement import room_for, worker_resources
 from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore

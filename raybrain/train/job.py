@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
-from raybrain.cluster import Cluster, given_device
+from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
+from raybrain.placement import given_device
 from raybrain.store import Store
 from raybrain.tracking.base import TrackedRun
 from raybrain.train.record import RunRecord

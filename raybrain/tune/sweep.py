@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from raybrain.cluster import Cluster, ray_session, room_for, worker_resources
+from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.experiment import Experiment
+from raybrain.placement import grows, room_for, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
@@ -30,6 +31,7 @@ from raybrain.tune.validate import check
 from raybrain.tune.walk import data_parts
 
 NOT_BEGUN = "there is no such sweep to go on with; leave out --resume to begin it"
+WAITING = 16  # trials at once on a cluster that brings machines; more would be chosen knowing less
 console = PlainConsole(stderr=True)
 
 
@@ -149,7 +151,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
                 search_alg=search,
                 scheduler=LedgerScheduler(search, training.exchange),
                 num_samples=-1,
-                max_concurrent_trials=min(room, limits.at_once or room),
+                max_concurrent_trials=_at_once(room, limits.at_once),
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -160,6 +162,11 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
                 callbacks=[watcher],
             ),
         ).fit()
+
+
+def _at_once(room: int, asked: int | None) -> int:
+    """How many trials run or wait for machines at once: a cluster that brings machines is asked by trials that wait."""
+    return (asked or max(room, WAITING)) if grows() else min(room, asked or room)
 
 
 @contextmanager

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from raybrain.cluster import Cluster, model_pool
+from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.events import Word
 from raybrain.experiment import DataConfig
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
+from raybrain.placement import model_pool
 from raybrain.prepare import build as preparing
 from raybrain.prepare.extract import RAREST, Corpus, class_weights, extract_some, frame_statistics, make_feature
 from raybrain.signal.base import SignalConfig
@@ -299,6 +300,7 @@ def test_models_share_what_there_is(
     resources: dict[str, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ray.cluster_resources", lambda: there)
+    monkeypatch.setattr("raybrain.placement._nodes", lambda: [there])
+    monkeypatch.setattr("raybrain.placement.grows", lambda: False)
     pool = model_pool(override(Cluster(home=Path("home")), settings))
     assert (pool.size, pool.resources) == (size, resources)

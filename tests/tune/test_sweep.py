@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raybrain.cluster import Cluster, room_for
+from raybrain.cluster import Cluster
+from raybrain.placement import room_for
 from raybrain.train.record import RunRecord, run_records
 from tests.conftest import REPO, TINY, Ended, hear_ctrl_c
 from tests.sweeps import runs
@@ -41,7 +42,7 @@ def write(folder: Path, name: str, changed: str) -> str:
 def test_trials_of_one_worker_share_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import ray
 
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0, "GPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 2.0}}])
     assert [room_for(Cluster(home=tmp_path, gpus_per_worker=share), 1) for share in (2, 1, 0.5, 0.1)] == [1, 2, 4, 20]
     with pytest.raises(ValueError, match="2 workers cannot share a GPU"):
         Cluster(home=tmp_path, gpus_per_worker=0.5, workers=2)

@@ -1,0 +1,189 @@
+"""Whether there is room: what each node has counts, and a cluster that starts machines is asked and waited for."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raybrain import placement
+from raybrain.cluster import Cluster
+from raybrain.config import InputError, override
+from raybrain.placement import check_room, room_for, worker_resources
+from tests.conftest import REPO
+
+HEAD = "f" * 51 + "00000"  # the name of the head that Ray's provider of pretended machines expects
+
+
+class Autoscaler:
+    """What an autoscaler says of itself: nothing, or that it looks, again and again."""
+
+    def __init__(self, version: int = 0) -> None:
+        self.autoscaler_state_version = version
+        self.last_seen_cluster_resource_state_version = version
+        self.infeasible_gang_resource_requests: list[Any] = []
+        self.pending_instance_requests: list[Any] = []
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretend to be on a cluster of these nodes, which brings no others."""
+
+    def pretend(*some: dict[str, float]) -> None:
+        monkeypatch.setattr(placement, "_nodes", lambda: list(some))
+        monkeypatch.setattr(placement, "_autoscaler", Autoscaler)
+
+    return pretend
+
+
+def cluster(**settings: Any) -> Cluster:
+    return override(Cluster(home=Path("home")), settings)
+
+
+@pytest.mark.parametrize(
+    ("some", "settings", "reason"),
+    [
+        (
+            [{"CPU": 1}, {"CPU": 1}],
+            {"cpus_per_worker": 2},
+            "the most that a node has is 1 CPU",
+        ),
+        ([{"CPU": 3}, {"CPU": 3}], {"workers": 3, "cpus_per_worker": 2}, "there is room for 2; type --workers 2 or less"),
+        ([{"CPU": 8}, {"CPU": 1, "GPU": 4}], {"cpus_per_worker": 2}, "needs 2 CPU and 1 GPU, and no node has room"),
+        ([{"CPU": 8}], {"gpus": "on"}, "gpus=on, and the cluster has no GPU"),
+        ([{"CPU": 8}], {"gpus_per_worker": 0.25}, "gpus_per_worker=0.25, and the cluster has no GPU"),
+        ([], {}, "the most that a node has is 0 CPU"),
+    ],
+)
+def test_what_fits_no_node_is_refused(
+    some: list[dict[str, float]], settings: dict[str, Any], reason: str, nodes: Callable[..., None]
+) -> None:
+    nodes(*some)
+    asked = cluster(**settings)
+    for refuse in (lambda: check_room(asked), lambda: room_for(asked, asked.workers)):
+        with pytest.raises(InputError) as error:
+            refuse()
+        assert reason in str(error.value) and "\n" not in str(error.value)
+
+
+def test_groups_are_counted_by_node(nodes: Callable[..., None]) -> None:
+    nodes({"CPU": 3, "GPU": 1}, {"CPU": 3, "GPU": 1}, {"CPU": 64})
+    assert worker_resources(cluster()) == {"CPU": 1.0, "GPU": 1.0}
+    assert room_for(cluster(), 2) == 1
+    assert room_for(cluster(gpus="off", cpus_per_worker=2), 1) == 34
+    assert room_for(cluster(gpus_per_worker=0.4), 1) == 4  # two on each GPU, not five on both
+    check_room(cluster(workers=9, min_workers=2))
+
+
+# a cluster that brings machines: Ray's own autoscaler, with machines that are processes here
+
+
+def launcher_config(port: int) -> dict[str, Any]:
+    """What Ray's provider of pretended machines takes: no CPU at first; one CPU, or one with a GPU, can come."""
+    lists = ["cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands"]
+    lists += [f"{who}_{what}_commands" for who in ("head", "worker") for what in ("setup", "start_ray")]
+    provider = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+    return {name: [] for name in lists} | {
+        "cluster_name": "pretended",
+        "max_workers": 4,
+        "idle_timeout_minutes": 5,
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        "auth": {"ssh_user": "nobody"},
+        "provider": {
+            **{"type": "external", "module": provider, "launch_multiple": True},
+            **{"head_node_id": HEAD, "gcs_address": f"127.0.0.1:{port}"},
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
+            "gpu": {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+        },
+    }
+
+
+def wait_for(port: int) -> None:
+    for _ in range(240):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.25)
+    pytest.fail("the cluster did not start")
+
+
+@pytest.fixture(scope="module")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster without a CPU whose autoscaler brings some."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("growing")
+    (folder / "launcher.json").write_text(json.dumps(launcher_config(port)))
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=0"]
+    command += ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000", f"--temp-dir={folder}"]
+    command += [f"--autoscaling-config={folder / 'launcher.json'}", "--node-ip-address=127.0.0.1"]
+    environment = os.environ | {
+        **{"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_AUTH_MODE": "disabled", "RAY_FAKE_CLUSTER": "1"},
+        **{"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": HEAD, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD},
+    }
+    with open(folder / "log", "w") as log:
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait(90)
+
+
+ASK = """
+import json, sys
+from pathlib import Path
+from raybrain.cluster import Cluster, ray_session
+from raybrain.config import InputError, override
+from raybrain.placement import check_room, room_for, worker_resources
+import time
+for settings in json.loads(sys.argv[2]):
+    cluster = override(Cluster(home=Path("home"), address=sys.argv[1]), settings)
+    began = time.monotonic()
+    with ray_session(cluster):
+        try:
+            check_room(cluster)
+            answer = [worker_resources(cluster), room_for(cluster, cluster.workers)]
+        except InputError as error:
+            answer = str(error)
+    print(json.dumps([answer, time.monotonic() - began]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_machines_are_asked_for_and_waited_for(growing: str) -> None:
+    """In processes of their own, as this one may have a Ray already."""
+    some: list[dict[str, Any]] = [
+        {"cpus_per_worker": 2},
+        {"workers": 2, "gpus": "off", "wait_s": 0.1},
+        {},
+        {"workers": 2, "gpus": "off"},
+        {"workers": 9, "gpus": "off"},
+    ]
+    command = [sys.executable, "-c", ASK, growing, json.dumps(some)]
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=240, check=False)
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(answers) == len(some), done.stderr
+    (large, seconds), (short, _), (gpu, _), (two, _), (nine, _) = answers
+    assert "no node has room for one of them" in large and seconds < 30
+    assert "did not bring 2 times 1 CPU in" in short
+    assert gpu == [{"CPU": 1.0, "GPU": 1.0}, 1], "a GPU that can come is used"
+    assert two[0] == {"CPU": 1.0}
+    assert "--workers 9 needs 9 times 1 CPU" in nine
+    assert "waiting for 2 times 1 CPU, which the cluster brings" in done.stderr
