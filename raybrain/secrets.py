@@ -8,10 +8,11 @@ import os
 import re
 from urllib.parse import unquote
 
-from raybrain.storage import shown
+from raybrain.storage import shown, split_login
 
 ADDRESSES = ("MLFLOW_TRACKING_URI", "RAYBRAIN_OPTUNA_STORAGE")
 SECRET = re.compile(r"(PASSWORD|TOKEN|SECRET|_KEY)$")  # names of variables that hold nothing else
+QUERY = re.compile(r"[?&][^?&=]*(?:password|token|secret|key)[^?&=]*=([^&]*)", re.IGNORECASE)  # of an address
 SHORTEST = 4  # letters of a secret; shorter ones would be found everywhere
 
 
@@ -28,15 +29,15 @@ def hidden(text: str) -> str:
 def _secrets() -> set[str]:
     found = {value for name, value in os.environ.items() if SECRET.search(name)}
     for name in ADDRESSES:
-        user, _, password = credentials(os.environ.get(name, ""))
+        address = os.environ.get(name, "")
+        user, _, password = credentials(address)
         found |= {user, password} if not password else {password}
+        found |= set(QUERY.findall(address))
     return {form for secret in found for form in (secret, unquote(secret)) if len(form) >= SHORTEST}
 
 
 def credentials(address: str) -> tuple[str, str, str]:
     """User, a colon if a password follows, and the password of an address."""
-    _, _, place = address.partition("://")
-    bare = shown(address).partition("://")[2]
-    login = place.partition("?")[0].removesuffix(bare).removesuffix("@") if bare != place else ""
+    login, _, _ = split_login(address.partition("://")[2])
     user, colon, password = login.partition(":")
     return user, colon, password

@@ -194,14 +194,30 @@ def explaining_damage(path: Path) -> Iterator[None]:
 
 
 def shown(address: str) -> str:
-    """An address as it may be shown and kept: without user, password and query; a path as it is."""
+    """An address as it may be shown and kept: without user, password and query; a path as it is.
+
+    What may be a login, or may as well be a path, is hidden as ``***``.
+    """
     scheme, separator, place = address.partition("://")
     if not separator:
         return address
-    host, slash, path = place.partition("?")[0].partition("/")
-    if "@" in path and ":" in host and not host.rpartition(":")[2].isdigit():  # a slash in a password
-        host, slash, path = f"{host}/{path}".rpartition("@")[2].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    login, place, clear = split_login(place)
+    if not clear and set(login) & set("@?"):  # what follows may be the rest of a password
+        return f"{scheme}://***"
+    return f"{scheme}://{'' if clear else '***@'}{place.partition('?')[0]}"
+
+
+def split_login(place: str) -> tuple[str, str, bool]:
+    """User and password of an address without its scheme, the rest, and whether it is clear that they end there.
+
+    A password may hold any letter, as people do not always quote it.
+    """
+    host = re.split("[/?#]", place, maxsplit=1)[0]
+    login, at, rest = place.rpartition("@")
+    if not at or not host:  # nobody logs in to a file
+        return "", place, True
+    password = ":" in host and not host.rpartition(":")[2].isdigit()  # no port, so it goes on behind the slash
+    return login, rest, len(login) < len(host) or (password and "@" not in login)
 
 
 # one owner at a time

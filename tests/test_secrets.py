@@ -27,6 +27,8 @@ from tests.mlflow_server import behind_login
         ("https://secret@lab", ("secret", "", "")),
         ("http://me:sec/ret@lab:5000", ("me", ":", "sec/ret")),
         ("postgresql+psycopg://me:sec@ret@lab/runs?sslmode=require", ("me", ":", "sec@ret")),
+        ("postgresql://me:pa?ss@lab/runs", ("me", ":", "pa?ss")),
+        ("postgresql://me:2024/x@lab/runs", ("me", ":", "2024/x")),
         ("http://lab:5000", ("", "", "")),
         ("sqlite:////home/me@lab/mlflow.db", ("", "", "")),
         ("", ("", "", "")),
@@ -43,6 +45,12 @@ def test_a_text_is_shown_without_what_the_environment_keeps_secret(monkeypatch: 
     monkeypatch.setenv("A_PASSWORD", "abc")  # would be found in any word
     text = "http://me:plan%40ted@lab:5000 and postgresql://me:planted2@lab/runs, plan@ted, planted3, abcdef"
     assert hidden(text) == "http://lab:5000 and postgresql://lab/runs, ***, ***, abcdef"
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword", "ACCESS_TOKEN", "client_secret", "apikey"])
+def test_a_secret_in_a_query_is_hidden_wherever_it_is_repeated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYBRAIN_OPTUNA_STORAGE", f"postgresql://lab/runs?mode=require&{name}=plan%40ted&user=somebody")
+    assert hidden("plan%40ted, plan@ted, require, somebody") == "***, ***, require, somebody"
 
 
 def test_workers_take_over_what_a_job_hands_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,7 +292,15 @@ def test_user_and_password_are_used_and_not_kept(server: str, tmp_path: Path, mo
         ("postgresql+psycopg://me:sec@ret@lab/runs?password=secret", "postgresql+psycopg://lab/runs"),
         ("sqlite:////home/me@lab/mlflow.db", "sqlite:////home/me@lab/mlflow.db"),
         ("/data/me@lab", "/data/me@lab"),
-        ("https://lab:80/a@b", "https://lab:80/a@b"),
+        ("https://lab:80/a?b=c", "https://lab:80/a"),
+        ("postgresql://me:sec?ret@lab/runs", "postgresql://lab/runs"),
+        ("postgresql://me:sec#ret@lab/runs?sslmode=require", "postgresql://lab/runs"),
+        ("postgresql://me:2024/secret@lab/runs", "postgresql://***@lab/runs"),  # 2024 may be a port
+        ("https://sec/ret@lab/", "https://***@lab/"),
+        ("https://lab:80/a@b", "https://***@b"),
+        ("http://me:secret@se/cret@lab:5000", "http://***"),
+        ("http://lab/runs?password=sec@ret", "http://***"),
+        ("http://me:2024?sec@ret", "http://***"),
     ],
 )
 def test_an_address_is_shown_without_secrets(address: str, kept: str) -> None:
