@@ -16,7 +16,7 @@ import os
 import sqlite3
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def check_database(path: Path, cure: str) -> None:
         cure: what to type.
 
     Raises:
-        InputError: if its pages do not fit together.
+        InputError: if its pages do not fit together, or it cannot be opened.
     """
     try:
         stat = path.stat()
@@ -90,17 +90,50 @@ def check_database(path: Path, cure: str) -> None:
     key = (str(path), stat.st_ino, stat.st_mtime_ns)
     if key in _checked:
         return
-    if problem := _problem(path):
-        raise InputError(f"damaged database {path} ({problem}); {cure}")
-    _checked.add(key)
-
-
-def _problem(path: Path) -> str:
-    """What is wrong with a SQLite file, in one line; empty if nothing is."""
-    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     try:
         with contextlib.closing(sqlite3.connect(os.fspath(path), timeout=WAIT_S)) as database:
             (answer,) = database.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
-        return "" if getattr(error, "sqlite_errorcode", None) in busy else str(error).splitlines()[0]
-    return "" if answer == "ok" else str(answer).splitlines()[-1]
+        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return  # whoever writes to it can read it
+        raise _refusal(path, error, cure) from None
+    if answer != "ok":
+        raise InputError(f"damaged database {path} ({str(answer).splitlines()[-1]}); {cure}")
+    _checked.add(key)
+
+
+@contextlib.contextmanager
+def explaining_database(path: Path, cure: str) -> Iterator[None]:
+    """Work with a SQLite file through a library: :func:`check_database`, and what SQLite says meanwhile in one line.
+
+    Raises:
+        InputError: if the file is damaged, with the cure, or cannot be opened.
+    """
+    check_database(path, cure)
+    try:
+        yield
+    except Exception as error:
+        if refused := _cause(error):
+            raise _refusal(path, refused, cure) from None
+        raise
+
+
+def _cause(error: BaseException | None) -> sqlite3.DatabaseError | None:
+    """What SQLite said that became an error of a library."""
+    while error:
+        if isinstance(error, sqlite3.DatabaseError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _refusal(path: Path, error: sqlite3.DatabaseError, cure: str) -> InputError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return InputError(f"damaged database {path} ({reason}); {cure}")
+    return InputError(f"cannot open {path} ({reason})")
+
+
+def _code(error: sqlite3.DatabaseError) -> int:
+    """SQLite's code of an error, without the details in the upper bits; 0 if it has none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF

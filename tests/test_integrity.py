@@ -19,7 +19,7 @@ from raybrain import flow, integrity
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.evaluate import rank
-from raybrain.integrity import check_archive, check_database, is_whole, stamp
+from raybrain.integrity import check_archive, check_database, explaining_database, is_whole, stamp
 from raybrain.prepare import build, extract
 from raybrain.storage import file_digest, read_json, read_remakable, write_json
 from raybrain.train import fit
@@ -134,6 +134,37 @@ def test_a_damaged_database_is_told_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"^damaged database {path} \(.+\); type this$") as error:
         check_database(path, "type this")
     assert "\n" not in str(error.value)
+
+
+def test_a_database_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    path.mkdir()
+    with pytest.raises(InputError, match=rf"^cannot open {path} \(unable to open database file\)$"):
+        check_database(path, "type this")
+
+
+def test_what_sqlite_says_to_a_library_is_told_in_a_line(tmp_path: Path) -> None:
+    """With the cure only where the file is damaged; whatever else goes wrong is not SQLite's."""
+    path = tmp_path / "runs.db"
+    sqlite3.connect(path).close()
+
+    def fail(name: str) -> None:
+        cause = sqlite3.OperationalError(f"it is {name}")
+        cause.sqlite_errorcode = getattr(sqlite3, name)
+        with explaining_database(path, "type this"):
+            try:
+                raise cause
+            except sqlite3.OperationalError as error:
+                raise RuntimeError("the library failed") from error
+
+    for name in ("SQLITE_CORRUPT", "SQLITE_CORRUPT_VTAB", "SQLITE_NOTADB"):
+        with pytest.raises(InputError, match=rf"^damaged database {path} \(it is {name}\); type this$"):
+            fail(name)
+    for name in ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR_READ"):
+        with pytest.raises(InputError, match=rf"^cannot open {path} \(it is {name}\)$"):
+            fail(name)
+    with pytest.raises(KeyError), explaining_database(path, "type this"):
+        raise KeyError("of our own")
 
 
 # a home

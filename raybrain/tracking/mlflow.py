@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from raybrain.config import InputError
-from raybrain.integrity import check_database
+from raybrain.integrity import explaining_database
 from raybrain.secrets import credentials
 from raybrain.storage import shown
 from raybrain.tracking.base import Status, TrackedRun, Tracker, TrackingStore, versions
@@ -243,17 +243,18 @@ def _probe(uri: str) -> None:
 
 @contextlib.contextmanager
 def _explaining_damage(home: Path) -> Iterator[None]:
-    """Turn what is raised about a damaged database of a home into one line."""
+    """Turn what is raised about a damaged database of a home, or one of another version, into one line."""
     file = home / "mlflow.db"
     cure = f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: what is finished is then logged again"
-    check_database(file, cure)
     try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # whatever MLflow makes of it
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot use the database {file} ({line}); {cure}") from None
+        with explaining_database(file, cure):
+            yield
+    except _mlflow().exceptions.MlflowException as error:
+        if "mlflow db upgrade" not in str(error):
+            raise
+        line = str(error).partition(". ")[0]
+        command = f"mlflow db upgrade {shlex.quote(_database(home))}"
+        raise InputError(f"{file} is of another version of MLflow ({line}); copy it, then type {command}") from None
 
 
 def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:

@@ -5,12 +5,12 @@ import shlex
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError
-from raybrain.integrity import check_database as check_file
+from raybrain.integrity import explaining_database
 from raybrain.tune.seal import check_seals
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.sweep_record import StudyName, SweepRecord
@@ -29,7 +29,7 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
     import optuna
 
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
-    with _explaining_damage(record):
+    with sole_writer(), _explaining_damage(record):
         study = optuna.create_study(
             storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
             study_name=_name(record) if STORAGE in os.environ else record.path.name,
@@ -45,22 +45,22 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
 
 @contextmanager
 def _explaining_damage(record: SweepRecord) -> Iterator[None]:
-    """Turn what is raised about a damaged database into one line. A server's own troubles stay what they are."""
+    """Turn what is raised about a damaged database into one line; other troubles with it stay what they are."""
     file = record.path / "optuna.db"
     mended = "the same command then goes through the trials again, and what is trained is not trained again"
-    damage: tuple[type[Exception], ...] = (Exception,)
+    sqlite: AbstractContextManager[None] = nullcontext()
     if STORAGE in os.environ:
-        damage = (ValueError,)  # of a trial
         what = f"the study of {record.path.name} in the database that ${STORAGE} names is damaged"
         cure = f"delete it there: {mended}"
     else:
         what, cure = f"damaged database {file}", f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: {mended}"
-        check_file(file, cure)
+        sqlite = explaining_database(file, cure)
     try:
-        yield
+        with sqlite:
+            yield
     except InputError:
         raise
-    except damage as error:
+    except (ValueError, LookupError) as error:  # of a trial: its seal, or a value that is none
         raise InputError(f"{what} ({(str(error).splitlines() or [type(error).__name__])[0]}); {cure}") from None
 
 

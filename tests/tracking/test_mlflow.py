@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -214,6 +215,33 @@ def test_experiment_that_was_deleted(home: Path, client: Any) -> None:
     client.delete_experiment(gone.experiment_id)
     with pytest.raises(InputError, match="mlflow experiments restore"):
         MLflow(experiment="gone").open(home)
+
+
+@pytest.fixture
+def copied(store: MLflowStore, home: Path, tmp_path: Path) -> Path:
+    """A copy of the database of a home, in another home."""
+    file = tmp_path / "copied home" / "mlflow.db"
+    file.parent.mkdir()
+    with sqlite3.connect(home / "mlflow.db") as source, sqlite3.connect(file) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+    return file
+
+
+def test_a_database_of_another_version_is_told_with_the_command_that_upgrades_it(copied: Path) -> None:
+    with sqlite3.connect(copied) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0a8213491aaa'")
+    database.close()
+    with pytest.raises(InputError, match=f"type mlflow db upgrade 'sqlite:///{copied}'$") as error:
+        MLflow().open(copied.parent)
+    assert "found version 0a8213491aaa" in str(error.value) and "type mv" not in str(error.value)
+
+
+def test_a_mistake_of_our_own_is_not_taken_for_a_damaged_database(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raybrain.tracking.mlflow._client", lambda address: {}["a mistake"])
+    with pytest.raises(KeyError, match="a mistake"):
+        MLflow().open(copied.parent)
 
 
 @pytest.mark.parametrize(

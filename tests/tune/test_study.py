@@ -162,6 +162,38 @@ def test_a_trial_that_is_not_as_it_was_kept_is_told_with_the_cure(change: str, d
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), r"^cannot open .*optuna\.db \(database or disk is full\)$"),
+        (sqlite3.DatabaseError("file is not a database"), r"^damaged database .*optuna\.db \(file is not .*\); type mv "),
+        (None, r"^the database of the sweep does not answer \(.*the line is cut\); when it does, the same command"),
+    ],
+)
+def test_only_a_damaged_database_is_to_be_moved_away(
+    error: sqlite3.DatabaseError | None, line: str, done: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def fail(**settings: Any) -> None:
+        raise OperationalError("SELECT", {}, error or Exception("the line is cut")) from error
+
+    if error:
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL if "full" in str(error) else sqlite3.SQLITE_NOTADB
+    monkeypatch.setattr(optuna, "create_study", fail)
+    with pytest.raises(InputError, match=line):
+        Bench(done.folder, space())
+
+
+def test_a_mistake_of_our_own_is_not_taken_for_a_damaged_study(done: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**settings: Any) -> None:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(optuna, "create_study", fail)
+    with pytest.raises(TypeError, match="a mistake"):
+        Bench(done.folder, space())
+
+
 def test_who_moves_a_damaged_database_away_trains_nothing_again(done: Bench, tmp_path: Path) -> None:
     home = shutil.copytree(done.folder.parents[1], tmp_path / "home")
     (home / "sweeps" / "s" / "optuna.db").unlink()
