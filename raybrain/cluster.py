@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from raybrain.config import Config, InputError, plugin_files
 from raybrain.storage import owned, owner_of, unowned
@@ -72,6 +72,11 @@ class Cluster(Config):
     tracker: Tracker = Field(default_factory=lambda: Tracker.kind("mlflow")())
     scratch: Path | None = None
     wait_s: float = Field(default=1800.0, gt=0)
+
+    @field_validator("home", "scratch")
+    @classmethod
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        return folder and folder.expanduser().absolute()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -210,7 +215,8 @@ class Handover:
     """Variables of the environment on their way to the workers of a cluster that runs already.
 
     A Ray that a command starts has its environment anyway. On another one they are kept in the memory of its head, under a name
-    that nobody can guess, as long as the command runs; a worker takes them from there when it starts.
+    of their own, and removed when the command ends; a worker takes them from there when it starts. Who may run code on that
+    cluster can read them there, as long as they are there: after a kill until the head ends.
     """
 
     def __init__(self) -> None:

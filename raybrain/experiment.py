@@ -199,20 +199,6 @@ class Experiment(Config):
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
 
-    @field_validator("optim")
-    @classmethod
-    def _no_optimiser(cls, value: OptimConfig, info: ValidationInfo) -> OptimConfig:
-        """What a fit in closed form does not read stands at its default, lest the same fit get several names."""
-        return OptimConfig() if isinstance(info.data.get("encoder"), FittedEncoder) else value
-
-    @field_validator("train")
-    @classmethod
-    def _one_epoch(cls, value: TrainConfig, info: ValidationInfo) -> TrainConfig:
-        if not isinstance(info.data.get("encoder"), FittedEncoder):
-            return value
-        fitted = TrainConfig(epochs=1)
-        return value.model_copy(update={name: getattr(fitted, name) for name in STEPS})
-
     @model_validator(mode="after")
     def _schedule_in_time(self) -> Self:
         for text in self.optim.schedule:
@@ -237,6 +223,17 @@ class Experiment(Config):
         if self.window.offset_s >= length:
             raise InputError(f"window.offset_s={self.window.offset_s:g} leaves nothing of a window of {length:g} s; type less")
         return self
+
+    def named(self) -> dict[str, Any]:
+        """What a fit in closed form does not read stands at its default, lest the same fit get several names."""
+        if not isinstance(self.encoder, FittedEncoder):
+            return {}
+        fitted = TrainConfig(epochs=1)
+        return {"optim": OptimConfig(), "train": self.train.model_copy(update={name: getattr(fitted, name) for name in STEPS})}
+
+    def as_read(self) -> Self:
+        """The same question, with what its encoder does not read at the defaults: a fit in closed form is one epoch."""
+        return self.model_copy(update=self.named())
 
     @property
     def signature(self) -> str:

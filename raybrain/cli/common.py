@@ -79,13 +79,13 @@ def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment
 
 def make_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":
     """Where a command runs: the profile, changed by ``options``, changed by ``--cluster``. Who writes to the home makes it."""
-    from raybrain.cluster import Cluster, home_path
+    from raybrain.cluster import Cluster
     from raybrain.config import override
     from raybrain.profiles import profile
 
     settings = profile(profile_name).settings if profile_name else {}
-    typed = {key: value for key, value in options.items() if value is not None}
-    return override(Cluster(home=home_path(home)), settings | typed | changes_of(where))
+    typed = {key: value for key, value in {"home": home, **options}.items() if value is not None}
+    return override(Cluster(), settings | typed | changes_of(where))
 
 
 def known_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":
@@ -113,10 +113,10 @@ def show_answer(answer: "Answer") -> None:
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
     for line in [baseline_line(evaluation.studies), *control_lines(job.experiment.train.control, evaluation.studies)]:
-        typer.echo(line)
+        say(line)
     console().print(errors_table(evaluation.errors))
     for line in context_lines(evaluation.context):
-        typer.echo(line)
+        say(line)
     console().print(controls_table(evaluation.controls))
     say(audit_line(evaluation.leaks))
     say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")

@@ -105,7 +105,7 @@ class Diagnosis:
 
     def _training(self, experiment: Experiment, data: DataSize, estimator: Estimator) -> Iterator[Finding]:
         """A step, all of them, and the memory of a worker."""
-        cluster, train = self.cluster, resolve(experiment.train, self.cluster.workers)
+        cluster, train = self.cluster, resolve(experiment.as_read().train, self.cluster.workers)
         channels = estimator.channels(experiment.data) or CHANNELS
         try:
             speed = measure(experiment, cluster, channels, data.subjects or SUBJECTS)

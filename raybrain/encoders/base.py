@@ -23,7 +23,7 @@ The smallest complete encoder:
 torch.Size([2, 3, 50])
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
@@ -45,8 +45,8 @@ class Encoder(Choice):
 class FittedEncoder(Encoder):
     """An encoder that is fitted in closed form, rather than trained by steps. Not a kind by itself.
 
-    Its fit is one epoch, which reads neither the optimiser nor the batches. It is the same for any number of workers, as each
-    map is fitted by one of them alone.
+    Its fit is one epoch, which reads nothing of the optimiser; the losses beside it are of groups as large as in training.
+    It is the same for any number of workers, as each map is fitted by one of them alone.
 
     Attributes:
         per_subject: whether each subject has a fit of its own.
@@ -59,9 +59,10 @@ class FittedEncoder(Encoder):
         """The network before it is fitted."""
 
 
-class FittedModule(nn.Module):
+class FittedModule(nn.Module, ABC):
     """A network that is fitted. Each of its parameters has a row for each subject, in the order of ``Shapes.subjects``."""
 
+    @abstractmethod
     def fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair]) -> None:
         """Set the parameters of some subjects, all to the same.
 
@@ -70,7 +71,6 @@ class FittedModule(nn.Module):
             train: windows to fit, some at a time; may be gone through once.
             valid: windows to choose settings of the fit by; there may be none.
         """
-        raise NotImplementedError
 
 
 class SpeechEncoder(Choice):

@@ -180,7 +180,7 @@ class Estimator:
         segments = self.data(experiment.data).segments
         if segments is None:
             return None
-        train = resolve(experiment.train, self.cluster.workers)
+        train = resolve(experiment.as_read().train, self.cluster.workers)
         return train.epochs * max(1, min(segments // train.batch_size, train.updates_per_epoch))
 
 

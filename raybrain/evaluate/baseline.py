@@ -73,7 +73,7 @@ def make_baseline(job: TrainJob, tables: "Tables", place: Place) -> pd.DataFrame
 
 
 def beside(summary: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
-    """A summary with the accuracies of the same summary of the baseline, and whether any is below."""
+    """A summary with the accuracies of the same summary of the baseline, and whether it is below in top-1 or top-10."""
     columns = {f"baseline{k}": baseline[f"top{k}"].to_numpy() for k in TOP}
     worse = [summary[f"top{k}"].to_numpy() < columns[f"baseline{k}"] for k in TOP]
     return summary.assign(**columns, below_baseline=worse[0] | worse[-1])

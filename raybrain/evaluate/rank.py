@@ -1,4 +1,4 @@
-"""Run: rank every test segment against all candidates of its study, in Ray tasks; tables a subject, beside chance and baseline.
+"""Run: rank every test segment against all candidates of its study, in Ray tasks; a table of subjects, beside chance and ridge.
 
 With every result come the controls, ranked the same way, what errors are, what context adds, and the split audit.
 """
@@ -43,11 +43,11 @@ class Evaluation:
 
     Attributes:
         ranks: one row per segment, as :func:`raybrain.evaluate.segment_rows.segment_rows` makes them.
-        subjects: a row a subject: accuracies in [0, 1], those of chance, and those of the baseline, ridge regression.
-        studies: a row a study: the mean over its segments.
-        controls: a row a study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
+        subjects: one row per subject: accuracies in [0, 1], those of chance, and those of the baseline, ridge regression.
+        studies: one row per study: the mean over its segments.
+        controls: one row per study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
         leaks: what the split audit found in two splits, by kind; nothing is best.
-        context: a row a study, as :func:`raybrain.evaluate.context.context_rows` makes them.
+        context: one row per study, as :func:`raybrain.evaluate.context.context_rows` makes them.
         baseline: one row per segment: the ranks of the baseline.
     """
 

@@ -4,12 +4,12 @@
 
     stores/SIGNATURE/
       manifest.json                       the data settings, counts, split audit, versions; each feature's scale and folder
-      recordings.parquet                  a row a recording: subject, channels, duration, status
+      recordings.parquet                  one row per recording: subject, channels, duration, status
       brain/recording=UID/data.parquet    rows of CHUNK_S seconds of signal, time-major float32, a row group each
       events/recording=UID/data.parquet   what was heard when
       segments/recording=UID/data.parquet split, first sample, stimulus and place in it, word, sentence
       parts/UID.json                      says that all three are whole: sizes, checksums, scaler, sensor positions
-      stimuli.parquet                     a row a unique stimulus
+      stimuli.parquet                     one row per unique stimulus
     features/NAME-SIGNATURE/
       STIMULUS.parquet                    its frames at their native rate; all stores share them
 

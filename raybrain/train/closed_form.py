@@ -69,20 +69,24 @@ def _pairs(learner: Learner, rows: Tensor) -> Iterator[Pair]:
         yield learner.given(some).signal, learner.stored(some)
 
 
+class CannotFit(InputError):
+    """Something beside the encoder has weights: fitting again would only meet them again."""
+
+
 class ClosedForm:
     """A fit in one epoch, whose steps are rounds of fits: in each of them every worker makes one.
 
     Raises:
-        InputError: if something beside the encoder would have to be trained.
+        CannotFit: if something beside the encoder would have to be trained.
     """
 
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
         assert isinstance(experiment.encoder, FittedEncoder)
-        self.config, self.record = experiment.train, record
+        self.config, self.record = experiment.as_read().train, record
         self.learner = Learner(experiment, tables, sizes, place)
         if trained := [name for name, _ in self.learner.network.named_parameters() if not name.startswith("encoder.")]:
             part = trained[0].partition(".")[0]
-            raise InputError(
+            raise CannotFit(
                 f"encoder={experiment.encoder.name} is fitted, not trained, and the {part} has weights that must be trained;"
                 f" type another {part}, such as loss=mse"
             )

@@ -20,7 +20,7 @@ from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.bookkeeper import Bookkeeper
-from raybrain.train.closed_form import ClosedForm
+from raybrain.train.closed_form import CannotFit, ClosedForm
 from raybrain.train.job import TrainJob, make_place
 from raybrain.train.log_training import EpochLog, begin_log, log_interruption, log_result
 from raybrain.train.loop import Diverged, Training
@@ -52,7 +52,8 @@ class Trained:
 
 def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> TrainJob:
     """What to train on what, in the folder named by both."""
-    experiment = locate(experiment, cluster.home).model_copy(update={"train": resolve(experiment.train, cluster.workers)})
+    experiment = locate(experiment.as_read(), cluster.home)
+    experiment = experiment.model_copy(update={"train": resolve(experiment.train, cluster.workers)})
     return TrainJob(
         experiment=experiment,
         cluster=cluster,
@@ -203,7 +204,8 @@ def finish(job: TrainJob, history: list[Row]) -> Trained:
     """Keep and log the result of a training that came to its end."""
     assert job.tracking
     log_result(job, history)
-    job.record.finish(job.experiment.signature, job.digest, history)
+    if job.record.result() is None:  # else it is logged anew, and ended when it did
+        job.record.finish(job.experiment.signature, job.digest, history)
     shutil.rmtree(job.record.ray, ignore_errors=True)  # what Ray Train needs to go on
     job.tracking.set_status("FINISHED")
     return Trained(job, history, job.tracking)
@@ -274,7 +276,7 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
             history = training.run(Bookkeeper(job.record, place, audience, EpochLog(job.tracking)), job.cluster.checkpoint_s)
             if place.rank == 0:
                 keep_model(job, training.learner, history)
-        except (Diverged, Damaged) as error:
+        except (Diverged, Damaged, CannotFit) as error:
             return Ending([], str(error))
     return Ending(history)
 

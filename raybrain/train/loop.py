@@ -23,7 +23,7 @@ EXPLODED = 1e4  # times the first loss
 
 @dataclass
 class State:
-    """Where a run stands. ``history`` has a row a finished epoch; ``loss`` adds up the unfinished one's losses."""
+    """Where a run stands. ``history`` has one row per finished epoch; ``loss`` adds up the unfinished one's losses."""
 
     step: int
     loss: Tensor

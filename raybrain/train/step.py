@@ -170,10 +170,11 @@ class Learner:
 
     @cached_property
     def _partners(self) -> Tensor:
-        """Of each segment another one, the train segments in another order."""
+        """Of each train segment another one: the next of them in an order that is drawn."""
         train = self.tables.rows["train"].cpu()
+        train = train[torch.randperm(len(train), generator=self._generator(-1))]
         partners = torch.arange(len(self.tables.recording))
-        partners[train] = train[torch.randperm(len(train), generator=self._generator(-1))]
+        partners[train] = train.roll(-1)
         return partners
 
     def _generator(self, key: int) -> torch.Generator:

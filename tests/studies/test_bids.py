@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from raybrain.prepare.plan import Heard, make_plan
 from raybrain.recording import Recording
 from raybrain.studies.bids import Bids
 from raybrain.studies.bids.bids_events import SoundRows, WordRows, read_events
+from raybrain.studies.bids.bids_signal import mark_bad
 from raybrain.studies.bids.bids_stimuli import textgrids
 from raybrain.studies.timing.sound_clock import fit_clock
 from tests.conftest import SHARED
@@ -440,3 +442,16 @@ def test_onsets_that_include_first_samp(tmp_path: Path) -> None:
     assert study.raw(root, recording).n_times == 3000
     assert [round(event.start, 3) for event in study.events(root, recording)] == [2.1, 10.6]
     assert study.problems(root, recording) == []
+
+
+@pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)], ids=["without a date", "with a date"])
+def test_rows_that_are_out_of_use_lie_at_their_time(date: datetime | None, tmp_path: Path) -> None:
+    """Counted from the first sample, whatever number that has in the file; what the file marks itself stays where it is."""
+    table = tmp_path / "sub-01_task-story_events.tsv"
+    table.write_text("onset\tduration\ttrial_type\n30\t2\tBAD_row\n")
+    raw = mne.io.RawArray(np.zeros((1, 6000)), mne.create_info(["Cz"], 100.0, "eeg"), first_samp=2000, verbose="error")
+    raw.set_meas_date(date)
+    raw.set_annotations(mne.Annotations([10.0 + 20.0 * (date is not None)], [1.0], ["BAD_file"], orig_time=date))
+    mark_bad(raw, table, shift_s=0.5)
+    assert (raw.annotations.onset - raw.first_time).tolist() == [10.0, 30.5]
+    assert raw.annotations.description.tolist() == ["BAD_file", "BAD_row"]

@@ -140,7 +140,7 @@ def test_two_who_log_a_training_anew_at_once_log_it_once(
 ) -> None:
     """The second looks when the first has found that the store does not know it, and not logged it yet."""
     assert trained(job)
-    store = override(job.cluster, {"tracker.folder": "other"}).tracking_store()
+    before, store = job.record.result(), override(job.cluster, {"tracker.folder": "other"}).tracking_store()
     starting, second_starts, start = threading.Event(), threading.Event(), type(store).start
 
     def slowly(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -158,6 +158,7 @@ def test_two_who_log_a_training_anew_at_once_log_it_once(
     found.append(recall(job, store))
     first.join()
     assert len(lines_of(tmp_path / "other")) == 1
+    assert job.record.result() == before, "it was trained when it was trained"
     assert found[0] and found[1] and found[0].tracking == found[1].tracking
 
 

@@ -44,7 +44,10 @@ def closed_form(folder: Path, place: Place | None = None, tables: Tables | None 
 def test_what_a_fit_does_not_read_does_not_name_it() -> None:
     changes = {"train.epochs": 7, "train.patience": 3, "optim.lr": 0.5, "optim.schedule": ("3:lr=0.1",)}
     assert question(**changes).signature == question().signature
-    assert question(**changes).train.epochs == 1
+    assert question(**changes).as_read().train.epochs == 1
+    assert override(question(**changes), {"encoder": "simple_conv"}) == override(
+        Experiment(), RIDGE | changes | {"encoder": "simple_conv"}
+    )
     assert override(Experiment(), changes).train.epochs == 7, "what is trained by steps reads all of them"
     assert question(**{"encoder.tmax_s": 0.2}).signature != question().signature
 

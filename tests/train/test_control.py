@@ -41,6 +41,7 @@ def test_shuffled_pairs_are_all_train_segments_in_another_order() -> None:
     shuffled = learner("shuffled")
     train = shuffled.tables.rows["train"]
     partners = shuffled._partners[train]
+    assert not (partners == train).any(), "nobody keeps what was heard"
     assert sorted(partners.tolist()) == train.tolist() and (partners != train).double().mean() > 0.9
     assert torch.equal(shuffled.wanted(ROWS), shuffled.stored(shuffled._partners[ROWS]))
     assert torch.equal(shuffled.taught(ROWS).signal, shuffled.given(ROWS).signal)

@@ -107,10 +107,16 @@ def mark_bad(raw: "mne.io.BaseRaw", table: Path, shift_s: float) -> None:
     marks = [mark for mark in marks if mark[0] is not None and (mark[1] or not mark[2].startswith("BAD"))]
     if marks:
         onsets, durations, texts = zip(*marks, strict=True)
-        at = np.array(onsets) + shift_s + raw.first_time
-        more = mne.Annotations(at, durations, texts, orig_time=raw.annotations.orig_time)
+        known, at = raw.annotations.copy(), np.array(onsets) + shift_s
+        if (
+            known.orig_time is None
+        ):  # without a date MNE gives times since the clock began, and takes times since the first sample
+            known.onset = known.onset - raw.first_time
+        else:
+            at = at + raw.first_time
+        more = mne.Annotations(at, durations, texts, orig_time=known.orig_time)
         with quietly():  # some may lie outside of the recording
-            raw.set_annotations(raw.annotations + more)
+            raw.set_annotations(known + more)
 
 
 def nearest(sidecars: Sequence[Path], ending: str) -> Path | None:
