@@ -33,6 +33,11 @@ _compared: set[tuple[Any, ...]] = set()  # files that were whole when this proce
 _checked: set[tuple[str, int, int]] = set()  # databases, likewise
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether one of DAMAGE is about the content of a file; the system's own, about one that cannot be read, has a number."""
+    return getattr(error, "errno", None) is None
+
+
 def stamp(path: Path) -> dict[str, Any]:
     """What a file is known by: its size, and the CRC-32 of each block of 8 MiB."""
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybrain.config import InputError
-from raybrain.integrity import DAMAGE
+from raybrain.integrity import DAMAGE, is_damage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-HALF_WRITTEN = re.compile(r"\..+-[0-9a-f]{32}")  # names of what is written aside
+HALF_WRITTEN = re.compile(r"\.(.+)-[0-9a-f]{32}")  # names of what is written aside
 
 
 STALE_S = 3600.0  # what nobody has written to for so long, and is half written, is of a process that was killed
@@ -72,7 +72,7 @@ def aside(path: Path) -> Iterator[Path]:
 def aside_folder(path: Path) -> Iterator[Path]:
     """A folder to write into; it appears under ``path``, in place of what was there, only if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name[:200]}-{uuid.uuid4().hex}")
     temporary.mkdir()
     try:
         yield temporary
@@ -189,6 +189,8 @@ def explaining_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
+        if not is_damage(error) and not isinstance(error, FileNotFoundError):
+            raise
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None
 

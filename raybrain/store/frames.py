@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from raybrain.config import InputError
 from raybrain.identity import signature
-from raybrain.integrity import DAMAGE
+from raybrain.integrity import DAMAGE, is_damage
 from raybrain.storage import content_digest, write_table
 from raybrain.store.schema import CHECKSUM, frames_checksum, frames_table
 
@@ -61,7 +61,9 @@ class Frames:
                 _frames(self.path(stimulus), stimulus)
             except FileNotFoundError:
                 absent.append(stimulus)
-            except DAMAGE:
+            except DAMAGE as error:
+                if not is_damage(error):
+                    raise
                 absent.append(stimulus)
                 self._set_aside(stimulus)
         return absent
@@ -75,6 +77,8 @@ class Frames:
         except FileNotFoundError:
             raise InputError(f"{path} is missing; {AGAIN}") from None
         except DAMAGE as error:
+            if not is_damage(error):
+                raise
             self._set_aside(stimulus)
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"damaged data in {path} ({line}); {AGAIN}") from None

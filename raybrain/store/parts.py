@@ -119,13 +119,20 @@ class Store:
 
     def verified(self, part: Part) -> bool:
         """Whether the tables of a part have its checksums, whatever their times say. One that is damaged is set aside."""
+        if self._has_checksums(part):
+            return True
+        with locked(self._json(part.uid)):  # unless somebody has written it anew
+            now = self.written(part.uid)
+            whole = now is not None and self._has_checksums(now)
+            if now and not whole:
+                self._set_aside(part.uid)
+            return whole
+
+    def _has_checksums(self, part: Part) -> bool:
         try:
-            whole = all(file_digest(self.table_path(table, part.uid)) == known["sha256"] for table, known in part.files.items())
+            return all(file_digest(self.table_path(table, part.uid)) == known["sha256"] for table, known in part.files.items())
         except FileNotFoundError:
-            whole = False
-        if not whole:
-            self._set_aside(part.uid)
-        return whole
+            return False
 
     def unchanged(self, part: Part, sources: Mapping[str, Path]) -> Part | None:
         """The part, if these are the very files it was made from; compared by checksum, once, where their times are others."""

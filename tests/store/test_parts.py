@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -248,10 +249,14 @@ def test_a_part_of_another_store_is_adopted(tmp_path: Path, monkeypatch: pytest.
     assert second.part(other.uid) is None
 
 
-def test_a_part_that_is_being_written_anew_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ask", ["part", "verified"])
+def test_a_part_that_is_being_written_anew_is_not_taken_for_damaged(
+    ask: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody looks when its tables are new, and what says so is not written yet."""
     store, writing, looked = Store(tmp_path), threading.Event(), threading.Event()
-    uid, seen = written(store).uid, []
+    before = written(store)
+    seen: list[object] = []
 
     def write(path: Path, value: Any) -> None:
         writing.set()
@@ -260,7 +265,7 @@ def test_a_part_that_is_being_written_anew_is_not_taken_for_damaged(tmp_path: Pa
 
     def look() -> None:
         writing.wait()
-        seen.append(store.part(uid))
+        seen.append(store.part(before.uid) if ask == "part" else store.verified(before))
         looked.set()
 
     thread = threading.Thread(target=look)
@@ -268,7 +273,8 @@ def test_a_part_that_is_being_written_anew_is_not_taken_for_damaged(tmp_path: Pa
     monkeypatch.setattr("raybrain.store.parts.write_json", write)
     new = written(store)
     thread.join()
-    assert seen == [new] == [store.part(uid)]
+    assert seen == [new if ask == "part" else True]
+    assert store.part(before.uid) == new and store.verified(before)
     assert not (tmp_path / "damaged").exists()
 
 
@@ -337,6 +343,25 @@ def test_an_unreadable_file_of_frames_is_set_aside(tmp_path: Path) -> None:
     assert frames.missing("AB") == ["A"]
     assert (frames.folder / "damaged" / "A.parquet").read_bytes() == bad
     assert not frames.path("A").exists()
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be whole: the disk does not answer, too many files are open, it is somebody else's."""
+    frames, store = Frames(tmp_path / "mel-x"), Store(tmp_path / "store")
+    frames.write("A", np.ones((4, 3), np.float32))
+    part = written(store)
+
+    def refuse(*arguments: Any, **settings: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", refuse)
+        looks: list[Callable[[], object]] = [lambda: frames.missing("A"), lambda: frames.read("A"), lambda: frames.length("A")]
+        for look in [*looks, lambda: store.segments(part.uid)]:
+            with pytest.raises(OSError, match="Too many open files") as error:
+                look()
+            assert error.value.errno == errno.EMFILE
+    assert frames.missing("A") == []
 
 
 def test_damaged_frames_are_named(tmp_path: Path) -> None:
