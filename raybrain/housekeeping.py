@@ -18,9 +18,8 @@ from raybrain.claims import claims_of_others, guard
 from raybrain.cluster import Cluster, sessions
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.storage import is_left_over, read_json, unowned
+from raybrain.storage import HALF_WRITTEN, is_left_over, read_json, unowned
 from raybrain.store import Store, brain_digest, feature_digest, frames_folder
-from raybrain.train.maps import HALF_MADE
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.sweep_record import SweepRecord, sweep_records
 
@@ -42,6 +41,7 @@ class Item:
         what: about it, for people.
         used_by: names of runs, sweeps and processes that are made from it or work with it.
         needless: why nothing needs it; empty if something does, or if it cannot be made again.
+        beside: files that say something about it, and go with it.
     """
 
     kind: Kind
@@ -49,11 +49,12 @@ class Item:
     what: str = ""
     used_by: tuple[str, ...] = ()
     needless: str = ""
+    beside: tuple[Path, ...] = ()
 
     @cached_property
     def bytes(self) -> int:
         """Its size on disk; what links lead to is not counted."""
-        return size(self.path)
+        return size(self.path) + sum(map(size, self.beside))
 
     def result(self) -> dict[str, Any]:
         """For --json."""
@@ -115,8 +116,10 @@ def clean(cluster: Cluster, items: Iterable[Item]) -> list[Item]:
         for item in items:
             if item.path in needless and item.path.exists():
                 _ = item.bytes  # it is known from now on
-                aside.append(item.path.with_name(f"{REMOVED}{uuid.uuid4().hex}"))
-                os.replace(item.path, aside[-1])
+                for path in (*item.beside, item.path):
+                    aside.append(path.with_name(f"{REMOVED}{uuid.uuid4().hex}"))
+                    with suppress(FileNotFoundError):
+                        os.replace(path, aside[-1])
                 removed.append(item)
     for path in aside:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -238,7 +241,9 @@ def _baselines(home: Path, runs: Sequence[RunRecord]) -> Iterator[Item]:
     """The ranks of ridge regression; they are named by the data, as runs are."""
     for path in sorted((home / "baselines").glob("*.parquet")):
         users = [run.path.name for run in runs if run.path.name.rpartition("-")[2] == path.stem.rpartition("-")[2]]
-        yield Item("baseline", path, "ridge regression", tuple(users), "" if users else "of no data that a run uses")
+        beside = (path.with_suffix(".json"), path.with_name(f"{path.name}.lock"))
+        needless = "" if users else "of no data that a run uses"
+        yield Item("baseline", path, "ridge regression", tuple(users), needless, beside)
 
 
 def _sweep(record: SweepRecord) -> Item:
@@ -293,14 +298,19 @@ def _left_behind(cluster: Cluster) -> Iterator[Item]:
     """What killed processes wrote or removed half, and files that were set aside as damaged."""
     rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps", "baselines")]
     for room in rooms:
-        for path in sorted(room.rglob(".*")):
-            if is_left_over(path) and not path.name.startswith(REMOVED):
-                yield Item("left behind", path, needless="a process was killed while it wrote it")
+        yield from _half_written(room.rglob(".*"))
         for path in sorted(room.glob("*/damaged")):
             yield Item("left behind", path, needless="damaged, and made again since")
+    yield from _half_written(cluster.cache.glob(".*"))  # what is in a study may be somebody's own
     for path in sorted(cluster.maps.glob(".*")):
-        if (half := HALF_MADE.fullmatch(path.name)) and not _held(_lock(path.with_name(f"{half[1]}.lock"))):
+        if (half := HALF_WRITTEN.fullmatch(path.name)) and not _held(_lock(path.with_name(f"{half[1]}.lock"))):
             yield Item("left behind", path, needless="a process was killed while it wrote it")
     for room in [*rooms, cluster.maps]:
         for path in sorted([*room.glob(f"{REMOVED}*"), *room.glob(f"*/{REMOVED}*")]):
             yield Item("left behind", path, needless="its removal was cut off")
+
+
+def _half_written(paths: Iterable[Path]) -> Iterator[Item]:
+    for path in sorted(paths):
+        if is_left_over(path) and not path.name.startswith(REMOVED):
+            yield Item("left behind", path, needless="a process was killed while it wrote it")

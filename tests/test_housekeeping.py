@@ -169,12 +169,55 @@ def test_what_killed_processes_left_behind(kept: Kept) -> None:
     for path in (old, strange):
         os.utime(path, (long_ago, long_ago))
     (store / "damaged").mkdir()
-    (cluster.maps / ".brain-0-abcdefgh").mkdir()
+    (cluster.maps / f".brain-0-{'0' * 32}").mkdir()
     with filelock.FileLock(cluster.maps / "brain-0.lock"):
         assert sorted(needless(cluster)["left behind"]) == [HALF, "damaged"]
     clean(cluster, look(cluster))
     assert not old.exists() and fresh.exists() and strange.exists()
     assert not list(cluster.maps.glob(".*"))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import soundfile
+from raybrain.studies.synthetic.speech import story_folder
+soundfile.write = lambda *arguments, **settings: os._exit(1)
+story_folder(Path(sys.argv[1]), 0.1, 0)
+"""
+
+
+def test_a_story_that_a_killed_process_began_goes_and_what_is_in_a_study_stays(tmp_path: Path) -> None:
+    cluster = Cluster(home=tmp_path / "home")
+    subprocess.run([sys.executable, "-c", KILLED, str(cluster.cache)], env={**os.environ, "PYTHONPATH": str(REPO)})
+    (left,) = cluster.cache.iterdir()
+    own = cluster.cache / "a study" / HALF
+    (own.parent / "damaged").mkdir(parents=True)
+    own.write_text("x")
+    assert needless(cluster) == {}
+    for path in (left, own):
+        os.utime(path, (1, 1))
+    assert needless(cluster) == {"left behind": [left.name]}
+    clean(cluster, look(cluster))
+    assert [path.name for path in cluster.cache.iterdir()] == ["a study"] and own.exists()
+
+
+def test_a_baseline_goes_with_what_is_known_of_it(kept: Kept) -> None:
+    cluster, run = kept
+    folder, used = cluster.home / "baselines", run.path.name.rpartition("-")[2]
+    folder.mkdir()
+    for stem in ("0-00000000", f"0-{used}"):
+        for ending in (".parquet", ".json", ".parquet.lock"):
+            (folder / f"{stem}{ending}").write_text("abc")
+    assert names(cluster, "baseline")["0-00000000.parquet"].bytes == 9
+    clean(cluster, look(cluster))
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {f"0-{used}"} and len(list(folder.iterdir())) == 3
+
+
+def test_maps_are_as_readable_for_others_as_what_they_are_made_from(prepared: Parts) -> None:
+    home, parts = prepared
+    maps = [path for path in Cluster(home=home).maps.iterdir() if path.is_dir()]
+    assert maps and {path.stat().st_mode for path in maps} == {parts["used"].store.root.stat().st_mode}
 
 
 def test_sessions_of_ray_whose_process_was_killed(kept: Kept) -> None:

@@ -4,11 +4,8 @@ Whoever asks first makes a folder while the others wait; then all workers and tr
 content, so trials that differ in features share the signal, and those that differ in signals share the features.
 """
 
-import os
-import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,15 +16,12 @@ from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.integrity import is_whole, stamp
 from raybrain.signal.window import SegmentConfig, Window
-from raybrain.storage import locked, read_json, read_remakable, write_json
+from raybrain.storage import aside_folder, locked, read_json, read_remakable, write_json
 from raybrain.store import Part, Store, brain_digest, feature_digest
 
 VERSION = 4  # raise it when maps are written in another way
 META = "meta.json"  # says what the arrays of a map mean
 SPLITS = ("train", "valid", "valid_words", "test")
-
-
-HALF_MADE = re.compile(r"\.(.+)-[a-z0-9_]{8}")  # names of maps that are written aside
 
 
 def brain_map(store: Store, uids: list[str], digest: str, folder: Path) -> Path:
@@ -76,13 +70,8 @@ def _made(folder: Path, name: str, write: Callable[[Path], None]) -> Path:
         if not _is_whole(path):  # nobody else has made it meanwhile
             for left in folder.glob(f".{name}-*"):  # of a process that was killed: who writes here holds the lock
                 shutil.rmtree(left, ignore_errors=True)
-            temporary = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}-"))
-            try:
+            with aside_folder(path) as temporary:
                 write(temporary)
-                shutil.rmtree(path, ignore_errors=True)
-                os.replace(temporary, path)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
     return path
 
 

@@ -145,7 +145,7 @@ def story_folder(cache: Path, minutes: float, seed: int) -> Path:
     root = cache / f"synthetic-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if _is_whole(root):
         return root
-    aside = cache / f".{root.name}-{uuid.uuid4().hex[:12]}"
+    aside = cache / f".{root.name}-{uuid.uuid4().hex}"
     aside.mkdir(parents=True)
     try:
         _write_story(aside, minutes, seed)
@@ -173,7 +173,7 @@ def _is_whole(root: Path) -> bool:
         damaged = [root / name for name, known in files.items() if not is_whole(root / name, known)]
     if damaged:
         print(f"raybrain: damaged file {damaged[0]}; the story is made again", file=sys.stderr, flush=True)
-        gone = root.with_name(f".{root.name}-{uuid.uuid4().hex[:12]}")
+        gone = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):  # another process may see the same
             os.rename(root, gone)
         shutil.rmtree(gone, ignore_errors=True)
