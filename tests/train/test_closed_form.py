@@ -116,6 +116,7 @@ def _worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     go(closed_form(Path(folder) / "run", Place(rank, world)))
+    dist.barrier()  # a process must not go while the other still talks to it
     dist.destroy_process_group()
 
 
