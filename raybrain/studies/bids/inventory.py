@@ -111,8 +111,9 @@ def _folders(root: Path) -> Iterator[Path]:
 
 def _no_folders(root: Path, subject: str | None) -> Iterator[LeftOut]:
     """What is called like a subject, or like the one asked for, but is no folder."""
-    for path in sorted(root.glob("[sS][uU][bB]-*")):
-        if not path.is_dir() and not _format(path) and subject in (None, path.name[4:]):
+    paths = sorted(root.glob("[sS][uU][bB]-*")) if subject is None else [root / f"sub-{subject}"]
+    for path in paths:
+        if os.path.lexists(path) and not path.is_dir() and not _format(path):
             yield _out(root, path, why_absent(path, root) or "is a file, not the folder of a subject")
 
 
