@@ -208,7 +208,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fit, "fit", train)
     monkeypatch.setattr(rank, "_rank", ranked)
-    monkeypatch.setattr(rank, "_alone", lambda job, task: task(job))
+    monkeypatch.setattr(rank, "_baseline_alone", rank.rank_baseline)
     monkeypatch.setattr(build, "each", each)
     monkeypatch.setattr(extract, "each", each)
 

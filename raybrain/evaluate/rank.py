@@ -4,7 +4,7 @@ With every result come the controls, ranked the same way, what errors are, what 
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,7 +26,7 @@ from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.placement import worker_resources
 from raybrain.store import leaks
-from raybrain.train.fit import Trained
+from raybrain.train.fit import Trained, say_busy
 from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.maps import are_whole
 from raybrain.train.order import Contrast
@@ -94,13 +94,16 @@ def run(trained: Trained) -> Evaluation:
         InputError: if the weights of the run are gone, or its estimates are not finite.
     """
     job = trained.job
-    if job.record.logged("evaluated", trained.tracking.key) and _Kept.of(job) and baseline_ranks(job) is not None:
-        return _evaluated(trained)
-    with job.record.own("evaluate", lambda line: console.print(f"{line}; waiting for it", highlight=False, soft_wrap=True)):
+    if job.record.logged("evaluated", trained.tracking.key):
+        kept, baseline = _Kept.of(job), baseline_ranks(job)
+        if kept and baseline is not None:
+            return _evaluation(job, kept, baseline)
+    with job.record.own("evaluate", say_busy):
         return _evaluated(trained)
 
 
 def _evaluated(trained: Trained) -> Evaluation:
+    """Rank what is not ranked yet, and log it; for who owns the run."""
     job = trained.job
     kept, baseline = _Kept.of(job), baseline_ranks(job)
     fresh = kept is None or baseline is None
@@ -109,20 +112,24 @@ def _evaluated(trained: Trained) -> Evaluation:
         job.record.keep_test(kept.ranks, {"controls": kept.controls, "context": kept.context})
         baseline = baseline_ranks(job)
     if baseline is None:
-        baseline = _alone(job, rank_baseline)
+        baseline = _baseline_alone(job)
+    evaluation = _evaluation(job, kept, baseline)
+    if fresh or not job.record.logged("evaluated", trained.tracking.key):
+        log_test(trained, evaluation)
+        job.record.keep_logged("evaluated", trained.tracking.key)  # last, so that what was cut off before is logged again
+    return evaluation
+
+
+def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluation:
+    """The tables of what was ranked."""
     measures = job.experiment.task.measures
     same = kept.ranks[PLACE].to_numpy().tolist() == baseline[PLACE].to_numpy().tolist()
     assert same, "baseline and model were tested on other segments"
     subjects, studies = (
         beside(summary(kept.ranks, by, measures), summary(baseline, by, measures)) for by in (["study", "subject"], ["study"])
     )
-    controls, context, found = pd.DataFrame(kept.controls), pd.DataFrame(kept.context), leaks(job.store.manifest)
-    evaluation = Evaluation(kept.ranks, subjects, studies, controls, found, context, baseline)
-    if not fresh and job.record.logged("evaluated", trained.tracking.key):
-        return evaluation
-    log_test(trained, evaluation)
-    job.record.keep_logged("evaluated", trained.tracking.key)  # last, so that what was cut off before is logged again
-    return evaluation
+    controls, context = pd.DataFrame(kept.controls), pd.DataFrame(kept.context)
+    return Evaluation(kept.ranks, subjects, studies, controls, leaks(job.store.manifest), context, baseline)
 
 
 def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:
@@ -156,8 +163,9 @@ def _rank(job: TrainJob) -> _Kept:
         import ray
 
         shards = job.cluster.workers
-        parts = [_remote(job, rank_shard, shard, shards) for shard in range(shards)]
-        others = [_remote(job, task) for task in (rank_controls, rank_context, rank_baseline)]
+        options = _options(job)
+        parts = [ray.remote(**options)(rank_shard).remote(job, shard, shards) for shard in range(shards)]
+        others = [ray.remote(**options)(task).remote(job) for task in (rank_controls, rank_context, rank_baseline)]
         waiting = [*parts, *others]
         for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
@@ -166,22 +174,18 @@ def _rank(job: TrainJob) -> _Kept:
     return _Kept(pd.concat(ranked).sort_values(PLACE, ignore_index=True), controls, context)
 
 
-def _remote(job: TrainJob, task: Callable[..., Any], *arguments: Any) -> Any:
-    """A task for a job, under way with what a worker of its cluster is given."""
-    import ray
-
+def _options(job: TrainJob) -> dict[str, float]:
+    """What each task is given: as much as a worker of the cluster. It may ask the cluster for machines, so ask it once."""
     each = worker_resources(job.cluster)
-    options = {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
-    return ray.remote(**options)(task).remote(job, *arguments)
+    return {"num_cpus": each["CPU"], "num_gpus": each.get("GPU", 0), "max_retries": 3}
 
 
-def _alone(job: TrainJob, task: Callable[[TrainJob], pd.DataFrame]) -> pd.DataFrame:
-    """What a task finds."""
+def _baseline_alone(job: TrainJob) -> pd.DataFrame:
     with ray_session(job.cluster):
         import ray
 
-        found: pd.DataFrame = ray.get(_remote(job, task))
-    return found
+        ranks: pd.DataFrame = ray.get(ray.remote(**_options(job))(rank_baseline).remote(job))
+    return ranks
 
 
 def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:

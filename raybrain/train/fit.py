@@ -92,13 +92,14 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
         with ray_session(cluster), TrainingBar(console, job.experiment.train.epochs, len(job.record.history())) as bar:
             return fit(job, Exchange.open(), bar.show)
 
-    call = Call(with_ray, "train", _say_busy)
+    call = Call(with_ray, "train", say_busy)
     trained = train(job, cluster.tracking_store(), call)
     assert trained, f"{job.record.path} was stopped, and nobody was to stop it"
     return trained
 
 
-def _say_busy(line: str) -> None:
+def say_busy(line: str) -> None:
+    """Say who else works on something, before waiting for that."""
     console.print(f"{line}; waiting for it", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -149,8 +150,8 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         InputError: if the disk is full.
     """
     with job.record.own(call.purpose, call.busy):
-        if finished := _known(job, store) or _logged_anew(job, store):
-            return finished
+        if (history := _history(job)) is not None:
+            return _logged(job, store, history)
         job.record.begin(job.experiment)
         job = begin_log(job, store, call.name, call.parent)
         assert job.tracking
@@ -171,14 +172,15 @@ def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
 
     It is logged anew, once, if the tracking store does not know it: it is another store, or its database was deleted.
     """
-    if _history(job) is None:
+    history = _history(job)
+    if history is None:
         return None
     if job.record.experiment() is None:
         job.record.begin(job.experiment)
-    if known := _known(job, store):
-        return known
-    with job.record.own("log", _say_busy):
-        return _known(job, store) or _logged_anew(job, store)
+    if run := store.find(job.record.tracking()):
+        return Trained(job, history, run)
+    with job.record.own("log", say_busy):
+        return _logged(job, store, history)
 
 
 def _history(job: TrainJob) -> list[Row] | None:
@@ -188,16 +190,10 @@ def _history(job: TrainJob) -> list[Row] | None:
     return result.history if result and record.has_model and record.sizes() else None
 
 
-def _known(job: TrainJob, store: TrackingStore) -> Trained | None:
-    """The finished run of a job that the tracking store knows."""
-    history, run = _history(job), store.find(job.record.tracking())
-    return Trained(job, history, run) if history is not None and run else None
-
-
-def _logged_anew(job: TrainJob, store: TrackingStore) -> Trained | None:
-    """The finished run of a job, in a new tracked run; for who owns it."""
-    history = _history(job)
-    return None if history is None else finish(begin_log(job, store), history)
+def _logged(job: TrainJob, store: TrackingStore, history: list[Row]) -> Trained:
+    """The finished run of a job, in a new tracked run if the store knows none; for who owns it."""
+    run = store.find(job.record.tracking())
+    return Trained(job, history, run) if run else finish(begin_log(job, store), history)
 
 
 def finish(job: TrainJob, history: list[Row]) -> Trained:
