@@ -16,6 +16,7 @@ from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.loop import Diverged
 from raybrain.train.order import Contrast
 from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
+from raybrain.train.resume import resumed
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
@@ -161,14 +162,9 @@ class ClosedForm:
             self.record.keep_checkpoint({"model": self.learner.state()["model"], "state": state})
 
     def _resume(self) -> None:
-        """Go on from the last checkpoint. The first worker reads it for all, so that all are at the same fit."""
-        place = self.learner.place
-        packed = place.first(self.record.packed_checkpoint() if place.rank == 0 else None)
-        if packed is not None:
-            saved = self.record.unpacked_checkpoint(packed, place.device)
-            self.learner.restore(saved)
-            state = saved["state"]
-            self.done, self.history, self.seconds = state["step"], state["history"], state["seconds"]
+        """Go on from the last checkpoint, if there is one."""
+        if known := resumed(self.learner, self.record):
+            self.done, self.history, self.seconds = known["step"], known["history"], known["seconds"]
 
 
 def fitted(experiment: Experiment, tables: Tables, place: Place) -> Learner:

@@ -13,6 +13,7 @@ from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order
 from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
+from raybrain.train.resume import resumed
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
@@ -152,13 +153,10 @@ class Training:
         self.record.keep_checkpoint(self.learner.state() | {"state": vars(self.state)})
 
     def _resume(self) -> State:
-        """Go on from the last checkpoint. The first worker reads it for all, so that all are at the same step."""
+        """Go on from the last checkpoint, or begin."""
         device = self.place.device
-        packed = self.place.first(self.record.packed_checkpoint() if self.place.rank == 0 else None)
-        if packed is not None:
-            saved = self.record.unpacked_checkpoint(packed, device)
-            self.learner.restore(saved)
-            return State(**saved["state"])
+        if known := resumed(self.learner, self.record):
+            return State(**known)
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
 
