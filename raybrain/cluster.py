@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from raybrain.config import Config, InputError, plugin_files
+from raybrain.config import Config, InputError, first_line, plugin_files
 from raybrain.storage import owned, owner_of, unowned
 from raybrain.tracking.base import Tracker, TrackingStore
 
@@ -180,7 +180,7 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
                 with _on_loopback() if _is_on_loopback(address) else nullcontext():
                     ray.init(address, runtime_env=handover.runtime_env(plain), **common)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
                 raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
             stack.callback(ray.shutdown)
             stack.enter_context(handover.open())

@@ -36,6 +36,11 @@ class InputError(ValueError):
     """Something a person asked for cannot be done. The message says what was found, what is allowed, what to type."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows in further lines; what kind it is if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class _Checked(ModelMetaclass):
     """Says what is wrong with settings in one line to whoever makes them in Python, as the command line does."""
 

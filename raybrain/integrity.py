@@ -14,6 +14,7 @@ import contextlib
 import io
 import os
 import sqlite3
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 
 BLOCK = 2**23  # bytes that a thread reads at once
 THREADS = 4
@@ -36,6 +37,11 @@ _checked: set[tuple[str, int, int]] = set()  # databases, likewise
 def is_damage(error: Exception) -> bool:
     """Whether one of DAMAGE is about the content of a file; the system's own, about one that cannot be read, has a number."""
     return getattr(error, "errno", None) is None
+
+
+def say_damaged(path: Path) -> None:
+    """Say of a damaged file that can be made again that this is done."""
+    print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
 
 
 def stamp(path: Path) -> dict[str, Any]:
@@ -133,7 +139,7 @@ def _cause(error: BaseException | None) -> sqlite3.DatabaseError | None:
 
 
 def _refusal(path: Path, error: sqlite3.DatabaseError, cure: str) -> InputError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return InputError(f"damaged database {path} ({reason}); {cure}")
     return InputError(f"cannot open {path} ({reason})")

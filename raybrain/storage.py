@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 from raybrain.integrity import DAMAGE, is_damage
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def explaining_full_disk(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         stat = os.statvfs(path.parent)
         full = getattr(error, "errno", None) in FULL or stat.f_bavail * stat.f_frsize < 2**20
-        reason = "the disk is full" if full else str(error).splitlines()[0]
+        reason = "the disk is full" if full else first_line(error)
         raise InputError(
             f"cannot write {path}: {reason}; the last whole checkpoint is kept, make room and run the same command again"
         ) from None
@@ -191,8 +191,7 @@ def explaining_damage(path: Path) -> Iterator[None]:
     except DAMAGE as error:
         if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"damaged data in {path} ({line}); delete it and run again") from None
+        raise InputError(f"damaged data in {path} ({first_line(error)}); delete it and run again") from None
 
 
 def shown(address: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raybrain.config import InputError, plugin_files
+from raybrain.config import InputError, first_line, plugin_files
 from raybrain.secrets import hidden
 from raybrain.working_folder import WorkingFolder, working_folder
 
@@ -46,7 +46,7 @@ class JobServer:
             client = JobSubmissionClient(address)
             client.list_jobs()
         except (ConnectionError, RuntimeError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = first_line(error)[:200]
             raise InputError(
                 f"no Ray cluster takes jobs at {address} ({reason}); forward the port of its dashboard, and set "
                 "RAY_AUTH_MODE=token and its token where it has one"
@@ -77,9 +77,8 @@ class JobServer:
             try:
                 return str(self.client.submit_job(entrypoint=entrypoint, runtime_env=runtime_env))
             except (ConnectionError, RuntimeError) as error:
-                if (
-                    "try again later" not in str(error) or time.monotonic() - began > BEGIN_S
-                ):  # a head that has just begun says so
+                begins = "try again later" in str(error)  # a head that has just begun says so
+                if not begins or time.monotonic() - began > BEGIN_S:
                     raise InputError(f"{self.address} did not take the job: {' '.join(str(error).split())[:300]}") from None
                 time.sleep(LOOK_S)
 

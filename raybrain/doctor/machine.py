@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from raybrain.cluster import Cluster, probe
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 from raybrain.doctor.findings import Finding, check
 from raybrain.download.fetch import free_bytes
 from raybrain.download.unpack import amount
@@ -65,7 +65,7 @@ def _torch() -> Finding:
         for name in names:
             importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding(what, f"{installed}: {str(error).splitlines()[0]}", "bad", cure)
+        return Finding(what, f"{installed}: {first_line(error)}", "bad", cure)
     if len({".".join(version.split(".")[:2]) for version in versions.values()}) > 1:
         return Finding(what, installed, "warn", cure)
     return Finding(what, installed)

@@ -4,7 +4,6 @@ It knows nothing of the encoder, loss and optimiser that were asked for, so all 
 test share its ranks: a file in the home, named by the signature of the experiment that asks for ridge regression.
 """
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from raybrain.config import override
 from raybrain.encoders.base import Encoder
 from raybrain.evaluate.segment_rows import COLUMNS, segment_rows
 from raybrain.experiment import Experiment
-from raybrain.integrity import is_whole, stamp
+from raybrain.integrity import is_whole, say_damaged, stamp
 from raybrain.metrics import TOP
 from raybrain.storage import aside, locked, read_remakable, write_json
 from raybrain.train.closed_form import fitted
@@ -50,7 +49,7 @@ def baseline_ranks(job: TrainJob) -> pd.DataFrame | None:
     if stamped is None or not path.exists():
         return None
     if not is_whole(path, stamped):
-        print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
+        say_damaged(path)
         return None
     known = pd.read_parquet(path)
     return known if set(COLUMNS) <= set(known.columns) else None

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from raybrain.batch import Batch, Layout, Shapes, step_draws
 from raybrain.cluster import home_path
-from raybrain.config import InputError, hint
+from raybrain.config import InputError, first_line, hint
 from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import Experiment
 from raybrain.features.scale import FeatureScale
@@ -272,7 +272,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"no device {name!r} ({str(error).splitlines()[0]}); type cpu, or cuda where there is a GPU") from None
+        raise InputError(f"no device {name!r} ({first_line(error)}); type cpu, or cuda where there is a GPU") from None
     return device
 
 

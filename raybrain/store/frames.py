@@ -1,7 +1,6 @@
 """Frames: a feature of all that was heard, one file per stimulus, shared by all stores."""
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 from raybrain.identity import signature
-from raybrain.integrity import DAMAGE, is_damage
+from raybrain.integrity import DAMAGE, is_damage, say_damaged
 from raybrain.storage import content_digest, write_table
 from raybrain.store.schema import CHECKSUM, frames_checksum, frames_table
 
@@ -80,12 +79,11 @@ class Frames:
             if not is_damage(error):
                 raise
             self._set_aside(stimulus)
-            line = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"damaged data in {path} ({line}); {AGAIN}") from None
+            raise InputError(f"damaged data in {path} ({first_line(error)}); {AGAIN}") from None
 
     def _set_aside(self, stimulus: str) -> None:
         path = self.path(stimulus)
-        print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
+        say_damaged(path)
         (self.folder / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may see the same
             os.replace(path, self.folder / "damaged" / path.name)

@@ -5,7 +5,6 @@ content, so trials that differ in features share the signal, and those that diff
 """
 
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
-from raybrain.integrity import is_whole, stamp
+from raybrain.integrity import is_whole, say_damaged, stamp
 from raybrain.signal.window import SegmentConfig, Window
 from raybrain.storage import aside_folder, locked, read_json, read_remakable, write_json
 from raybrain.store import Part, Store, brain_digest, feature_digest
@@ -82,7 +81,7 @@ def _is_whole(path: Path) -> bool:
         return False
     damaged = [name for name, known in meta["files"].items() if not is_whole(path / name, known)]
     for name in damaged:
-        print(f"raybrain: damaged file {path / name}; it is made again", file=sys.stderr, flush=True)
+        say_damaged(path / name)
     return not damaged
 
 

@@ -14,7 +14,7 @@ import torch
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.integrity import check_archive, is_whole, stamp
+from raybrain.integrity import check_archive, is_whole, say_damaged, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
 from raybrain.plain import tree
 from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
@@ -188,7 +188,7 @@ class RunRecord(TrackedFolder):
         if not isinstance(known, dict):  # an earlier version's has no stamp of the ranks
             return None
         if not is_whole(self._ranks, known["ranks"]):
-            print(f"raybrain: damaged file {self._ranks}; it is made again", file=sys.stderr, flush=True)
+            say_damaged(self._ranks)
             return None
         return pd.read_parquet(self._ranks), {name: rows for name, rows in known.items() if name != "ranks"}
 

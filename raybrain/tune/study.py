@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 from raybrain.integrity import explaining_database
 from raybrain.tune.seal import check_seals
 from raybrain.tune.space import SearchSpace
@@ -61,7 +61,7 @@ def _explaining_damage(record: SweepRecord) -> Iterator[None]:
     except InputError:
         raise
     except (ValueError, LookupError) as error:  # of a trial: its seal, or a value that is none
-        raise InputError(f"{what} ({(str(error).splitlines() or [type(error).__name__])[0]}); {cure}") from None
+        raise InputError(f"{what} ({first_line(error)}); {cure}") from None
 
 
 def _name(record: SweepRecord) -> str:
@@ -91,7 +91,7 @@ def sole_writer() -> Iterator[None]:
             "is there a copy of this home on another machine? Remove study.json from the folder of one of the two sweeps"
         ) from None
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise InputError(
             f"the database of the sweep does not answer ({reason}); when it does, the same command goes on where it was"
         ) from None
@@ -120,7 +120,7 @@ def _storage(address: str) -> Any:
         raise InputError(f"{where} needs a driver that is not installed ({error.__cause__ or error}); {cure}") from None
     except SQLAlchemyError as error:
         cure = f"type an address like {STORAGE}=postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or leave it out"
-        raise InputError(f"cannot open {where} ({str(error).splitlines()[0]}); {cure}") from None
+        raise InputError(f"cannot open {where} ({first_line(error)}); {cure}") from None
 
 
 def dashboard(folder: Path) -> str:
