@@ -30,9 +30,10 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
 
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
     with sole_writer(), _explaining_damage(record):
+        storage = _storage(os.environ.get(STORAGE) or _file(record.path))
         study = optuna.create_study(
-            storage=_storage(os.environ.get(STORAGE) or _file(record.path)),
-            study_name=_name(record) if STORAGE in os.environ else record.path.name,
+            storage=storage,
+            study_name=_name(record, storage, directions) if STORAGE in os.environ else record.path.name,
             directions=directions,
             load_if_exists=True,
             pruner=space.scheduler.pruner(space.experiment().train.epochs),
@@ -64,13 +65,24 @@ def _explaining_damage(record: SweepRecord) -> Iterator[None]:
         raise InputError(f"{what} ({first_line(error)}); {cure}") from None
 
 
-def _name(record: SweepRecord) -> str:
+def _name(record: SweepRecord, storage: Any, directions: list[str]) -> str:
     """The name of a sweep's study among those of other homes. It moves with the home; a copy of the home gets another one."""
     known = record.study()
     if known is None or known.is_elsewhere(record.path):
-        known = StudyName(f"{record.path.name}-{uuid.uuid4().hex[:8]}", "")
+        known = StudyName(_free_name(record.path.name, storage, directions), "")
     record.keep_study(known.name)
     return known.name
+
+
+def _free_name(name: str, storage: Any, directions: list[str]) -> str:
+    """A name that no study of a database has: that of the sweep if it can be had, since Hyperband decides by it."""
+    import optuna
+
+    try:
+        optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError:  # another home's
+        return f"{name}-{uuid.uuid4().hex[:8]}"
+    return name
 
 
 @contextmanager

@@ -50,7 +50,9 @@ def test_homes_that_share_a_database_have_a_study_each(bench: Any, tmp_path: Pat
     def score(experiment: Any) -> float:
         return float(experiment.encoder.depth)
 
-    here, there = Bench(tmp_path / "a" / "sweeps" / "s", space()), Bench(tmp_path / "b" / "sweeps" / "s", space())
+    name = f"{tmp_path.name}-s"  # of no other test's sweep in the database that all share
+    here, there = (Bench(tmp_path / home / "sweeps" / name, space()) for home in ("a", "b"))
+    assert here.ledger.study.study_name == name, "as without a shared database"
     first, second = here.ledger.next(), there.ledger.next()
     assert first and second and first.job.experiment == second.job.experiment
     for sweep, member in ((here, first), (there, second)):
@@ -58,7 +60,7 @@ def test_homes_that_share_a_database_have_a_study_each(bench: Any, tmp_path: Pat
         assert sweep.ledger.ended(member) == "finished"
     assert len(here.run(score)) == len(there.run(score)) >= 1
     assert here.states == there.states == ["COMPLETE"] * len(here.states)
-    again = Bench(tmp_path / "a" / "sweeps" / "s", space())
+    again = Bench(tmp_path / "a" / "sweeps" / name, space())
     assert again.begun and again.ledger.study.study_name == here.ledger.study.study_name != there.ledger.study.study_name
 
 
