@@ -16,7 +16,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 
 def plain(text: str) -> str:
     r"""A text as it may be shown on a terminal: ``\x1b`` instead of an escape character, and so on."""
-    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class PlainConsole(Console):

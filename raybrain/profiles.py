@@ -34,10 +34,10 @@ def profiles() -> dict[str, Profile]:
     Raises:
         InputError: if a file cannot be read.
     """
-    found: dict[str, Profile] = {}
+    known: dict[str, Profile] = {}
     for folder in shipped("cluster"):
-        found |= _read(folder / "profiles.toml")
-    return found
+        known |= _read(folder / "profiles.toml")
+    return known
 
 
 def profile(name: str) -> Profile:

@@ -27,13 +27,13 @@ def hidden(text: str) -> str:
 
 
 def _secrets() -> set[str]:
-    found = {value for name, value in os.environ.items() if SECRET.search(name)}
+    values = {value for name, value in os.environ.items() if SECRET.search(name)}
     for name in ADDRESSES:
         address = os.environ.get(name, "")
         user, _, password = credentials(address)
-        found |= {user, password} if not password else {password}
-        found |= set(QUERY.findall(address))
-    return {form for secret in found for form in (secret, unquote(secret)) if len(form) >= SHORTEST}
+        values |= {user, password} if not password else {password}
+        values |= set(QUERY.findall(address))
+    return {form for secret in values for form in (secret, unquote(secret)) if len(form) >= SHORTEST}
 
 
 def credentials(address: str) -> tuple[str, str, str]:

@@ -68,7 +68,7 @@ def _log_mean_exp(scores: Tensor, unit: Tensor) -> Tensor:
 
 
 def context_rows(learner: Learner, valid: Sequence[Pool], test: Sequence[Pool]) -> list[dict[str, Any]]:
-    """A row for each study: top-k accuracies plain, with context, and with the context of random groups.
+    """One row per study: top-k accuracies plain, with context, and with the context of random groups.
 
     Args:
         learner: the trained model.
@@ -118,8 +118,8 @@ def _scored(learner: Learner, pool: Pool) -> Scored:
     order = np.lexsort([tables.start.cpu()[pool.rows].numpy(), tables.recording.cpu()[pool.rows].numpy()])
     rows, targets = pool.rows[order], pool.targets[order]
     change = torch.ones(len(rows), dtype=torch.bool)
-    said, recording = sentence[targets], tables.recording.cpu()[rows]
-    change[1:] = (said[1:] != said[:-1]) | (recording[1:] != recording[:-1])
+    heard, recording = sentence[targets], tables.recording.cpu()[rows]
+    change[1:] = (heard[1:] != heard[:-1]) | (recording[1:] != recording[:-1])
     stretch = change.cumsum(0) - 1
     every = max(1, round(len(rows) / SEGMENTS))
     kept = torch.nonzero(stretch % every == 0)[:, 0]

@@ -61,7 +61,7 @@ class Evaluation:
 
     @cached_property
     def errors(self) -> pd.DataFrame:
-        """A row a study and kind of error, as :func:`raybrain.evaluate.attribution.attributed` makes them."""
+        """One row per study and kind of error, as :func:`raybrain.evaluate.attribution.attributed` makes them."""
         return pd.DataFrame(attributed(self.ranks))
 
     @cached_property
@@ -88,7 +88,7 @@ class _Kept:
 
 
 def run(trained: Trained) -> Evaluation:
-    """Evaluate what is not evaluated yet; keep what was found in the run's folder, and log it.
+    """Evaluate what is not evaluated yet; keep the results in the run's folder, and log it.
 
     Raises:
         InputError: if the weights of the run are gone, or its estimates are not finite.

@@ -68,7 +68,7 @@ def rank_rows(ranker: Ranker, pool: Pool, mine: slice, estimate: Estimate | None
     Raises:
         InputError: if an estimate is not finite.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in ("segment", "word", "predicted", "margin", *ranker.task.measures)}
+    parts_of: dict[str, list[Tensor]] = {name: [] for name in ("segment", "word", "predicted", "margin", *ranker.task.measures)}
     words = pool.words
     with torch.no_grad():
         for rows, targets, estimates, scores in scored(ranker, pool, mine, estimate):
@@ -79,9 +79,9 @@ def rank_rows(ranker: Ranker, pool: Pool, mine: slice, estimate: Estimate | None
             if ranker.task.measures:
                 values |= ranker.task.measure(estimates, ranker.aimed(rows))
             for name, value in values.items():
-                found[name].append(value.cpu())
+                parts_of[name].append(value.cpu())
     none = {name: torch.empty(0, dtype=torch.long) for name in ("segment", "word", "predicted")}
-    joined = {name: torch.cat([*parts, none.get(name, torch.empty(0))]) for name, parts in found.items()}
+    joined = {name: torch.cat([*parts, none.get(name, torch.empty(0))]) for name, parts in parts_of.items()}
     measures = {name: joined.pop(name) for name in ranker.task.measures}
     return Ranked(**joined, measures=measures)
 

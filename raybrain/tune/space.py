@@ -240,8 +240,8 @@ def _draw(trial: Any, key: str, distribution: Any) -> Any:
 
 def space_files() -> list[Path]:
     """The search spaces of the current folder and raybrain's own; of two with one name the current folder's counts."""
-    found = (path for folder in shipped("search_spaces") for path in folder.rglob("*.py"))
-    files = {path.stem: path for path in found if not path.name.startswith("_")}
+    paths = (path for folder in shipped("search_spaces") for path in folder.rglob("*.py"))
+    files = {path.stem: path for path in paths if not path.name.startswith("_")}
     return sorted(files.values())
 
 
