@@ -23,6 +23,7 @@ from torch import Tensor
 from raybrain.batch import Shapes
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
+from raybrain.probabilities import Calibration
 from raybrain.signal.window import Scaler, Window
 from raybrain.storage import aside_folder, file_digest, read_json
 
@@ -66,6 +67,7 @@ class ModelCard:
         recordings: those it knows, by name.
         features: the features of speech, in order.
         metrics: of the valid split, at the epoch whose weights are kept.
+        calibration: how its scores become probabilities, fitted on the valid split; None of a model that does not know.
     """
 
     signature: str
@@ -77,6 +79,7 @@ class ModelCard:
     recordings: dict[str, KnownRecording]
     features: tuple[FeatureScale, ...]
     metrics: dict[str, float]
+    calibration: Calibration | None = None
 
 
 def is_model(folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """A model folder is whole or absent, and whatever is wrong with one is said in a line."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from raybrain.batch import FeatureSlice, Layout, Shapes
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.model_folder import CARD, WEIGHTS, KnownRecording, ModelCard, is_model, read_card, read_weights, write_model
+from raybrain.probabilities import Calibration
 from raybrain.signal.window import Window
 
 MODEL = ModelCard(
@@ -33,6 +35,7 @@ MODEL = ModelCard(
     recordings={"s_sub-01": KnownRecording("s/01", 0, (1e-13, 2.0), (1 / 3, 1.0))},
     features=(FeatureScale("mel", 125.0, (0.1,), (1 / 7,), -5.0),),
     metrics={"epoch": 3, "valid_loss": 0.1},
+    calibration=Calibration(0.5, 0.01, 1.5, 200),
 )
 VALUES = {"encoder.weight": torch.arange(6.0).reshape(2, 3).T, "encoder.count": torch.tensor(3), "loss.empty": torch.empty(0)}
 
@@ -52,6 +55,15 @@ def test_what_is_read_is_what_was_written(folder: Path) -> None:
     changed = replace(MODEL, signature="another")
     write_model(folder, changed, VALUES)
     assert read_card(folder) == changed
+
+
+def test_a_model_of_an_earlier_version_does_not_know_how_sure_it_is(folder: Path) -> None:
+    content = json.loads((folder / CARD).read_text())
+    sums = content.pop("sha256")
+    del content["calibration"]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    (folder / CARD).write_text(json.dumps(content | {"sha256": sums | {CARD: digest}}))
+    assert read_card(folder) == replace(MODEL, calibration=None)
 
 
 def test_it_appears_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ from torch import Tensor
 from raybrain.config import override
 from raybrain.encoders import layers
 from raybrain.experiment import Experiment, TrainConfig
+from raybrain.features.frame_table import FeatureTable
 from raybrain.signal.window import Window
 from raybrain.train import step as stepping
 from raybrain.train.order import Contrast, Order, contrast
 from raybrain.train.step import Learner, Place
-from raybrain.train.tables import FeatureTable, Tables
+from raybrain.train.tables import Tables
 
 STEPS = 10
 contrast_of = contrast

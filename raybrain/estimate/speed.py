@@ -118,7 +118,8 @@ def _noise(experiment: Experiment, channels: int, subjects: int, segments: int) 
     """Segments of one stretch of noise that all subjects share."""
     import torch
 
-    from raybrain.train.tables import FeatureTable, Tables
+    from raybrain.features.frame_table import FeatureTable
+    from raybrain.train.tables import Tables
 
     data, window = experiment.data, experiment.data.window.read_with(experiment.window)
     rate, samples = window.rate_hz, window.samples

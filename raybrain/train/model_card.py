@@ -12,8 +12,11 @@ from raybrain.features.scale import FeatureScale
 from raybrain.identity import contents, version
 from raybrain.model_folder import KnownRecording, ModelCard
 from raybrain.plain import tree
+from raybrain.probabilities import Calibration, calibrated
 from raybrain.signal.window import Scaler
 from raybrain.store import Store
+from raybrain.tasks.candidates import Pool
+from raybrain.tasks.retrieve import scored
 from raybrain.train.record import Row, best_epoch, is_complete
 from raybrain.train.step import Learner
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from raybrain.train.job import TrainJob
 
 ROWS_AT_ONCE = 64
+CALIBRATED_ROWS = 2000  # of a pool of the valid split, evenly spread
 TIMING = ("seconds", "data_wait")  # in a row of the history, of the machine and not of the model
 
 
@@ -35,6 +39,7 @@ def keep_model(job: "TrainJob", learner: Learner, history: Sequence[Row]) -> Non
         return
     best = record.best()
     assert best is not None and best["epoch"] == best_epoch(history)["epoch"], "the best weights are of another epoch"
+    learner.restore({"model": best["model"]})
     record.keep_model(model_card(job, learner, history), best["model"])
 
 
@@ -43,7 +48,7 @@ def model_card(job: "TrainJob", learner: Learner, history: Sequence[Row]) -> Mod
 
     Args:
         job: what was trained on what.
-        learner: the network with its data.
+        learner: the network with its best weights, and its data.
         history: the metrics of each epoch.
 
     Raises:
@@ -68,7 +73,20 @@ def model_card(job: "TrainJob", learner: Learner, history: Sequence[Row]) -> Mod
         recordings=_recordings(job.store, learner, _speech_scaler(features)),
         features=features,
         metrics={name: value for name, value in best_epoch(history).items() if name not in TIMING},
+        calibration=_calibration(learner),
     )
+
+
+def _calibration(learner: Learner) -> Calibration | None:
+    """How scores become probabilities, from the word onsets of the valid split; None where there are none."""
+    learner.network.eval()
+    lots = []
+    with torch.no_grad():
+        for pool in learner.task.pools(learner.tables.words("valid_words")):
+            every = -(-len(pool.rows) // CALIBRATED_ROWS)
+            thinned = Pool(pool.study, pool.rows[::every], pool.targets[::every], pool.stands, pool.words)
+            lots += [(scores.cpu(), targets) for _, targets, _, scores in scored(learner, thinned, slice(None))]
+    return calibrated(lots)
 
 
 def _recordings(store: Store, learner: Learner, speech: Scaler) -> dict[str, KnownRecording]:

@@ -24,6 +24,7 @@ from raybrain.features.base import Feature
 from raybrain.model_folder import read_card, read_weights, write_model
 from raybrain.predict.model import Model
 from raybrain.prepare import build as preparing
+from raybrain.probabilities import calibrated
 from raybrain.signal.window import Scaler
 from raybrain.train import fit
 from raybrain.train.fit import work
@@ -139,6 +140,16 @@ def test_estimates_and_scores_are_those_of_training(kind: str, done: Done) -> No
     assert model.experiment.signature == model.signature == here.job.experiment.signature
     assert [feature.name for feature in model.features] == [feature.name for feature in here.job.experiment.data.features]
     assert model.shapes == here.learner.shapes
+
+
+def test_it_says_how_sure_its_best_weights_are_on_the_valid_split(done: Done) -> None:
+    known, learner = raybrain.load(done.folder).card.calibration, done.learner
+    (pool,) = learner.task.pools(learner.tables.words("valid_words"))
+    with torch.no_grad():
+        scores = learner.scores(learner.estimates(pool.rows), learner.aimed(pool.stands))
+    assert known == calibrated([(scores, pool.targets)])
+    assert known and known.rows == len(pool.rows)
+    assert known.entropy < np.log(len(pool.stands))
 
 
 def test_features_are_scaled_as_in_training(done: Done) -> None:
