@@ -220,7 +220,7 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     from ray.train import LoggingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    from raybrain.train.group import Group
+    from raybrain.train.group import WorkerGroup
 
     cluster, run = job.cluster, job.record.path.name
     each = worker_resources(cluster)
@@ -229,7 +229,7 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     exchange.clear(run)
     trainer = DataParallelTrainer(
         train_worker,
-        backend_config=Group(),
+        backend_config=WorkerGroup(),
         train_loop_config={"job": job, "audience": Sender(exchange, run, judged)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
