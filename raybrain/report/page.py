@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
-from raybrain.report.pictures import curves_picture, data_uri, subjects_picture
+from raybrain.report.pictures import curves_picture, subjects_picture
 from raybrain.report.render import render
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
+from raybrain.report.style import Picture, data_uri, picture
 from raybrain.report.terminal import audit_line
 from raybrain.tune.space_record import SpaceRecord
 
@@ -74,11 +75,11 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "tolerance": TOLERANCE[0].upper() + TOLERANCE[1:] if any(cell.published for cell in table) else "",
         "missing": report.missing,
         "left_out": [[name, reason] for name, reason in report.left_out.items()],
-        "subjects_picture": _subjects(table),
+        "subjects_pictures": _subjects(table),
         "comparisons": [_comparison(one) for one in comparisons(table)],
         "controls": _controls(report.tested),
         "audits": sorted({audit_line(one.evaluation.leaks) for one in report.tested}),
-        "curves_picture": _curves(report.tested),
+        "curves_pictures": _curves(report.tested),
         "trials": _trials(report.trials),
         "figures": [{"name": name, "source": data_uri(png)} for name, png in report.figures.items()],
     }
@@ -98,23 +99,26 @@ def _results(table: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _result(cell: Cell) -> dict[str, str]:
-    shown = {"accuracy": cell.percent, "baseline": ""}
+    shown = {"accuracy": cell.percent, "baseline": "", "mark": "odd" if cell.below else ""}
     if cell.baseline is not None:
         shown["baseline"] = f"{'below ' if cell.below else ''}ridge regression: {100 * cell.baseline:.1f}"
     if cell.published is None:
         return shown | {"verdict": ""}
     accepted = f"{max(cell.published.low, 0):.1f} to {cell.published.high:.1f}"
     verdict = "pass" if cell.passed else "fail"
-    return shown | {"verdict": verdict, "published": str(cell.published), "accepted": accepted}
+    mark = "good" if cell.passed else "bad"
+    return shown | {"verdict": verdict, "published": str(cell.published), "accepted": accepted, "mark": mark}
 
 
-def _subjects(table: Sequence[Cell]) -> str:
+def _subjects(table: Sequence[Cell]) -> list[Picture]:
+    """One picture for each study."""
     groups: dict[str, dict[str, Mapping[tuple[str, str], float]]] = {}
     for cell in table:
         if cell.subjects:
             groups.setdefault(cell.column, {})[cell.row] = cell.subjects
     chance = {cell.column: cell.chance for cell in table}
-    return data_uri(subjects_picture(groups, chance)) if groups else ""
+    what = "top-10 accuracy of every subject (dots), their mean (bar) and chance (dashed)"
+    return [picture(subjects_picture(rows, chance[study]), f"{study}: {what}") for study, rows in groups.items()]
 
 
 def _comparison(one: Mapping[str, Any]) -> list[str]:
@@ -156,9 +160,11 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {"head": ["trial", *(key.rpartition(".")[2] for key in keys), "epochs", metric, "state", "why"], "rows": rows}
 
 
-def _curves(tested: Sequence[Result]) -> str:
+def _curves(tested: Sequence[Result]) -> list[Picture]:
+    """One picture for each study."""
     groups: dict[str, dict[str, list[Sequence[Mapping[str, float]]]]] = {}
     for one in tested:
         for column in one.columns():
             groups.setdefault(column, {}).setdefault(one.row, []).append(one.history)
-    return data_uri(curves_picture(groups)) if groups else ""
+    what = "top-10 accuracy on the valid split after each epoch"
+    return [picture(curves_picture(rows), f"{study}: {what}") for study, rows in groups.items()]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from raybrain.report.style import DARK, LIGHT
+
 
 def render(template: str, **content: Any) -> str:
     """A page with its content; every text in it is escaped, and what the content lacks is an error."""
@@ -14,5 +16,5 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made = environment.get_template(template).render(**content)
+    made = environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
     return made.encode(errors="backslashreplace").decode()  # a file name may hold half a character
