@@ -23,7 +23,7 @@ from raybrain.signal.window import SegmentConfig, Window, WindowConfig
 from raybrain.studies.base import Study
 from raybrain.tasks.base import Task
 
-PREPARE_VERSION = 8  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 9  # raise it when the code that prepares data gives other numbers
 STEPS = ("extra_negatives", "epochs", "updates_per_epoch", "patience")  # settings of training by steps
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 

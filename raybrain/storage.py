@@ -53,19 +53,35 @@ def aside(path: Path) -> Iterator[Path]:
     Raises:
         InputError: if the disk is full; what was there before stays.
     """
+    with drafted(path) as temporary:
+        yield temporary
+        put_in_place(temporary, path)
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A path to write to what may become ``path`` with :func:`put_in_place`; it is gone afterwards if it has not.
+
+    Raises:
+        InputError: if the disk is full; what was there before stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")  # as readable for others as any file; mkstemp's is not
     try:
         yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         if error.errno not in FULL:
             raise
         raise InputError(f"cannot write {path}: the disk is full; make room and run the same command again") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Let a file that is written whole appear under ``path``."""
+    with open(temporary, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, path)
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
 from raybrain.signal.base import Context
 from raybrain.signal.odd_signal import odd_recording
-from raybrain.signal.pipeline import read_signal
-from raybrain.signal.window import Scaler
+from raybrain.signal.pipeline import Signal, read_signal
+from raybrain.signal.window import Gathered, Scaler, drawn_starts
 from raybrain.storage import content_digest, file_record
-from raybrain.store import Part, Store, chunk_table
+from raybrain.store import Draft, Part, Store, chunk_samples, chunk_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str
 def make_part(job: Job) -> dict[str, Any]:
     """Read one recording, apply the steps to it and cut it; write its part of the store.
 
+    Signal is read, resampled and written a few seconds at a time, as far as the steps allow it.
+
     Returns:
         What is odd about the signal, and how many windows were left out.
     """
@@ -113,7 +115,7 @@ def make_part(job: Job) -> dict[str, Any]:
     remarks = odd_recording(raw)
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
     signal = read_signal(raw, data.signal.steps, context)
-    every = make_segments(job.events, job.blocks, data.segments, rate, len(signal.values))
+    every = make_segments(job.events, job.blocks, data.segments, rate, signal.samples)
     segments = without_bad(every, bad, data.segments, rate)
     if not len(segments):
         words = sum(isinstance(event, Word) for event in job.events)
@@ -121,15 +123,37 @@ def make_part(job: Job) -> dict[str, Any]:
             f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
         )
         raise InputError(f"nothing of it can be used: of windows of {data.segments.length_s:g} s {why}")
-    scaler = Scaler.fitted(signal.values, _starts(segments), data.window, data.splits.seed)
-    splits = segments["split"].to_pylist()
-    part = Part(
+    with job.store.draft(source.recording.uid) as draft:
+        scaler = _written(job, signal, segments, draft)
+        part = _part(job, signal, segments, scaler)
+        job.store.write_part(part, draft, {"events": events_table(job.events), "segments": segments})
+    lost = len(every) - len(segments)
+    remarks += [f"{described(bad)}: {lost} of {len(every)} windows are left out"] if lost else []
+    return {"remarks": remarks}
+
+
+def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft) -> Scaler:
+    """Write the signal, chunk by chunk; the scaler is fitted on what passes by."""
+    data, rate = job.data, job.data.signal.rate_hz
+    window = data.window
+    starts = drawn_starts(_starts(segments), signal.samples, window, data.splits.seed)
+    gathered = Gathered(starts, window.samples, signal.samples, len(signal.channels))
+    length = chunk_samples(rate)
+    for number, piece in enumerate(signal.pieces(length)):
+        draft.append(chunk_table(piece, rate, number * length))
+        gathered.pass_by(number * length, piece)
+    return Scaler.of(gathered.windows, window.baseline_samples)
+
+
+def _part(job: Job, signal: Signal, segments: "pa.Table", scaler: Scaler) -> Part:
+    source, splits = job.source, segments["split"].to_pylist()
+    return Part(
         uid=source.recording.uid,
         study=source.recording.study,
         subject=source.recording.subject,
         key=job.key,
         sources={name: file_record(path) for name, path in source.files().items()},
-        samples=len(signal.values),
+        samples=signal.samples,
         channels=signal.channels,
         positions=signal.positions.tolist(),
         places=[place.tolist() if np.isfinite(place).all() else None for place in signal.places],
@@ -138,11 +162,6 @@ def make_part(job: Job) -> dict[str, Any]:
         scale=scaler.scale.tolist(),
         segments={split: splits.count(split) for split in ("train", "valid", "test")},
     )
-    brain = chunk_table(signal.values.astype(np.float32), rate)
-    job.store.write_part(part, {"brain": brain, "events": events_table(job.events), "segments": segments})
-    lost = len(every) - len(segments)
-    remarks += [f"{described(bad)}: {lost} of {len(every)} windows are left out"] if lost else []
-    return {"remarks": remarks}
 
 
 def _train_starts(job: Job, bad: Sequence[BadStretch], rate_hz: float, samples: int) -> np.ndarray:

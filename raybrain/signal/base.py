@@ -12,6 +12,13 @@
 >>> Step.parse("doc_gain:3").apply(raw, None, Context(rate_hz=100.0)).get_data()
 array([[3., 3., 3.]])
 
+That one has the whole recording in memory. With ``in_chunks = True`` a step gets and gives one that is read a few seconds at a
+time; see :mod:`raybrain.signal.chunked` for what helps with that::
+
+    in_chunks = True
+    def apply(self, raw, fitted, context):
+        return mapped(raw, lambda values: self.factor * values)  # [channels samples]
+
 A step that learns something from a recording learns it in ``fit``, from windows of the train split alone::
 
     def fit(self, raw, context):
@@ -67,11 +74,13 @@ class Step(Choice):
     """Something done to the continuous signal of a recording. Its settings are the fields of a kind.
 
     The recording holds its MEG channels, or its EEG channels where it has no MEG, and is the step's own: it may be changed in
-    place. Time must stay as it is, since words and sounds are placed in it.
+    place. Time must stay as it is, since words and sounds are placed in it. It is loaded for a step that does not say
+    ``in_chunks``, whatever its length: such a step comes best after ``resample``.
     """
 
     repeats: ClassVar[bool] = False  # makes sense several times, with other settings
     takes_gaps: ClassVar[bool] = False  # is not disturbed by values that are not numbers; the signal need not be loaded yet
+    in_chunks: ClassVar[bool] = False  # gives a recording that is computed when it is read; the signal need not be loaded
 
     def check(self, before: "tuple[Step, ...]", rate_hz: float) -> None:
         """See to it that this step makes sense after those ``before`` it, for signal that is kept at ``rate_hz``.

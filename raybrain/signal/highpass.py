@@ -1,11 +1,12 @@
 """High-pass: slow drifts are taken off, with a filter of zero phase."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import PositiveFloat
 
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
+from raybrain.signal.convolve import filtered
 
 if TYPE_CHECKING:
     import mne
@@ -18,6 +19,8 @@ class Highpass(Step, name="highpass", shorthand="cutoff_hz"):
         cutoff_hz: what is slower than this is taken off.
     """
 
+    version: ClassVar[int] = 2
+    in_chunks: ClassVar[bool] = True
     cutoff_hz: PositiveFloat = 0.1
 
     def check(self, before: tuple[Step, ...], rate_hz: float) -> None:
@@ -29,4 +32,10 @@ class Highpass(Step, name="highpass", shorthand="cutoff_hz"):
 
     def apply(self, raw: "mne.io.BaseRaw", fitted: Any, context: Context) -> "mne.io.BaseRaw":
         """Filter."""
-        return raw.filter(self.cutoff_hz, None)
+        import mne
+
+        taps = mne.filter.create_filter(None, raw.info["sfreq"], self.cutoff_hz, None)
+        info = raw.info.copy()
+        with info._unlock():
+            info["highpass"] = max(info["highpass"], self.cutoff_hz)
+        return filtered(raw, taps, info)

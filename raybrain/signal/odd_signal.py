@@ -45,7 +45,7 @@ def odd_signal(raw: "mne.io.BaseRaw", picks: np.ndarray) -> list[str]:
     flat = spread == 0
     always, odd = flat.all(axis=0), []
     if always.all():
-        refuse_flat(raw.copy().pick(picks, verbose="error").load_data(verbose="error"))
+        refuse_flat(raw, picks)
         return ["the signal is flat in all of the seconds looked at: was it recorded?"]
     if always.mean() > FLAT_CHANNELS:
         listed = ", ".join(names[always][:5])

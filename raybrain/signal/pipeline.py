@@ -1,6 +1,10 @@
-"""Pipeline: from an mne recording to the signal that a store keeps, step by step."""
+"""Pipeline: from an mne recording to the signal that a store keeps, step by step.
 
-from collections.abc import Sequence
+The signal is computed when it is read, a few seconds at a time, as long as the steps work in chunks; one that needs the whole
+recording has it loaded, as it is after the steps before.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +13,7 @@ import numpy as np
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_places, sensor_positions, usable_channels
+from raybrain.signal.chunked import block_length, mapped
 
 if TYPE_CHECKING:
     import mne
@@ -19,53 +24,76 @@ class Signal:
     """Continuous brain signal, and where its channels lie.
 
     Attributes:
-        values: [samples channels], in the recording's own unit.
+        recording: computes the signal when it is read.
         channels: names.
         positions: [channels 2] on a flattened head, in [0, 1].
         places: [channels 3] in metres in head coordinates, NaN where unknown.
         valid: [channels], False where a position is not known or the channel is marked bad.
     """
 
-    values: np.ndarray
+    recording: "mne.io.BaseRaw"
     channels: list[str]
     positions: np.ndarray
     places: np.ndarray
     valid: np.ndarray
+
+    @property
+    def samples(self) -> int:
+        """How many there are of each channel."""
+        return int(self.recording.n_times)
+
+    @property
+    def values(self) -> np.ndarray:
+        """All of it, [samples channels], in the recording's own unit."""
+        values: np.ndarray = self.recording.get_data().T
+        return values
+
+    def pieces(self, length: int) -> Iterator[np.ndarray]:
+        """All of it in turn, ``length`` samples at a time, [samples channels] float32.
+
+        Raises:
+            InputError: if a value is not a number.
+        """
+        for start in range(0, self.samples, length):
+            yield np.ascontiguousarray(self.recording[:, start : start + length][0].T, dtype=np.float32)
 
 
 def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) -> Signal:
     """Pick MEG, or EEG where there is no MEG, and apply the steps in order; the recording itself is left alone.
 
     Raises:
-        InputError: if there are no such channels or hardly any that can be used, the signal is not finite or is
-            flat, a step cannot be done, or the signal that comes out is not at the rate that is asked for.
+        InputError: if there are no such channels or hardly any that can be used, the signal is flat, a step cannot be done, or
+            the signal that comes out is not at the rate that is asked for. What is not a number is met when it is read.
     """
     import mne
 
     with mne.utils.use_log_level("error"):
-        raw = raw.copy().pick(brain_channels(raw))
-        loaded = False
+        picks = brain_channels(raw)
+        raw = mapped(raw, lambda values: values, picks=picks) if raw.preload else raw.copy().pick(picks)
+        checked = False
         for step in steps:
-            if not loaded and not step.takes_gaps:
-                _refuse_gaps(raw.load_data())
-                loaded = True
+            if not checked and not step.takes_gaps:
+                raw, checked = _numbers_only(raw), True
             raw = _applied(step, raw, context)
-        _refuse_gaps(raw.load_data())
+        raw = _numbers_only(raw)
         if raw.info["sfreq"] != context.rate_hz:
             asked = ", ".join(step.name for step in steps) or "none"
             raise InputError(
                 f"the signal has {raw.info['sfreq']:g} Hz after all steps ({asked}), but data.signal.rate_hz is "
                 f"{context.rate_hz:g}; add resample to data.signal.steps"
             )
-        refuse_flat(raw)
+        refuse_flat(raw, np.arange(len(raw.ch_names)))
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
-        return Signal(raw.get_data().T, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
+        return Signal(raw, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
 
 
 def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.BaseRaw":
     """The recording after a step; InputError if it is none any more, or of another length."""
     import mne
+
+    if not step.in_chunks and not step.takes_gaps:
+        raw.load_data()
 
     before = raw.n_times / raw.info["sfreq"]
     slack = 1 / raw.info["sfreq"]
@@ -78,26 +106,43 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.Bas
     return result
 
 
-def _refuse_gaps(raw: "mne.io.BaseRaw") -> None:
-    """Refuse values that are not numbers; those of channels marked bad become zeros, since nobody looks at them."""
-    finite = np.isfinite(raw.get_data()).all(axis=1)
-    for row in np.flatnonzero(~finite):
-        if raw.ch_names[row] in raw.info["bads"]:
-            raw[row] = np.zeros((1, raw.n_times))
-            finite[row] = True
-    if not finite.all():
-        bad = [raw.ch_names[row] for row in np.flatnonzero(~finite)]
-        raise InputError(
-            f"values that are not numbers in channels {', '.join(bad[:5])}; mark them bad in channels.tsv to go without them"
-        )
+def _numbers_only(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
+    """The recording, with an InputError where values are not numbers; in channels marked bad, at which nobody looks, zeros."""
+    bad = np.isin(raw.ch_names, raw.info["bads"])
+
+    def checked(values: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", over="ignore"):
+            if np.isfinite(values.sum()):
+                return values
+        if not np.isfinite(values[~bad]).all():
+            _refuse_gaps(raw, np.flatnonzero(~bad))
+        return np.where(np.isfinite(values), values, 0.0)
+
+    return mapped(raw, checked)
 
 
-def refuse_flat(raw: "mne.io.BaseRaw") -> None:
-    """Refuse a recording in which no channel that is not marked bad ever changes.
+def _refuse_gaps(raw: "mne.io.BaseRaw", picks: np.ndarray) -> None:
+    """Name those of the channels ``picks`` that have values that are not numbers."""
+    finite = np.all([np.isfinite(values).all(axis=1) for values in _blocks(raw, picks)], axis=0)
+    bad = [raw.ch_names[pick] for pick in picks[~finite]]
+    raise InputError(
+        f"values that are not numbers in channels {', '.join(bad[:5])}; mark them bad in channels.tsv to go without them"
+    )
+
+
+def refuse_flat(raw: "mne.io.BaseRaw", picks: np.ndarray) -> None:
+    """Refuse a recording in which no channel of ``picks`` that is not marked bad ever changes.
 
     Raises:
         InputError: if it is one.
     """
-    good = [row for row, name in enumerate(raw.ch_names) if name not in raw.info["bads"]]
-    if good and not np.ptp(raw.get_data(good), axis=1).any():
+    good = np.array([pick for pick in picks if raw.ch_names[pick] not in raw.info["bads"]], dtype=int)
+    if len(good) and not any((values != first).any() for first in [raw[good, :1][0]] for values in _blocks(raw, good)):
         raise InputError(f"the signal is flat: none of {len(good)} channels ever changes; get the file again")
+
+
+def _blocks(raw: "mne.io.BaseRaw", picks: np.ndarray) -> Iterator[np.ndarray]:
+    """The channels ``picks`` in turn, [channels samples]."""
+    length = block_length(len(picks))
+    for start in range(0, raw.n_times, length):
+        yield raw[picks, start : start + length][0]

@@ -7,6 +7,7 @@ Each channel is divided by its robust scale, once, when signal is laid out for t
 Dimension letters: W windows, C channels, S samples of a recording, T samples an encoder sees.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCALER_WINDOWS = 200  # that a scaler is fitted on
+CHANNELS = 16  # that are copied at once: a cache line of float32
 
 
 class SegmentConfig(Config):
@@ -146,10 +148,8 @@ class Scaler:
             window: how these are cut.
             seed: of the draw.
         """
-        if len(starts) == 0:
-            starts = np.arange(0, max(1, len(values) - window.samples), window.samples)
-        drawn = np.sort(np.random.default_rng(seed).permutation(starts)[:SCALER_WINDOWS])
-        return cls.of(stretches(values, drawn, window.samples), window.baseline_samples)
+        some = drawn_starts(starts, len(values), window, seed)
+        return cls.of(stretches(values, some, window.samples), window.baseline_samples)
 
     @classmethod
     def of(cls, windows: np.ndarray, baseline: int) -> Self:
@@ -162,8 +162,8 @@ class Scaler:
         Returns:
             The scaler; a scale of 0 becomes 1.
         """
-        windows = baselined(windows, baseline)
-        low, centre, high = np.percentile(windows.reshape(-1, windows.shape[-1]), [25, 50, 75], axis=0)
+        quartiles = [np.percentile(channel, [25, 50, 75]) for channel in _each_channel(windows, baseline)]
+        low, centre, high = np.array(quartiles).reshape(-1, 3).T
         scale = high - low
         return cls(centre, np.where(scale > 0, scale, 1.0))
 
@@ -179,9 +179,49 @@ class Scaler:
         return centre
 
 
+def drawn_starts(starts: np.ndarray, samples: int, window: Window, seed: int) -> np.ndarray:
+    """Where up to 200 windows begin that a scaler is fitted on, in order.
+
+    Args:
+        starts: the first samples of the train windows; if there are none, windows of the whole signal are drawn.
+        samples: of the signal.
+        window: how windows are cut.
+        seed: of the draw.
+    """
+    if len(starts) == 0:
+        starts = np.arange(0, max(1, samples - window.samples), window.samples)
+    return np.sort(np.random.default_rng(seed).permutation(starts)[:SCALER_WINDOWS])
+
+
+class Gathered:
+    """Windows of a signal that passes by piece by piece.
+
+    Attributes:
+        windows: [W length C] float32, filled as pieces pass; shorter where the signal ends before a window does.
+    """
+
+    def __init__(self, starts: np.ndarray, length: int, samples: int, channels: int) -> None:
+        self.starts = starts
+        self.windows = np.zeros((len(starts), min(length, samples), channels), np.float32)
+
+    def pass_by(self, first: int, piece: np.ndarray) -> None:
+        """A piece [samples C] that begins at sample ``first``."""
+        length = self.windows.shape[1]
+        for row in np.flatnonzero((self.starts < first + len(piece)) & (self.starts + length > first)):
+            begin, end = max(self.starts[row], first), min(self.starts[row] + length, first + len(piece))
+            self.windows[row, begin - self.starts[row] : end - self.starts[row]] = piece[begin - first : end - first]
+
+
 def stretches(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     """Stretches of a signal [S C] that begin at ``starts``, [W length C]."""
     return np.stack([values[start : start + length] for start in starts])
+
+
+def _each_channel(windows: np.ndarray, baseline: int) -> Iterator[np.ndarray]:
+    """The windows [W samples C] of one channel after the other less their baselines, in float64; little is copied at once."""
+    for first in range(0, windows.shape[-1], CHANNELS):
+        some = np.ascontiguousarray(np.moveaxis(windows[..., first : first + CHANNELS], -1, 0), dtype=np.float64)
+        yield from (baselined(channel[..., None], baseline).ravel() for channel in some)
 
 
 def baselined(windows: Any, baseline: int) -> Any:

@@ -22,18 +22,20 @@ Damage is noticed by checksums when a file is read for a memory map; it is set a
 """
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
-from raybrain.store.parts import Part, Prepared, Store, brain_digest, leaks
-from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_table, frames_table
+from raybrain.store.parts import Draft, Part, Prepared, Store, brain_digest, leaks
+from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_samples, chunk_table, frames_table
 
 __all__ = [
     "CHUNK_S",
     "EVENTS",
     "SEGMENTS",
+    "Draft",
     "Frames",
     "Part",
     "Prepared",
     "Store",
     "brain_digest",
+    "chunk_samples",
     "chunk_table",
     "feature_digest",
     "feature_name",

@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ from raybrain.signal.window import Scaler
 from raybrain.storage import (
     aside,
     content_digest,
+    drafted,
     explaining_damage,
     file_digest,
     file_record,
     locked,
+    put_in_place,
     read_remakable,
     renewed,
     write_json,
     write_table,
 )
 from raybrain.store.frames import Frames
-from raybrain.store.schema import SEGMENTS
+from raybrain.store.schema import BRAIN, SEGMENTS
 
 MANIFEST = {"data", "sources", "sounds", "failed", "counts", "plan", "features"}
 TABLES = ("brain", "events", "segments")
@@ -69,6 +71,22 @@ class Part:
     def origin(self) -> str:
         """Names what the part was made from, by content."""
         return content_digest([self.key, [[name, record["sha256"]] for name, record in sorted(self.sources.items())]])
+
+
+class Draft:
+    """The signal of a recording on its way into a store, written aside a few chunks at a time: a row group each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = pq.ParquetWriter(path, BRAIN, use_dictionary=False, write_page_checksum=True)
+
+    def append(self, chunks: pa.Table) -> None:
+        """Write some more chunks."""
+        self._writer.write_table(chunks, row_group_size=1)
+
+    def close(self) -> None:
+        """Nothing more is appended."""
+        self._writer.close()
 
 
 @dataclass(frozen=True)
@@ -157,13 +175,30 @@ class Store:
         except TypeError:  # of another version
             return None
 
-    def write_part(self, part: Part, tables: dict[str, pa.Table]) -> Part:
+    @contextmanager
+    def draft(self, uid: str) -> "Iterator[Draft]":
+        """Where the signal of a recording is written to, until :meth:`write_part` takes it; gone afterwards if it has not.
+
+        Raises:
+            InputError: if the disk is full; what was there before stays.
+        """
+        with drafted(self.table_path("brain", uid)) as temporary:
+            draft = Draft(temporary)
+            try:
+                yield draft
+            finally:
+                draft.close()
+
+    def write_part(self, part: Part, brain: "Draft", tables: Mapping[str, pa.Table]) -> Part:
         """Write the tables of a recording, then the JSON that says they are whole; whoever else does so has to wait."""
+        brain.close()
         with locked(self._json(part.uid)):
+            path = self.table_path("brain", part.uid)
+            put_in_place(brain.path, path)
+            part.files["brain"] = file_record(path)
             for table, content in tables.items():
                 path = self.table_path(table, part.uid)
-                options: dict[str, Any] = {"use_dictionary": False, "row_group_size": 1} if table == "brain" else {}
-                write_table(path, content, **options)
+                write_table(path, content)
                 part.files[table] = file_record(path)
             write_json(self._json(part.uid), asdict(part))
         return part

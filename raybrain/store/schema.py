@@ -7,6 +7,13 @@ import pyarrow as pa
 
 CHUNK_S = 10.0
 CHECKSUM = b"raybrain.checksum"
+BRAIN = pa.schema(
+    [
+        ("start_sample", pa.int64()),
+        ("samples", pa.int32()),
+        ("signal", pa.list_(pa.float32())),  # [samples channels], flat
+    ]
+)
 SEGMENTS = pa.schema(
     [
         ("split", pa.string()),
@@ -33,17 +40,21 @@ EVENTS = pa.schema(
 )
 
 
-def chunk_table(signal: np.ndarray, rate_hz: float) -> pa.Table:
-    """Continuous signal [samples channels] as rows of CHUNK_S seconds."""
-    step = max(1, round(CHUNK_S * rate_hz))
+def chunk_samples(rate_hz: float) -> int:
+    """Samples of a chunk of continuous signal: CHUNK_S seconds."""
+    return max(1, round(CHUNK_S * rate_hz))
+
+
+def chunk_table(signal: np.ndarray, rate_hz: float, first: int = 0) -> pa.Table:
+    """Continuous signal [samples channels] that begins at sample ``first``, as rows of CHUNK_S seconds."""
+    step = chunk_samples(rate_hz)
     chunks = [signal[start : start + step] for start in range(0, len(signal), step)]
-    return pa.table(
-        {
-            "start_sample": pa.array(range(0, len(signal), step), pa.int64()),
-            "samples": pa.array([len(chunk) for chunk in chunks], pa.int32()),
-            "signal": pa.array([chunk.ravel() for chunk in chunks], pa.list_(pa.float32())),
-        }
-    )
+    columns = [
+        pa.array(range(first, first + len(signal), step), pa.int64()),
+        pa.array([len(chunk) for chunk in chunks], pa.int32()),
+        pa.array([chunk.ravel() for chunk in chunks], pa.list_(pa.float32())),
+    ]
+    return pa.table(columns, schema=BRAIN)
 
 
 def frames_table(stimulus: str, frames: np.ndarray) -> pa.Table:

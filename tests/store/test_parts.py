@@ -32,11 +32,12 @@ def written(store: Store, uid: str = "some_sub-01", signal: np.ndarray | None = 
     part = Part(uid, "some", "01", key="key", samples=len(signal), channels=["a", "b"], centre=[0.5, 1e-12], **more)
     segments = [{"split": "train", "anchor": "grid", "start_sample": 60, "stimulus": "S", "stimulus_s": 0.25}]
     tables = {
-        "brain": chunk_table(signal, 120.0),
         "events": pa.Table.from_pylist([], schema=EVENTS),
         "segments": pa.Table.from_pylist(segments, schema=SEGMENTS),
     }
-    return store.write_part(part, tables)
+    with store.draft(uid) as draft:
+        draft.append(chunk_table(signal, 120.0))
+        return store.write_part(part, draft, tables)
 
 
 def test_part_round_trip(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +41,12 @@ SEGMENT = dict(
 )
 
 
+def write_part(store: Store, part: Part, signal: np.ndarray, tables: Mapping[str, pa.Table]) -> None:
+    with store.draft(part.uid) as draft:
+        draft.append(chunk_table(signal, RATE))
+        store.write_part(part, draft, tables)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three recordings of 25 s, two stimuli of 3 s and two features."""
@@ -64,13 +70,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             if of == uid
             for said in [("a sentence", 4, "word") if anchor == "word" else ("", -1, "")]
         ]
-        store.write_part(
+        write_part(
+            store,
             part,
-            {
-                "brain": chunk_table(signal, RATE),
-                "events": pa.Table.from_pylist([], schema=EVENTS),
-                "segments": pa.Table.from_pylist(segments, schema=SEGMENTS),
-            },
+            signal,
+            {"events": pa.Table.from_pylist([], schema=EVENTS), "segments": pa.Table.from_pylist(segments, schema=SEGMENTS)},
         )
     told = {}
     for name, (rate, size) in FEATURES.items():
@@ -180,16 +184,13 @@ def test_recordings_with_the_same_names_and_positions_share_a_layout(tmp_path: P
         "s_sub-3": (["a", "c"], [None, None]),
     }
     tables = {
-        "brain": chunk_table(np.ones((400, 2), np.float32), RATE),
         "events": pa.Table.from_pylist([], schema=EVENTS),
         "segments": pa.Table.from_pylist([], schema=SEGMENTS),
     }
     for uid, (channels, places) in sensors.items():
         known = {"positions": flat, "valid": [True, True], "centre": [0.0, 0.0], "scale": [1.0, 1.0]}
-        store.write_part(
-            Part(uid, "s", uid[-1], "", samples=400, channels=channels, places=places, **known),  # type: ignore[arg-type]
-            tables,
-        )
+        part = Part(uid, "s", uid[-1], "", samples=400, channels=channels, places=places, **known)  # type: ignore[arg-type]
+        write_part(store, part, np.ones((400, 2), np.float32), tables)
     data = {"signal": {"rate_hz": RATE}, "segments": {}}
     write_json(store.root / "manifest.json", {key: {} for key in MANIFEST} | {"data": data})
     opened = open_tables(store, sensors, content(store, sensors), {}, tmp_path / "maps", WindowConfig())
@@ -303,7 +304,7 @@ def test_a_recording_that_is_prepared_anew_meanwhile_does_not_pass_for_the_one_b
         part = store.part(uid)
         if wanted == uid and part:
             tables = {name: pq.read_table(store.table_path(name, uid), partitioning=None) for name in ("events", "segments")}
-            store.write_part(part, {"brain": chunk_table(np.ones((3000, CHANNELS[uid]), np.float32), RATE), **tables})
+            write_part(store, part, np.ones((3000, CHANNELS[uid]), np.float32), tables)
         return read(self, wanted)
 
     monkeypatch.setattr(Store, "brain", prepared_anew)

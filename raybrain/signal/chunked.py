@@ -1,0 +1,198 @@
+"""Chunked: recordings whose values are computed when they are read, a block at a time, so that no whole recording is in memory.
+
+A step with ``in_chunks`` gives such a recording: :func:`mapped` changes each sample by itself, :func:`filtered` convolves, and
+:func:`resampled` changes the rate. They are mne recordings like any other: slices can be read, channels picked, and
+``load_data`` computes all of it, for a step that needs it whole. Blocks begin at fixed samples, whatever is read in whichever
+order, so that a value is the same bit for bit however it is come by; the block read last is kept.
+
+Convolutions are in float32, less the first value of each channel, so that neither the unit nor a constant offset costs
+precision: what is lost is 1e-6 of the largest excursion of a channel. That is enough for filters without feedback. It is not
+for sums over a whole recording, inverses and decompositions (covariances, ICA, Maxwell filters): these are float64.
+
+The one private part of mne that is used is ``_read_segment_file``, by which all its readers are made.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import mne
+
+Values = np.ndarray
+BLOCK_VALUES = 1_000_000  # of a block, roughly: 8 MB
+
+
+class Blocks(ABC):
+    """Signal that is computed from a recording, block by block.
+
+    Attributes:
+        raw: the recording it is computed from.
+        channels: how many come out.
+        samples: how many of each.
+        length: of a block, in samples.
+    """
+
+    def __init__(self, raw: "mne.io.BaseRaw", channels: int, samples: int, length: int) -> None:
+        self.raw, self.channels, self.samples, self.length = raw, channels, samples, length
+        self._start, self._block = -1, np.empty((0, 0))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: a copy of a recording is computed from the same one, which nobody changes."""
+        return self
+
+    @abstractmethod
+    def compute(self, start: int, stop: int) -> Values:
+        """The block from sample ``start`` to ``stop``, [channels samples]."""
+
+    def read(self, start: int, stop: int, into: Callable[[slice, Values], None]) -> None:
+        """Hand on the samples from ``start`` to ``stop``, block by block, with where each piece begins and ends in them."""
+        for first in range(start - start % self.length, stop, self.length):
+            if self._start != first:
+                self._start = -1
+                self._block = self.compute(first, min(first + self.length, self.samples))
+                self._start = first
+            begin, end = max(start, first), min(stop, first + self.length)
+            into(slice(begin - start, end - start), self._block[:, begin - first : end - first])
+
+
+def block_length(channels: int) -> int:
+    """Samples of a block of so many channels."""
+    return max(256, BLOCK_VALUES // max(channels, 1))
+
+
+@cache
+def _kind() -> type["mne.io.BaseRaw"]:
+    import mne
+
+    class ChunkedRaw(mne.io.BaseRaw):  # type: ignore[misc]
+        """A recording whose values :class:`Blocks` compute."""
+
+        def _read_segment_file(
+            self, data: Values, idx: Any, fi: int, start: int, stop: int, cals: Values | None, mult: Values | None
+        ) -> None:
+            """Fill ``data`` [channels samples] with the channels ``idx``, or with ``mult`` times them."""
+            extras = self._raw_extras[fi]
+
+            def into(where: slice, piece: Values) -> None:
+                data[:, where] = piece[idx] if mult is None else mult @ piece[idx]
+
+            extras["blocks"].read(start - extras["first_samp"], stop - extras["first_samp"], into)
+
+    return ChunkedRaw
+
+
+def chunked(blocks: Blocks, info: "mne.Info", rate_hz: float | None = None) -> "mne.io.BaseRaw":
+    """The recording that ``blocks`` compute, with the annotations of the one they compute it from.
+
+    Args:
+        blocks: what computes it.
+        info: of its channels.
+        rate_hz: its rate, if that is not the rate in ``info``.
+    """
+    info, before = info.copy(), float(info["sfreq"])
+    rate_hz = rate_hz or before
+    with info._unlock():
+        info["sfreq"], info["lowpass"] = rate_hz, min(info["lowpass"], rate_hz / 2)
+        for channel in info["chs"]:
+            channel["cal"] = channel["range"] = 1.0
+    first = round(blocks.raw.first_samp * rate_hz / before)
+    extras = [{"blocks": blocks, "first_samp": first}]
+    raw = _kind()(info, False, [first], [first + blocks.samples - 1], raw_extras=extras, verbose="error")
+    annotations = blocks.raw.annotations.copy()
+    if annotations.orig_time is None:  # then mne takes them to count from the first sample
+        annotations.onset -= blocks.raw.first_time
+    return raw.set_annotations(annotations, verbose="error")
+
+
+class _Mapped(Blocks):
+    def __init__(
+        self, raw: "mne.io.BaseRaw", function: Callable[[Values], Values], picks: Values | None, channels: int
+    ) -> None:
+        super().__init__(raw, channels, raw.n_times, block_length(len(raw.ch_names)))
+        self.function, self.picks = function, slice(None) if picks is None else picks
+
+    def compute(self, start: int, stop: int) -> Values:
+        return self.function(self.raw[self.picks, start:stop][0])
+
+
+def mapped(
+    raw: "mne.io.BaseRaw",
+    function: Callable[[Values], Values],
+    info: "mne.Info | None" = None,
+    picks: Values | None = None,
+) -> "mne.io.BaseRaw":
+    """A recording of which each sample is a function of the same sample of another.
+
+    Args:
+        raw: the other.
+        function: from a stretch of it [channels samples], which is not to be changed, to the same stretch of the result.
+        info: of the result, if its channels are others than those picked.
+        picks: the channels that the function gets; None for all.
+    """
+    import mne
+
+    if info is None:
+        info = raw.info if picks is None else mne.pick_info(raw.info, picks)
+    return chunked(_Mapped(raw, function, picks, len(info["chs"])), info)
+
+
+class Forward:
+    """Stretches of a recording that are read one after the other and may overlap: each sample is read once.
+
+    They may reach past both ends, where the signal goes on reflected at its first and last value, and as zeros where there is
+    no more to reflect: as mne pads (``reflect_limited``). The first value of each channel is taken off.
+
+    Attributes:
+        span: the samples that are the signal; where it ends there, others may follow that are none of it.
+        offset: the first value of each channel, [channels 1] float64.
+    """
+
+    def __init__(self, raw: "mne.io.BaseRaw", span: tuple[int, int] | None = None, dtype: type = np.float32) -> None:
+        self.raw, self.span = raw, span or (0, raw.n_times)
+        self.offset = raw[:, self.span[0] : self.span[0] + 1][0].copy()
+        self._buffer: Values = np.empty((len(self.offset), 0), dtype)
+        self._start, self._stop = 0, 0
+
+    def take(self, start: int, stop: int) -> Values:
+        """From sample ``start`` to ``stop``, [channels samples]; valid until the next is taken, and not to be changed."""
+        again = max(0, min(self._stop, stop) - start) if self._start <= start else 0
+        kept = self._buffer[:, start - self._start : start - self._start + again]
+        if stop - start > self._buffer.shape[1]:
+            grown = np.empty((len(self.offset), stop - start), self._buffer.dtype)
+            grown[:, :again] = kept
+            self._buffer = grown
+        else:
+            self._buffer[:, :again] = kept
+        self._start, self._stop = start, start + again
+        pieces = block_length(len(self.offset))
+        for first in range(start + again, stop, pieces):
+            last = min(first + pieces, stop)
+            self._fill(self._buffer[:, first - start : last - start], first, last)
+        self._stop = stop
+        return self._buffer[:, : stop - start]
+
+    def _fill(self, out: Values, start: int, stop: int) -> None:
+        first, last = self.span
+        begin, end = max(start, first), min(stop, last)
+        if begin < end:
+            np.subtract(self.raw[:, begin:end][0], self.offset, out=out[:, begin - start : end - start], casting="unsafe")
+        if start < first:
+            out[:, : first - start] = self._reflected(first, np.arange(start, min(stop, first)))
+        if stop > last:
+            out[:, max(last - start, 0) :] = self._reflected(last - 1, np.arange(max(start, last), stop))
+
+    def _reflected(self, edge: int, wanted: Values) -> Values:
+        """What samples past an edge are taken to be: the value there twice, less that of the sample as far inside."""
+        sources = 2 * edge - wanted
+        there = (sources >= self.span[0]) & (sources < self.span[1])
+        values: Values = np.zeros((len(self.offset), len(wanted)))
+        if there.any():
+            lowest, highest = int(sources[there].min()), int(sources[there].max())
+            inside = self.raw[:, lowest : highest + 1][0]
+            values[:, there] = 2 * self.raw[:, edge : edge + 1][0] - inside[:, sources[there] - lowest]
+        values -= self.offset
+        return values

@@ -1,0 +1,75 @@
+"""Convolve: FIR filters of zero phase, block by block, with what mne gives for the whole recording.
+
+Overlap-save: a block and half a filter on either side are transformed, multiplied and transformed back. See Oppenheim and
+Schafer, "Discrete-Time Signal Processing", section 8.7.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raybrain.signal.chunked import Blocks, Forward, Values, chunked
+
+if TYPE_CHECKING:
+    import mne
+
+SHORTEST = 16_384  # samples that are transformed at once
+TOGETHER = 16  # channels
+SKIPPED = ("edge", "bad_acq_skip")  # what mne does not filter across
+
+
+def filtered(raw: "mne.io.BaseRaw", taps: Values, info: "mne.Info | None" = None, dtype: type = np.float32) -> "mne.io.BaseRaw":
+    """The recording, convolved with a filter that is symmetrical; what lies on both sides of a skip is filtered by itself.
+
+    Args:
+        raw: the recording.
+        taps: of the filter, an odd number of them.
+        info: of the result, if it is to be another.
+        dtype: of the arithmetic.
+    """
+    return chunked(_Filtered(raw, np.asarray(taps), dtype), info or raw.info)
+
+
+class _Filtered(Blocks):
+    def __init__(self, raw: "mne.io.BaseRaw", taps: Values, dtype: type) -> None:
+        from scipy import fft
+
+        assert len(taps) % 2, "a filter of zero phase has an odd number of taps"
+        whole = min(max(3 * len(taps), SHORTEST), raw.n_times + len(taps) - 1)
+        self.transformed = fft.next_fast_len(max(whole, len(taps)), real=True)
+        super().__init__(raw, len(raw.ch_names), raw.n_times, self.transformed - len(taps) + 1)
+        self.half, self.gain = len(taps) // 2, float(taps.sum())
+        self.response = fft.rfft(taps, self.transformed).astype(np.result_type(dtype, np.complex64))
+        self.spans = [Forward(raw, span, dtype) for span in _spans(raw)]
+
+    def compute(self, start: int, stop: int) -> Values:
+        from scipy import fft
+
+        whole = len(self.spans) == 1 and self.spans[0].span == (0, self.samples)
+        result = np.empty((self.channels, stop - start)) if whole else self.raw[:, start:stop][0].copy()
+        for forward in self.spans:
+            begin, end = max(start, forward.span[0]), min(stop, forward.span[1])
+            if begin >= end:
+                continue
+            signal = forward.take(begin - self.half, end + self.half)
+            for first in range(0, self.channels, TOGETHER):
+                some = slice(first, first + TOGETHER)
+                spectrum = fft.rfft(signal[some], self.transformed)
+                spectrum *= self.response
+                back = fft.irfft(spectrum, self.transformed)[:, 2 * self.half : 2 * self.half + end - begin]
+                np.add(back, self.gain * forward.offset[some], out=result[some, begin - start : end - start])
+        return result
+
+
+def _spans(raw: "mne.io.BaseRaw") -> list[tuple[int, int]]:
+    """The stretches of a recording that no skip divides, in samples."""
+    inside, seams = np.ones(raw.n_times, dtype=bool), {0, raw.n_times}
+    for annotation in raw.annotations:
+        if str(annotation["description"]).lower().startswith(SKIPPED):
+            onset = float(annotation["onset"]) - raw.first_time
+            start, stop = raw.time_as_index([onset, onset + float(annotation["duration"])], use_rounding=True)
+            inside[max(start, 0) : max(stop, 0)] = False
+            seams |= {int(start), int(stop)}
+    places = sorted(seam for seam in seams if 0 <= seam <= raw.n_times)
+    return [(start, stop) for start, stop in pairwise(places) if inside[start]]
