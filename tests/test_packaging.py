@@ -31,6 +31,8 @@ PRIVATE = {  # what we use of other libraries that they do not promise to keep: 
     "_trial_id": "optuna",  # tune/: a trial that ended elsewhere
     "_get_ch_type_mapping": "mne-bids",  # studies/bids: types of channels
     "_ensure_fiducials_ctf_head": "mne-bids",  # studies/bids: landmarks of electrodes in CTF coordinates
+    "_unlock": "mne",  # signal/: information about a recording that is computed from another
+    "_raw_extras": "mne",  # signal/chunked.py: where a reader keeps what it reads from
     "_private": "ray",  # cluster.py: to listen on loopback alone
     "_internal_kv_put": "ray",  # cluster.py: the memory of the head of a cluster
     "_internal_kv_get": "ray",
