@@ -15,13 +15,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from raybrain.config import Config, InputError
 
 Split = Literal["train", "valid", "test", "removed"]
 BlockStart = Literal["sentence", "sound"]
-SplitMode = Literal["clean", "paper"]
+SplitMode = Literal["clean", "paper", "subject", "session", "recording", "story"]
+BY_RECORDING = ("subject", "session", "recording")  # modes in which all of a recording goes to one split
+HELD_OUT = f"mode={', mode='.join(BY_RECORDING)} or mode=story"
 EDGE_S = 1e-6  # two times closer than this are the same time
 LONG_PAUSE_S = 5.0  # longer than from one sound to the next
 
@@ -127,20 +129,51 @@ class SplitConfig(Config):
     Attributes:
         mode: "paper" gives the published splits; "clean" hashes case-folded text and keeps together all blocks, of any
             recording and study, that share a sentence or a stretch of audio. The published blocks differ a little, too (see
-            ``sentence_blocks`` and ``merge_blocks``), and a window may outlast its block by half a sample.
-        seed: of the hash that sends each block to a split.
-        test_ratio: share of the blocks that are tested on.
-        valid_ratio: share of the blocks that tell when to stop training, and which trial of a sweep is best.
-        remove_ratio: share of the blocks that are left out.
+            ``sentence_blocks`` and ``merge_blocks``), and a window may outlast its block by half a sample. The others hold out
+            whole subjects, sessions, recordings or stories. What is held out but a story is tested on speech that others were
+            trained on.
+        test: the names of what is held out for testing, such as subjects (``01`` or ``STUDY/01``), sessions (``2`` of everybody
+            or ``01/2`` of one subject), recordings, or sound files and tasks of stories; drawn by hash where none is named.
+        valid: likewise for the valid split.
+        new_speech: test held-out subjects, sessions or recordings on speech that is new as well: of each side only what was
+            said on that side is kept.
+        seed: of the hash that sends each block, or each subject and so on, to a split.
+        test_ratio: share of the blocks, subjects and so on that are tested on.
+        valid_ratio: share of those that tell when to stop training, and which trial of a sweep is best.
+        remove_ratio: share of those that are left out.
         min_block_s: sentences are joined into blocks of at least this length.
     """
 
     mode: SplitMode = "clean"
+    test: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    new_speech: bool = False
     seed: int = 12
     test_ratio: float = Field(default=0.2, gt=0, lt=1)
     valid_ratio: float = Field(default=0.1, gt=0, lt=1)
     remove_ratio: float = Field(default=0.0, ge=0, lt=1)
     min_block_s: float = Field(default=6.0, ge=0)
+
+    @field_validator("test", "valid")
+    @classmethod
+    def _in_one_spelling(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({name.strip() for name in names} - {""}))
+
+    @model_validator(mode="after")
+    def _something_to_hold_out(self) -> Self:
+        for name in ("test", "valid"):
+            if getattr(self, name) and self.mode in ("clean", "paper"):
+                raise InputError(f"{name} names what is held out, and mode={self.mode} holds out sentences; type {HELD_OUT}")
+        if self.new_speech and self.mode not in BY_RECORDING:
+            raise InputError(f"mode={self.mode} splits what was said already; type new_speech=no, or mode=subject")
+        if both := sorted(set(self.test) & set(self.valid)):
+            raise InputError(f"{', '.join(both)} cannot be held out for both test and valid; type it for one of them")
+        return self
+
+    @property
+    def shares_speech(self) -> bool:
+        """Whether the same speech is trained on and tested by design: whoever is held out hears what others hear."""
+        return self.mode in BY_RECORDING and not self.new_speech
 
     @model_validator(mode="after")
     def _leave_some(self) -> Self:
@@ -158,9 +191,9 @@ def sentence_blocks(events: Sequence[Event], by: BlockStart = "sentence", mode: 
     With ``by="sound"`` they start at each sound, or each first word of what is read, and ``sequence_uid`` names what was said
     in them even where it is repeated.
 
-    In the "paper" mode the last block goes on to the end of the recording, and names of blocks leave out pseudo-words. In the
-    "clean" mode the last block ends with the last event, and those by sound end after a long pause too, since what was heard
-    in between might have been left out.
+    In the "paper" mode the last block goes on to the end of the recording, and names of blocks leave out pseudo-words. In
+    others the last block ends with the last event, and those by sound end after a long pause too, since what was heard in
+    between might have been left out.
 
     Raises:
         InputError: if nothing starts a block, or two words of a sentence have the same place in it.
@@ -180,11 +213,11 @@ def sentence_blocks(events: Sequence[Event], by: BlockStart = "sentence", mode: 
         if stop - first.start <= EDGE_S:
             continue
         inside = _between(events, first.start, stop)
-        if by == "sound" and mode == "clean":
+        if by == "sound" and mode != "paper":
             stop = min(stop, max(event.stop for event in inside) + LONG_PAUSE_S)
         words = [event for event in inside if isinstance(event, Word)]
         named = first.sequence_uid if isinstance(first, Word) else next((word.sequence_uid for word in words), "")
-        spoken = words if mode == "clean" else [word for word in words if not word.pseudo]
+        spoken = words if mode != "paper" else [word for word in words if not word.pseudo]
         uid = named if named and (by == "sound" or names[named] == 1) else _spoken(spoken, inside, first.start, stop)
         heard = dict.fromkeys(word.sequence for word in words if word.sequence)
         blocks.append(Block(first.start, stop - first.start, (uid,), tuple(heard)))
@@ -222,14 +255,22 @@ def _spoken(words: Sequence[Word], inside: Sequence[Event], start: float, stop: 
     return ",".join(event.filepath for event in inside if isinstance(event, Sound)) + f"@{start}"
 
 
-def merge_blocks(blocks: Sequence[Block], min_block_s: float, mode: SplitMode = "clean") -> list[Block]:
-    """Join consecutive blocks until each lasts ``min_block_s``; the first one starts at 0.
+def merge_blocks(
+    blocks: Sequence[Block], min_block_s: float, mode: SplitMode = "clean", borders: Sequence[float] = ()
+) -> list[Block]:
+    """Join consecutive blocks until each lasts ``min_block_s``; the first one starts at 0. None spans any of the ``borders``.
 
     The published splits count the first one's length from 0 too, and want each to last longer than that.
     """
     merged: list[Block] = []
     group: list[Block] = []
     for block in sorted(blocks, key=lambda block: block.start):
+        place = bisect.bisect_right(borders, block.start + EDGE_S)
+        if group and place > bisect.bisect_right(borders, group[0].start + EDGE_S):
+            merged.append(_joined(group))
+            group = []
+        if place < len(borders) and borders[place] < block.stop:
+            block = replace(block, duration=borders[place] - block.start)
         group.append(block)
         if mode == "paper":
             enough = block.stop - (group[0].start if merged else 0.0) > min_block_s + EDGE_S
@@ -243,6 +284,12 @@ def merge_blocks(blocks: Sequence[Block], min_block_s: float, mode: SplitMode = 
     if merged:
         merged[0] = replace(merged[0], start=0.0, duration=merged[0].stop)
     return merged
+
+
+def file_borders(events: Iterable[Event]) -> list[float]:
+    """The times at which another sound file begins than the one before."""
+    sounds = sorted((event for event in events if isinstance(event, Sound)), key=lambda sound: sound.start)
+    return [later.start for earlier, later in itertools.pairwise(sounds) if later.filepath != earlier.filepath]
 
 
 def _joined(group: Sequence[Block]) -> Block:
@@ -268,8 +315,8 @@ def assign_splits(
 
     Args:
         stories: the blocks of each recording.
-        config: how to split.
-        same_audio: pairs of uids of blocks in which the same stretch of audio is heard; "clean" keeps them together.
+        config: how to split; whatever the mode, by what was said.
+        same_audio: pairs of uids of blocks in which the same stretch of audio is heard; all but "paper" keeps them together.
     """
     blocks = {block.uid: block for story in stories for block in story}
     if config.mode == "paper":
@@ -319,13 +366,16 @@ def _shared(blocks: Sequence[Sequence[str]]) -> dict[str, str]:
     return {_text(sentence): root(_text(sentence)) for sentences in blocks for sentence in sentences}
 
 
-def audit_splits(stories: Iterable[Sequence[Block]], splits: dict[str, Split]) -> list[str]:
-    """The sentences (case-folded) that stand in more than one split; the list should be empty."""
+def audit_splits(placed: Iterable[tuple[Block, Split]]) -> list[str]:
+    """The sentences (case-folded) that stand in more than one split; the list should be empty.
+
+    Args:
+        placed: the blocks of all recordings, each with its split.
+    """
     where: dict[str, set[Split]] = {}
-    for story in stories:
-        for block in story:
-            for sentence in (*block.sentences, *block.heard):
-                where.setdefault(_text(sentence), set()).add(splits[block.uid])
+    for block, split in placed:
+        for sentence in (*block.sentences, *block.heard):
+            where.setdefault(_text(sentence), set()).add(split)
     return sorted(sentence for sentence, names in where.items() if len(names - {"removed"}) > 1)
 
 

@@ -218,6 +218,15 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
+    def _subjects_known(self) -> Self:
+        if self.data.splits.mode == "subject" and (cure := self.encoder.without_subjects()):
+            raise InputError(
+                f"data.splits.mode=subject tests people whom encoder={self.encoder.name} was not trained with, and it learns "
+                f"something of each; type {cure}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _something_left(self) -> Self:
         length = self.data.segments.length_s
         if self.window.offset_s >= length:

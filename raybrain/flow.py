@@ -13,7 +13,7 @@ What is done is never done again: the same question comes back at once. Progress
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,9 @@ from raybrain.report.gather import find_sweep, gather
 from raybrain.report.log_report import log_page
 from raybrain.report.page import SweepReport, page
 from raybrain.report.pictures import answer_picture, keep_subjects
-from raybrain.report.terminal import leak_lines
+from raybrain.report.terminal import leak_lines, shared_line
 from raybrain.storage import aside
-from raybrain.store import Prepared, leaks
+from raybrain.store import Prepared, SplitAudit
 from raybrain.train import fit
 from raybrain.train.fit import Trained
 from raybrain.train.maps import are_whole
@@ -100,7 +100,7 @@ class Answer:
             "errors": records(self.evaluation.errors),
             "context": records(self.evaluation.context),
             "breakdown": records(self.evaluation.breakdown),
-            "in_two_splits": self.evaluation.leaks,
+            **_audited(self.evaluation.audit),
         }
 
     def _repr_html_(self) -> str:
@@ -161,8 +161,13 @@ def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
     manifest = prepared.store.manifest
     counts = ", ".join(f"{count} {split}" for split, count in manifest["counts"].items())
     _say(f"data ready: {len(prepared.recordings)} recordings, {counts} segments in {prepared.store.root}")
-    for leak in leak_lines(leaks(manifest)):
+    audit = SplitAudit.of(manifest)
+    for leak in leak_lines(audit.leaks):
         _warn(f"{leak}; data.splits.mode=clean keeps each on one side")
+    for line in shared_line(audit):
+        _say(line)
+    if unknown := manifest.get("untrained"):
+        _say(f"no train segments of {', '.join(unknown)}: nothing that is learned of single subjects is known of them")
     return prepared
 
 
@@ -295,8 +300,12 @@ def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any
         "recordings": list(prepared.recordings),
         "failed_recordings": prepared.failed,
         "counts": manifest["counts"],
-        **{f"{kind}_in_two_splits": some for kind, some in leaks(manifest).items()},
+        **{f"{kind}_in_two_splits": some for kind, some in SplitAudit.of(manifest).leaks.items()},
     }
+
+
+def _audited(audit: SplitAudit) -> dict[str, Any]:
+    return {"in_two_splits": audit.leaks, "shared_by_design": audit.shared, "gap": audit.gap and asdict(audit.gap)}
 
 
 def _here(cluster: Cluster | None) -> Cluster:

@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "type": ({"encoder.depth": "abc"}, ("encoder.depth=abc", "integer")),
     "bool": ({"loss.pool": "maybe"}, ("loss.pool=maybe", "boolean")),
     "not finite": ({"data.segments.tmax_s": "nan"}, ("data.segments.tmax_s", "finite")),
-    "choice of words": ({"data.splits.mode": "dirty"}, ("data.splits.mode=dirty", "'clean' or 'paper'")),
+    "choice of words": ({"data.splits.mode": "dirty"}, ("data.splits.mode=dirty", "'clean', 'paper', 'subject'")),
     "lines": ({"encoder.depth": "3\n4"}, ("encoder.depth", "integer")),
     "kind": ({"encoder": "simpleconv"}, ("encoder=simpleconv", "did you mean 'simple_conv'?")),
     "kind in a list": ({"data.features": "mel,word_lenght"}, ("data.features", "did you mean 'word_length'?")),

@@ -118,7 +118,7 @@ def show_answer(answer: "Answer") -> None:
     for line in context_lines(evaluation.context):
         say(line)
     console().print(controls_table(evaluation.controls))
-    say(audit_line(evaluation.leaks))
+    say(audit_line(evaluation.audit))
     say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
     say(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
 

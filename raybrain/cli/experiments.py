@@ -75,7 +75,7 @@ def show(
     from raybrain.config import InputError
     from raybrain.plain import differences, flat, tree
     from raybrain.report.terminal import audit_line, settings_table
-    from raybrain.store import Store, leaks
+    from raybrain.store import SplitAudit, Store
     from raybrain.train.record import run_records
 
     experiment = make_experiment(recipe, settings)
@@ -93,7 +93,7 @@ def show(
     say(f"signature {experiment.signature}")
     say(f"data {store if store.exists() else 'not prepared yet'}")
     with suppress(InputError):
-        say(audit_line(leaks(Store(store).manifest)))
+        say(audit_line(SplitAudit.of(Store(store).manifest)))
     say(f"runs {', '.join(runs) or 'none finished yet'}")
     result = {"signature": experiment.signature, "differences": changed, "experiment": tree(experiment)}
     print_json(as_json, result | {"store": str(store), "runs": runs})

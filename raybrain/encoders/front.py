@@ -29,6 +29,10 @@ class FrontEncoder(Encoder):
     subject: Literal["layer", "embedding", "none"] = "layer"
     subject_size: int = Field(64, gt=0)
 
+    def without_subjects(self) -> str:
+        """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
+        return "" if self.subject == "none" else "encoder.subject=none"
+
 
 class Front(nn.Module):
     """Spatial attention, initial linear map, subject layer or embedding: each if it is wanted.

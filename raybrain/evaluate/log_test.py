@@ -26,9 +26,14 @@ def log_test(trained: "Trained", evaluation: "Evaluation") -> None:
     run.table(f"{SPLIT}_breakdown", records(evaluation.breakdown))
     metrics = _study_metrics(evaluation.studies, trained.job.experiment.task.measures) | _control_metrics(evaluation.controls)
     metrics |= _context_metrics(evaluation.context)
-    metrics |= {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in evaluation.leaks.items()}
+    audit = evaluation.audit
+    metrics |= {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in audit.leaks.items()}
+    if audit.gap and audit.gap.least_s is not None:
+        metrics |= {f"{SPLIT}_gap_s": audit.gap.least_s, f"{SPLIT}_near_train": float(audit.gap.near)}
     run.metrics(metrics, step=int(trained.best["epoch"]))
     run.tags({"below_baseline": ", ".join(evaluation.studies["study"][evaluation.studies["below_baseline"]]) or "no"})
+    if audit.shared:
+        run.tags({"speech_in_train_and_test": f"yes, by design of held-out {audit.mode}s"})
     run.set_status("FINISHED")
 
 

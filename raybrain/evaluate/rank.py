@@ -25,7 +25,7 @@ from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
 from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.placement import worker_resources
-from raybrain.store import leaks
+from raybrain.store import SplitAudit
 from raybrain.train.fit import Trained, say_busy
 from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.maps import are_whole
@@ -46,7 +46,7 @@ class Evaluation:
         subjects: one row per subject: accuracies in [0, 1], those of chance, and those of the baseline, ridge regression.
         studies: one row per study: the mean over its segments.
         controls: one row per study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
-        leaks: what the split audit found in two splits, by kind; nothing is best.
+        audit: what stands in two splits, by mistake or by design, and how near test windows come to train windows.
         context: one row per study, as :func:`raybrain.evaluate.context.context_rows` makes them.
         baseline: one row per segment: the ranks of the baseline.
     """
@@ -55,7 +55,7 @@ class Evaluation:
     subjects: pd.DataFrame
     studies: pd.DataFrame
     controls: pd.DataFrame
-    leaks: dict[str, list[str]]
+    audit: SplitAudit
     context: pd.DataFrame = field(default_factory=pd.DataFrame)
     baseline: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -129,7 +129,7 @@ def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluatio
         beside(summary(kept.ranks, by, measures), summary(baseline, by, measures)) for by in (["study", "subject"], ["study"])
     )
     controls, context = pd.DataFrame(kept.controls), pd.DataFrame(kept.context)
-    return Evaluation(kept.ranks, subjects, studies, controls, leaks(job.store.manifest), context, baseline)
+    return Evaluation(kept.ranks, subjects, studies, controls, SplitAudit.of(job.store.manifest), context, baseline)
 
 
 def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:

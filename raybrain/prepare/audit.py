@@ -8,14 +8,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from raybrain.events import Split
-
 SHARED_S = 0.5  # a shorter overlap, such as an imprecise border or a beep, is not a leak
 
 
 @dataclass(frozen=True, order=True)
 class Stretch:
-    """Seconds ``start`` to ``stop`` of a file with the checksum ``digest``, heard in the blocks called ``uid``."""
+    """Seconds ``start`` to ``stop`` of a file with the checksum ``digest``, heard in the block, or split, called ``uid``."""
 
     digest: str
     start: float
@@ -37,37 +35,35 @@ def same_audio(stretches: Iterable[Stretch]) -> Iterator[tuple[str, str]]:
             longest = max(longest, stretch, key=lambda other: other.stop)
 
 
-def audit_audio(stretches: Iterable[Stretch], splits: Mapping[str, Split], names: Mapping[str, str]) -> list[str]:
+def audit_audio(stretches: Iterable[Stretch], names: Mapping[str, str]) -> list[str]:
     """The audio heard in more than one split, as ``FILE 12.0-15.5 s (test, train)``; the list should be empty.
 
     Args:
-        stretches: the audio heard in each block.
-        splits: the split of each block.
+        stretches: the audio heard in each split, which stands in the place of the block.
         names: the name of each file, by its checksum.
     """
-    kept = sorted({stretch for stretch in stretches if splits[stretch.uid] != "removed"})
+    kept = sorted({stretch for stretch in stretches if stretch.uid != "removed"})
     leaks = []
     for digest, group in itertools.groupby(kept, key=lambda stretch: stretch.digest):
-        for start, stop, involved in _merged(_crossings(group, splits)):
+        for start, stop, involved in _merged(_crossings(group)):
             leaks.append(f"{names[digest]} {start:.1f}-{stop:.1f} s ({', '.join(sorted(involved))})")
     return leaks
 
 
-def _crossings(group: Iterable[Stretch], splits: Mapping[str, Split]) -> Iterator[tuple[float, float, set[Split]]]:
+def _crossings(group: Iterable[Stretch]) -> Iterator[tuple[float, float, set[str]]]:
     """The seconds of one file that a stretch shares with an earlier stretch of another split."""
-    until: dict[Split, float] = {}
+    until: dict[str, float] = {}
     for stretch in group:
-        here = splits[stretch.uid]
         for other, stop in until.items():
             shared = min(stop, stretch.stop)
-            if other != here and shared - stretch.start > SHARED_S:
-                yield stretch.start, shared, {here, other}
-        until[here] = max(until.get(here, stretch.stop), stretch.stop)
+            if other != stretch.uid and shared - stretch.start > SHARED_S:
+                yield stretch.start, shared, {stretch.uid, other}
+        until[stretch.uid] = max(until.get(stretch.uid, stretch.stop), stretch.stop)
 
 
-def _merged(crossings: Iterable[tuple[float, float, set[Split]]]) -> list[tuple[float, float, set[Split]]]:
+def _merged(crossings: Iterable[tuple[float, float, set[str]]]) -> list[tuple[float, float, set[str]]]:
     """Merge crossings that touch; they come sorted by their start."""
-    merged: list[tuple[float, float, set[Split]]] = []
+    merged: list[tuple[float, float, set[str]]] = []
     for start, stop, involved in crossings:
         if merged and start <= merged[-1][1]:
             first, last, before = merged[-1]

@@ -3,10 +3,10 @@
 import math
 import pickle
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
-from raybrain.store import Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
+from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 from raybrain.studies.base import FolderStudy
 
 if TYPE_CHECKING:
@@ -196,6 +196,9 @@ def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prep
         **_block_sizes(plan),
         "sentences_in_two_splits": plan.sentences_in_two_splits,
         "audio_in_two_splits": plan.audio_in_two_splits,
+        "held_out_in_two_splits": plan.held_out_in_two_splits,
+        "gap": asdict(Gap.of(map(store.segments, parts), data.segments.length_s, data.signal.rate_hz)),
+        "untrained": _untrained(parts.values()),
         "features": made,
     }
     return _prepared(data, store, store.write_manifest(manifest))
@@ -251,6 +254,14 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
     failed = {**manifest["failed"], **manifest.get("left_out", {})}
     return Prepared(store, recordings, failed, content_digest([brain, *digests.items()]), brain, digests)
+
+
+def _untrained(parts: Iterable[Part]) -> list[str]:
+    """The subjects with no train segments, as "study/subject"."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts[f"{part.study}/{part.subject}"] += part.segments["train"]
+    return sorted(who for who, count in counts.items() if not count)
 
 
 def _block_sizes(plan: SplitPlan) -> dict[str, Any]:
@@ -358,12 +369,14 @@ def _recordings_table(parts: dict[str, Part], failed: dict[str, str], data: "Dat
 
 
 def _stimuli_table(plan: SplitPlan) -> pa.Table:
-    splits = {block.stimulus: block.split for blocks in plan.blocks.values() for block in blocks}
+    splits: dict[str, set[str]] = {}
+    for block in (block for blocks in plan.blocks.values() for block in blocks):
+        splits.setdefault(block.stimulus, set()).add(block.split)
     return pa.Table.from_pylist(
         [
             {
                 "stimulus": key,
-                "split": splits[key],
+                "split": ", ".join(sorted(splits[key])),
                 "seconds": stimulus.duration,
                 "sounds": [sound.filepath for sound in stimulus.sounds],
                 "words": " ".join(word.word for word in stimulus.words),

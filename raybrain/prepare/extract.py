@@ -31,7 +31,10 @@ RAREST = 10.0  # the largest weight of a class, and the inverse of the smallest
 
 @dataclass(frozen=True)
 class Corpus:
-    """The stimuli of some recordings, each once, with their splits; ``heard`` counts every presentation."""
+    """The stimuli of some recordings, each once, with their splits; ``heard`` counts every presentation.
+
+    What anybody heard in the train split is of that split, whoever else heard it.
+    """
 
     stimuli: Mapping[str, Stimulus]
     splits: Mapping[str, Split]
@@ -41,7 +44,8 @@ class Corpus:
     def of(cls, plan: SplitPlan, recordings: Iterable[str]) -> "Corpus":
         """The stimuli that these recordings heard."""
         blocks = [block for uid in recordings for block in plan.blocks[uid]]
-        splits = {block.stimulus: block.split for block in blocks}
+        trained = {block.stimulus for block in blocks if block.split == "train"}
+        splits: dict[str, Split] = {block.stimulus: "train" if block.stimulus in trained else block.split for block in blocks}
         return cls({key: plan.stimuli[key] for key in sorted(splits)}, splits, len(blocks))
 
     def train(self) -> dict[str, Stimulus]:

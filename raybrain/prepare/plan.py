@@ -7,9 +7,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from raybrain.events import (
+    BY_RECORDING,
     Block,
     BlockStart,
     Event,
@@ -21,12 +22,14 @@ from raybrain.events import (
     assign_splits,
     audit_splits,
     cut_sounds,
+    file_borders,
     merge_blocks,
     sentence_blocks,
     tied_blocks,
 )
 from raybrain.features.base import Stimulus
 from raybrain.prepare.audit import Stretch, audit_audio, same_audio
+from raybrain.prepare.held_out import MANY, Inside, hold_out, in_two_splits, stories_of, unit_of
 from raybrain.recording import Recording
 
 SAME_S = 0.01  # two recordings of one stimulus may place its events this differently (samples, drift of clocks)
@@ -60,12 +63,16 @@ class PlannedBlock:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """All blocks of all recordings, all unique stimuli, and what stands in two splits: sentences and stretches of audio."""
+    """All blocks of all recordings, all unique stimuli, and what stands in two splits: sentences and stretches of audio.
+
+    ``held_out_in_two_splits`` are those of the subjects, sessions or recordings that are held out; there should be none.
+    """
 
     blocks: dict[str, tuple[PlannedBlock, ...]]
     stimuli: dict[str, Stimulus]
     sentences_in_two_splits: list[str]
     audio_in_two_splits: list[str]
+    held_out_in_two_splits: list[str] = field(default_factory=list)
 
 
 def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig) -> SplitPlan:
@@ -75,11 +82,13 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
         heard: the events of each recording.
         digests: the checksum of each sound file, by path.
         config: how to form and split blocks.
+
+    Raises:
+        InputError: if too little can be held out, or what is named is not there.
     """
     stories = {item.recording.uid: _blocks(item, config) for item in heard}
     inside = {item.recording.uid: _by_block(item.events, stories[item.recording.uid]) for item in heard}
-    stretches = _stretches(inside.values(), digests)
-    splits = assign_splits(stories.values(), config, same_audio(stretches))
+    splits = _splits([item.recording for item in heard], inside, digests, config)
     planned: dict[str, tuple[PlannedBlock, ...]] = {}
     stimuli: dict[str, Stimulus] = {}
     known: dict[str, list[tuple[str, list[float]]]] = {}
@@ -93,10 +102,41 @@ def make_plan(heard: Sequence[Heard], digests: Mapping[str, str], config: SplitC
             stimulus = _stimulus(events, origin)
             key = _key(stimulus, digests, known)
             stimuli.setdefault(key, stimulus)
-            blocks.append(PlannedBlock(block, splits[block.uid], key, origin, slack))
+            blocks.append(PlannedBlock(block, splits[recording.uid][block.uid], key, origin, slack))
         planned[recording.uid] = tuple(blocks)
     names = {digest: path for path, digest in sorted(digests.items(), reverse=True)}
-    return SplitPlan(planned, stimuli, audit_splits(stories.values(), splits), audit_audio(stretches, splits, names))
+    placed = [(block, splits[uid][block.uid]) for uid, story in stories.items() for block in story]
+    heard_in = {replace(part, uid=splits[uid][part.uid]) for uid in inside for part in _stretches([inside[uid]], digests)}
+    units = {item.recording.uid: unit_of(item.recording, config.mode) for item in heard if config.mode in BY_RECORDING}
+    sides = [(unit, split) for uid, unit in units.items() for split in splits[uid].values()]
+    audio = audit_audio(heard_in, names)
+    return SplitPlan(planned, stimuli, audit_splits(placed), audio, in_two_splits(sides))
+
+
+def _splits(
+    recordings: Sequence[Recording], inside: Inside, digests: Mapping[str, str], config: SplitConfig
+) -> dict[str, dict[str, Split]]:
+    """The split of every block by its uid, by the uid of the recording."""
+    stories = [[block for block, _ in story] for story in inside.values()]
+    same = list(same_audio(_stretches(inside.values(), digests)))
+    if config.mode == "story":
+        story_of = stories_of(recordings, inside, digests, same)
+        by_story = hold_out(story_of.values(), config)
+        everywhere: dict[str, Split] = {uid: by_story[unit] for uid, unit in story_of.items()}
+        return dict.fromkeys(inside, everywhere)
+    if config.mode not in BY_RECORDING:
+        return dict.fromkeys(inside, assign_splits(stories, config, same))
+    units = {recording.uid: unit_of(recording, config.mode) for recording in recordings}
+    held = hold_out(units.values(), config)
+    said = assign_splits(stories, config, same) if config.new_speech else {}
+    return {
+        uid: {block.uid: _both(held[units[uid]], said.get(block.uid)) for block, _ in story} for uid, story in inside.items()
+    }
+
+
+def _both(held: Split, said: Split | None) -> Split:
+    """The split of a block whose recording and whose speech are both split, if that is; nothing if they disagree."""
+    return held if said in (None, held) else "removed"
 
 
 def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig, window_s: float) -> str:
@@ -107,9 +147,11 @@ def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str
     empty = [split for split in ("train", "valid", "test") if not sizes[split]]
     if not empty:
         return ""
+    if config.mode not in ("clean", "paper"):
+        return _why_none_held_out(empty, len(heard), config, window_s)
     stories = {item.recording.uid: _blocks(item, config) for item in heard}
     stretches = _stretches([_by_block(item.events, stories[item.recording.uid]) for item in heard], digests)
-    groups = tied_blocks(list(stories.values()), same_audio(stretches) if config.mode == "clean" else ())
+    groups = tied_blocks(list(stories.values()), same_audio(stretches) if config.mode != "paper" else ())
     largest = max(groups, key=len)
     total = sum(map(len, groups))
     texts = Counter(text for story in stories.values() for block in story for text in {s.casefold() for s in block.sentences})
@@ -128,6 +170,16 @@ def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str
     return f"{none}: {tied}, and groups of blocks to split: {len(groups)}; {_cure(heard)}"
 
 
+def _why_none_held_out(empty: Sequence[str], recordings: int, config: SplitConfig, window_s: float) -> str:
+    what = f"what is held out of {MANY[config.mode]}" if "train" not in empty else f"what is left of {MANY[config.mode]}"
+    speech = " with speech of that split (new_speech=yes)" if config.new_speech else ""
+    cure = "new_speech=no, " if config.new_speech else ""
+    return (
+        f"no {' and no '.join(empty)} segments in {recordings} recordings: {what} has no block as long as a window of "
+        f"{window_s:g} s{speech}; type {cure}others in data.splits.test and data.splits.valid, or another data.splits.seed"
+    )
+
+
 def _cure(heard: Sequence[Heard]) -> str:
     words = [event for item in heard for event in item.events if isinstance(event, Word)]
     single = len({word.word.casefold() for word in words})
@@ -144,10 +196,13 @@ def _cure(heard: Sequence[Heard]) -> str:
 
 def _blocks(item: Heard, config: SplitConfig) -> list[Block]:
     blocks = sentence_blocks(item.events, item.blocks_by, config.mode)
-    return blocks if item.blocks_by == "sound" else merge_blocks(blocks, config.min_block_s, config.mode)
+    if item.blocks_by == "sound":
+        return blocks
+    borders = file_borders(item.events) if config.mode == "story" else ()
+    return merge_blocks(blocks, config.min_block_s, config.mode, borders)
 
 
-def _stretches(stories: Iterable[list[tuple[Block, list[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
+def _stretches(stories: Iterable[Sequence[tuple[Block, Sequence[Event]]]], digests: Mapping[str, str]) -> set[Stretch]:
     """What is heard of which file in each block, to the millisecond."""
     return {
         Stretch(digests[event.filepath], round(event.offset, 3), round(event.offset_stop, 3), block.uid)

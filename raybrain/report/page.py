@@ -78,7 +78,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "subjects_pictures": _subjects(table),
         "comparisons": [_comparison(one) for one in comparisons(table)],
         "controls": _controls(report.tested),
-        "audits": sorted({audit_line(one.evaluation.leaks) for one in report.tested}),
+        "audits": sorted({audit_line(one.evaluation.audit) for one in report.tested}),
         "curves_pictures": _curves(report.tested),
         "trials": _trials(report.trials),
         "figures": [{"name": name, "source": data_uri(png)} for name, png in report.figures.items()],

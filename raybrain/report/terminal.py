@@ -16,6 +16,7 @@ from raybrain.housekeeping import Item
 from raybrain.metrics import TOP, chance_interval
 from raybrain.report import explain
 from raybrain.report.results import Cell
+from raybrain.store import SplitAudit
 
 
 def accuracy_table(studies: pd.DataFrame, subjects: pd.DataFrame, measures: Sequence[str] = ()) -> Table:
@@ -113,18 +114,38 @@ def controls_table(controls: pd.DataFrame) -> Table:
     return table
 
 
-LEAKS = {"sentences": "sentences", "audio": "stretches of audio"}
+LEAKS = {"sentences": "sentences", "audio": "stretches of audio"}  # what kinds of an audit are called, if otherwise
 
 
 def leak_lines(leaks: Mapping[str, Sequence[str]]) -> list[str]:
     """What stands in two splits, one line for each kind; hopefully nothing."""
-    return [f"{len(some)} {LEAKS[kind]} in two splits ({'; '.join(some[:3])})" for kind, some in leaks.items() if some]
+    return [
+        f"{len(some)} {LEAKS.get(kind, kind)} in two splits ({'; '.join(some[:3])})" for kind, some in leaks.items() if some
+    ]
 
 
-def audit_line(leaks: Mapping[str, Sequence[str]]) -> str:
+def shared_line(audit: SplitAudit) -> list[str]:
+    """That the same speech is trained on and tested, where that is so by design."""
+    if not audit.shared:
+        return []
+    counts = " and ".join(f"{len(some)} {LEAKS.get(kind, kind)}" for kind, some in audit.shared.items())
+    return [f"same speech in train and test: yes, by design of held-out {audit.mode}s ({counts} in two splits)"]
+
+
+def audit_line(audit: SplitAudit) -> str:
     """The split audit in one line."""
-    kinds = " or ".join(LEAKS[kind] for kind in leaks)
-    return "split audit: " + ("; ".join(leak_lines(leaks)) or f"no {kinds} in two splits")
+    kinds = " or ".join(LEAKS.get(kind, kind) for kind in audit.leaks)
+    parts = leak_lines(audit.leaks) or [f"no {kinds} in two splits"]
+    parts += shared_line(audit)
+    if audit.gap and audit.gap.least_s is None:
+        parts.append("no test window has a train window in its recording")
+    elif audit.gap:
+        gap = audit.gap
+        parts.append(
+            f"the test windows are at least {gap.least_s:.2f} s from train windows of their recording, "
+            f"{gap.near} of {gap.windows} are nearer than their {gap.window_s:g} s"
+        )
+    return f"split audit: {'; '.join(parts)}"
 
 
 def results_table(cells: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) -> Table:

@@ -22,8 +22,9 @@ Damage is noticed by checksums when a file is read for a memory map; it is set a
 """
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
-from raybrain.store.parts import Draft, Part, Prepared, Store, brain_digest, leaks
+from raybrain.store.parts import Draft, Part, Prepared, Store, brain_digest
 from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_samples, chunk_table, frames_table
+from raybrain.store.split_audit import Gap, SplitAudit
 
 __all__ = [
     "CHUNK_S",
@@ -31,8 +32,10 @@ __all__ = [
     "SEGMENTS",
     "Draft",
     "Frames",
+    "Gap",
     "Part",
     "Prepared",
+    "SplitAudit",
     "Store",
     "brain_digest",
     "chunk_samples",
@@ -41,5 +44,4 @@ __all__ = [
     "feature_name",
     "frames_folder",
     "frames_table",
-    "leaks",
 ]

@@ -298,9 +298,3 @@ class Prepared:
         entries = self.store.manifest["features"]
         marks += [bool(self.store.frames(name).missing(entries[name]["files"])) for name in self.features]
         return any(marks)
-
-
-def leaks(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What the split audit of a store found in two splits, by kind; "audio" only where stretches of audio were audited."""
-    kinds = {kind: manifest.get(f"{kind}_in_two_splits") for kind in ("sentences", "audio")}
-    return {kind: some for kind, some in kinds.items() if some is not None}

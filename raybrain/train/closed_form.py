@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.encoders.base import FittedEncoder, FittedModule, Pair
+from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.loop import Diverged
@@ -34,14 +35,29 @@ class Fit:
     valid: Tensor
 
 
-def fits(tables: Tables, per_subject: bool) -> list[Fit]:
-    """A fit for each subject; of all train segments for those who have none, or for everybody."""
-    who = {split: tables.subject[tables.recording[tables.rows[split]]] for split in ("train", "valid")}
+def fits(tables: Tables, per_subject: bool, held_out: bool = False) -> list[Fit]:
+    """A fit for each subject; of all train segments for those who have none, or for everybody.
+
+    Where whole subjects, sessions or recordings are ``held_out``, a subject who has no valid segments is judged by those of
+    all, and one who is not tested either has no fit of its own.
+    """
+    who = {split: tables.subject[tables.recording[rows]] for split, rows in tables.rows.items()}
     known = torch.unique(who["train"]).tolist() if per_subject else []
-    made = [Fit((one,), *(tables.rows[split][who[split] == one] for split in ("train", "valid"))) for one in known]
+    if held_out:
+        known = [one for one in known if one in who["valid"] or one in who["test"]]
+    made = []
+    for one in known:
+        train, valid = (tables.rows[split][who[split] == one] for split in ("train", "valid"))
+        made.append(Fit((one,), train, tables.rows["valid"] if held_out and not len(valid) else valid))
     if others := tuple(number for number in range(len(tables.shapes.subjects)) if number not in known):
         made.append(Fit(others, tables.rows["train"], tables.rows["valid"]))
     return made
+
+
+def fits_of(experiment: Experiment, tables: Tables) -> list[Fit]:
+    """The fits that an experiment asks for."""
+    assert isinstance(experiment.encoder, FittedEncoder)
+    return fits(tables, experiment.encoder.per_subject, experiment.data.splits.mode in BY_RECORDING)
 
 
 def fit(learner: Learner, some: Sequence[Fit]) -> None:
@@ -91,7 +107,7 @@ class ClosedForm:
                 f"encoder={experiment.encoder.name} is fitted, not trained, and the {part} has weights that must be trained;"
                 f" type another {part}, such as loss=mse"
             )
-        self.fits = fits(tables, experiment.encoder.per_subject)
+        self.fits = fits_of(experiment, tables)
         self.sizes = replace(sizes, updates_per_epoch=len(self.fits))
         self.validation = Validation(self.learner)
         self.done, self.seconds = 0, 0.0
@@ -171,7 +187,7 @@ def fitted(experiment: Experiment, tables: Tables, place: Place) -> Learner:
     """A learner that is fitted here and now, and of which nothing is kept."""
     assert isinstance(experiment.encoder, FittedEncoder)
     learner = Learner(experiment, tables, Contrast(1, 1, 1, 1, 0, 1), replace(place, compile=False))
-    for one in fits(tables, experiment.encoder.per_subject):
+    for one in fits_of(experiment, tables):
         fit(learner, [one])
     learner.network.eval()
     return learner

@@ -13,6 +13,7 @@ from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
+from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
 from raybrain.placement import room_for, worker_resources
@@ -152,6 +153,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
     with job.record.own(call.purpose, call.busy):
         if (history := _history(job)) is not None:
             return _logged(job, store, history)
+        _refuse_unknown(job)
         job.record.begin(job.experiment)
         job = begin_log(job, store, call.name, call.parent)
         assert job.tracking
@@ -165,6 +167,17 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
             job.tracking.set_status("FAILED")
             raise CannotTrain(ending.reason)
         return finish(job, ending.history) if is_complete(ending.history, job.experiment.train) else None
+
+
+def _refuse_unknown(job: TrainJob) -> None:
+    """Refuse to test who was held out, as a whole, with an encoder that knows only who was trained with."""
+    splits, cure = job.experiment.data.splits, job.experiment.encoder.without_subjects()
+    unknown = job.store.manifest["untrained"] if cure and splits.mode in BY_RECORDING else []
+    if unknown:
+        raise CannotTrain(
+            f"data.splits.mode={splits.mode} leaves nothing of {', '.join(unknown)} to train on, and "
+            f"encoder={job.experiment.encoder.name} learns something of each subject; type {cure}"
+        )
 
 
 def recall(job: TrainJob, store: TrackingStore) -> Trained | None:

@@ -1,10 +1,12 @@
 """Controls end at chance where the brain is all there is, and tell where it is not; intervals and tests of differences."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from raybrain.evaluate.rank import summary
 from raybrain.evaluate.statistics import bootstrap_interval, compare, over_seeds
 from raybrain.experiment import Experiment
 from raybrain.report.terminal import audit_line, controls_table
-from raybrain.store import leaks
+from raybrain.store import SEGMENTS, Gap, SplitAudit
 from raybrain.tasks.candidates import Pool
 from raybrain.tasks.retrieve import rank_rows
 from raybrain.train.order import Contrast
@@ -133,11 +135,40 @@ def test_ranks_of_other_estimates() -> None:
 
 
 def test_the_audit_is_told_in_a_line() -> None:
-    assert leaks({"sentences_in_two_splits": []}) == {"sentences": []}
-    assert audit_line(leaks({"sentences_in_two_splits": []})) == "split audit: no sentences in two splits"
-    both = leaks({"sentences_in_two_splits": ["roy"], "audio_in_two_splits": []})
+    assert SplitAudit.of({"sentences_in_two_splits": []}).leaks == {"sentences": []}
+    assert audit_line(SplitAudit.of({"sentences_in_two_splits": []})) == "split audit: no sentences in two splits"
+    both = SplitAudit.of({"sentences_in_two_splits": ["roy"], "audio_in_two_splits": []})
     assert audit_line(both) == "split audit: 1 sentences in two splits (roy)"
-    assert "no sentences or stretches of audio in" in audit_line({"sentences": [], "audio": []})
+    assert "no sentences or stretches of audio in" in audit_line(SplitAudit({"sentences": [], "audio": []}))
+
+
+def test_the_audit_tells_mistakes_from_what_is_so_by_design() -> None:
+    """Held-out subjects hear what others hear, unless new speech is asked for: then that would be a leak."""
+    found = {"sentences_in_two_splits": ["roy", "ada"], "audio_in_two_splits": ["a.wav"], "held_out_in_two_splits": []}
+    gap = {"windows": 0, "least_s": None, "near": 0, "window_s": 3.0}
+    subjects = SplitAudit.of({**found, "data": {"splits": {"mode": "subject"}}, "gap": gap})
+    assert subjects.leaks == {"subjects": []}
+    assert audit_line(subjects) == (
+        "split audit: no subjects in two splits; same speech in train and test: yes, by design of held-out subjects"
+        " (2 sentences and 1 stretches of audio in two splits); no test window has a train window in its recording"
+    )
+    new = SplitAudit.of({**found, "data": {"splits": {"mode": "recording", "new_speech": True}}})
+    assert new.shared == {}
+    assert audit_line(new) == "split audit: 2 sentences in two splits (roy; ada); 1 stretches of audio in two splits (a.wav)"
+
+
+def test_the_gap_between_test_and_train_windows() -> None:
+    """Windows of 3 s at 10 Hz: one touches a train window, one lies 2 s after, one 4 s before; one recording has none."""
+
+    def segments(**starts: Sequence[int]) -> pa.Table:
+        rows = [{"split": split, "start_sample": start} for split, some in starts.items() for start in some]
+        return pa.Table.from_pylist(rows, schema=SEGMENTS)
+
+    both = segments(train=[100, 300], valid=[400], test=[130, 230, 350])
+    assert Gap.of([both, segments(test=[0, 5])], window_s=3.0, rate_hz=10.0) == Gap(3, 0.0, 2, 3.0)
+    assert Gap.of([segments(test=[0])], 3.0, 10.0) == Gap(0, None, 0, 3.0)
+    line = audit_line(SplitAudit({"sentences": []}, gap=Gap(3, 0.25, 2, 3.0)))
+    assert line.endswith("at least 0.25 s from train windows of their recording, 2 of 3 are nearer than their 3 s")
 
 
 # statistics

@@ -16,6 +16,7 @@ from raybrain.recording import Recording
 from raybrain.signal.window import SegmentConfig
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+MODES: tuple[SplitMode, ...] = ("clean", "paper")
 
 
 def test_windows_by_hand() -> None:
@@ -84,7 +85,7 @@ def test_only_published_windows_outlast_their_block() -> None:
     ]
     recording = Recording("made-up", "01")
     late = {}
-    for mode in get_args(SplitMode):
+    for mode in MODES:
         blocks = make_plan([Heard(recording, tuple(events))], {}, SplitConfig(mode=mode)).blocks[recording.uid]
         rows = make_segments(events, blocks[:-1], SegmentConfig(), 120.0, 430 * 120).to_pylist()
         late[mode] = [row["split"] for row in rows if row["word_index"] == 1]

@@ -20,6 +20,7 @@ from raybrain.report.page import SweepReport, page
 from raybrain.report.reproduce import bills, missing_studies, spaces_of, trainings
 from raybrain.report.results import Cell, Result, cells, comparisons
 from raybrain.report.terminal import results_table
+from raybrain.store import SplitAudit
 from raybrain.studies.base import Facts, Study
 from raybrain.train.record import run_record
 from raybrain.tune.space import SearchSpace, load_space
@@ -45,7 +46,7 @@ def evaluation(study: str, accuracy: float, subjects: int = 8) -> Evaluation:
         ]
     )
     studies = pd.DataFrame([{**known, "top10": accuracy, "top1": accuracy / 2}])
-    return Evaluation(pd.DataFrame(), table, studies, controls, {"sentences": []})
+    return Evaluation(pd.DataFrame(), table, studies, controls, SplitAudit({"sentences": []}))
 
 
 def seeds_of(found: Mapping[tuple[str, str], float], published: bool = True) -> list[Result]:
@@ -223,7 +224,7 @@ def test_every_text_on_the_page_is_escaped() -> None:
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
     controls = one.evaluation.controls.assign(study=evil, top10=0.6)
     other = replace(one, names={"study": evil, "model": evil}, seed=evil, evaluation=replace(one.evaluation, controls=controls))
-    leaky = replace(other, evaluation=replace(other.evaluation, leaks={"sentences": [evil]}))
+    leaky = replace(other, evaluation=replace(other.evaluation, audit=SplitAudit({"sentences": [evil]})))
     first = replace(leaky, names={"study": evil, "model": "mel"})
     trial = {
         "trial": 0,
