@@ -14,8 +14,9 @@ import pytest
 
 from raybrain.cluster import Cluster
 from raybrain.config import Choice, InputError, override
+from raybrain.data_config import DataConfig
 from raybrain.encoders.base import Encoder, SpeechEncoder
-from raybrain.experiment import DataConfig, Experiment, recipe, recipe_names
+from raybrain.experiment import Experiment, recipe, recipe_names
 from raybrain.features.base import Feature
 from raybrain.identity import signature
 from raybrain.losses.base import Loss

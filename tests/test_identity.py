@@ -14,8 +14,9 @@ import ray
 
 from raybrain.cluster import Cluster
 from raybrain.config import Choice, Config, InputError, override
+from raybrain.data_config import DataConfig
 from raybrain.encoders.base import Encoder
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.experiment import Experiment
 from raybrain.identity import code_digest, contents, locate, plain, signature, version
 from raybrain.prepare import build
 from raybrain.storage import read_json

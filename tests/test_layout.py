@@ -72,6 +72,7 @@ NEVER = [
         ["studies", "signal", "features", "encoders", "losses", "prepare", "train", "store", "experiment", "cluster"],
     ),
     ("store/*", ["studies", "encoders", "prepare", "train", "experiment", "tracking", "cluster"]),
+    ("data_config.py", ["encoders", "losses", "tasks", "prepare", "train", "store", "experiment", "cluster"]),
     ("events.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
     ("tasks/*", ["studies", "features", "encoders", "losses", "prepare", "train", "store", "experiment"]),
     ("losses/*", ["studies", "features", "encoders", "prepare", "train", "store", "experiment"]),
@@ -152,6 +153,7 @@ def ended(code: str, cwd: Path) -> str:
 
 LIGHT = [
     *("cli", "config", "events", "recording", "cluster", "tracking.mlflow", "studies.synthetic", "studies.bids"),
+    *("data_config", "prepare.tasks"),  # of which there is a process per core
     *("features.mel", "train.messages"),  # the latter runs in an actor of its own
 ]
 NUMERIC = [

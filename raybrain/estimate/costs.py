@@ -9,10 +9,11 @@ from typing import Any
 from raybrain.batch import Shapes
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
+from raybrain.data_config import DataConfig
 from raybrain.download.unpack import amount
 from raybrain.estimate.extent import Extent, Footprint, extent_of, footprint, prepared_extents, size_of
 from raybrain.estimate.pace import Pace, Paces
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.experiment import Experiment
 from raybrain.network import Network, Parts
 from raybrain.store import Store, feature_name
 from raybrain.train.order import resolve

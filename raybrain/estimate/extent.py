@@ -9,7 +9,7 @@ from pathlib import Path
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
-from raybrain.experiment import DataConfig
+from raybrain.data_config import DataConfig
 from raybrain.features.base import Feature
 from raybrain.identity import locate
 from raybrain.recording import Recording

@@ -30,7 +30,7 @@ from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_dig
 from raybrain.studies.base import FolderStudy
 
 if TYPE_CHECKING:
-    from raybrain.experiment import DataConfig
+    from raybrain.data_config import DataConfig
 
 Records = dict[str, dict[str, Any]]  # of files, by name
 

@@ -26,7 +26,7 @@ from raybrain.studies.base import Study
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from raybrain.experiment import DataConfig
+    from raybrain.data_config import DataConfig
 
 
 @dataclass(frozen=True)

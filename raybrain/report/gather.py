@@ -7,8 +7,9 @@ from typing import Any
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
+from raybrain.data_config import DataConfig
 from raybrain.evaluate import rank as evaluating
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.experiment import Experiment
 from raybrain.report.results import Result
 from raybrain.store import Prepared
 from raybrain.tracking.base import RunKey

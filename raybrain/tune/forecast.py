@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from raybrain.cluster import Cluster
+from raybrain.data_config import DataConfig
 from raybrain.download.unpack import amount
 from raybrain.estimate.costs import Cost, DataSize, Estimator
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.experiment import Experiment
 from raybrain.store import feature_name
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.space_record import searched

@@ -6,7 +6,8 @@ from typing import Any
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.data_config import DataConfig
+from raybrain.experiment import Experiment
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
 from raybrain.train.fit import Call, CannotTrain, Ending, check, fit, make_job, reason_of, train, work

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from raybrain.config import InputError
-from raybrain.experiment import DataConfig, Experiment
+from raybrain.data_config import DataConfig
+from raybrain.experiment import Experiment
 from raybrain.plain import flat
 from raybrain.tune.space import SearchSpace
 

@@ -14,8 +14,9 @@ import pytest
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
+from raybrain.data_config import DataConfig
 from raybrain.events import Event, Sound, SplitConfig, Word
-from raybrain.experiment import DataConfig, Experiment, recipe
+from raybrain.experiment import Experiment, recipe
 from raybrain.features.mel import Mel
 from raybrain.prepare import build as preparing
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan

@@ -12,8 +12,8 @@ import soundfile
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
+from raybrain.data_config import DataConfig
 from raybrain.events import Word
-from raybrain.experiment import DataConfig
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
 from raybrain.placement import model_pool

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raybrain.experiment import DataConfig
+from raybrain.data_config import DataConfig
 from raybrain.signal.window import Scaler, SegmentConfig, Window, WindowConfig
 
 RNG = np.random.default_rng(0)

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 
 from raybrain.config import InputError, override
+from raybrain.data_config import DataConfig
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word
-from raybrain.experiment import DataConfig
 from raybrain.features.mel import Mel
 from raybrain.prepare.plan import Heard, make_plan
 from raybrain.recording import Recording
