@@ -42,6 +42,22 @@ def predictions(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(margin > 0, targets, number), margin
 
 
+def leaders(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The candidates that stand first, and the rank that each would have if it were the true one.
+
+    Args:
+        scores: [rows candidates]; a NaN counts as lower than everything.
+        count: how many; a rank above it says that the candidate ties with some that are not among these.
+
+    Returns:
+        [rows count] each, or fewer columns where there are fewer candidates: index and rank.
+    """
+    scores = scores.masked_fill(scores.isnan(), -torch.inf)
+    best, number = scores.topk(min(count + 1, scores.shape[1]), dim=1)
+    rank = (best[:, None] >= best[:, :, None]).sum(dim=2)
+    return number[:, :count], rank[:, :count]
+
+
 def word_ranks(scores: Tensor, targets: Tensor, words: Tensor) -> Tensor:
     """The place of the true word among the unique words.
 

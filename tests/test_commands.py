@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from raybrain.metrics import chance_interval
+from raybrain.tasks.base import BRAIN_CONTROLS, EXPLAINED
 from raybrain.train.record import RunRecord, run_records
 from tests.conftest import REPO, TINY, Ended
 
@@ -57,14 +58,14 @@ def test_two_workers_decode_far_above_chance(trained: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 def test_controls_are_at_chance_beside_the_model(trained: dict[str, Any]) -> None:
-    """Segments of two subjects share candidates, so a control that hardly differs between them strays twice as far."""
     controls = trained["evaluation"].controls.set_index("control")
     assert controls["top1"]["model"] == trained["evaluation"].studies.iloc[0]["top1"], "all segments: fewer than the limit"
     rest = controls.drop("model")
-    assert list(rest.index) == ["random", "untrained", "other segment", "noise", "shifted"]
-    assert controls["low10"]["random"] <= controls["top10"]["random"] <= controls["high10"]["random"]
-    assert (rest["top10"] < rest["chance10"] + 0.25).all()
-    assert (rest["top1"] < controls["top1"]["model"] / 2).all()
+    assert list(rest.index) == list(BRAIN_CONTROLS)
+    replaced = rest.drop(list(EXPLAINED))
+    assert (replaced["top10"] <= replaced["band_high10"]).all() and (replaced["top10"] >= replaced["band_low10"]).all()
+    assert (replaced["top1"] < controls["top1"]["model"] / 2).all()
+    assert trained["evaluation"].marks == [] and trained["evaluation"].absent == []
 
 
 @pytest.mark.slow
@@ -89,6 +90,7 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     run = runs(tracking.address)[tracking.id]
     assert run.info.status == "FINISHED"
     assert run.data.params["encoder.depth"] == "2"
+    assert run.data.tags["marks"] == "no" and run.data.metrics["test_marks"] == 0
     assert run.data.tags["signature"] == trained["trained"].job.experiment.signature
     assert {"version.torch", "version.ray", "step.candidates"} <= set(run.data.tags)
     assert {"train_loss", "valid_loss", "test_top10", "test_chance10"} <= set(run.data.metrics)
@@ -96,7 +98,7 @@ def test_mlflow_has_settings_curves_tables_and_versions(trained: dict[str, Any])
     assert len(client.get_metric_history(tracking.id, "valid_loss")) == len(trained["trained"].history)
     artifacts = {item.path for folder in ("", "model", "tables") for item in client.list_artifacts(tracking.id, folder)}
     assert {"model/model.json", "model/model.safetensors", "experiment.json"} <= artifacts
-    tables = ("subjects", "controls", "errors", "context", "breakdown")
+    tables = ("subjects", "controls", "errors", "context", "breakdown", "lags", "marks")
     assert {f"tables/test_{name}.csv" for name in tables} <= artifacts
     assert {"test_control_top10/noise", "test_control_top10/other segment", "test_sentences_in_two_splits"} <= set(
         run.data.metrics

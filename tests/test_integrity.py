@@ -201,7 +201,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         rank.are_whole(job.brain, job.features, job.cluster.maps)
         ranks = rank.rank_shard(job, 0, 1).sort_values(["recording", "sentence", "word_index"], ignore_index=True)
         rank.rank_baseline(job)
-        return rank._Kept(ranks, rank.rank_controls(job), rank.rank_context(job))
+        (controls, absent), (lags, no_lags) = rank.rank_controls(job), rank.rank_lags(job)
+        return rank._Kept(ranks, controls, rank.rank_context(job), lags, absent + no_lags)
 
     def each(items: Any, task: Any, title: str, **others: Any) -> Iterator[Any]:
         yield from (task({"task": pickle.dumps(item)}) for item in items)

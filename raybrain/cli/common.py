@@ -101,6 +101,7 @@ def known_cluster(home: Path | None, where: list[str] | None, profile_name: str 
 def show_answer(answer: "Answer") -> None:
     """Print the tables of a tested experiment, and where all of it is."""
     from raybrain.report.terminal import (
+        absent_lines,
         accuracy_table,
         audit_line,
         baseline_line,
@@ -108,17 +109,22 @@ def show_answer(answer: "Answer") -> None:
         control_lines,
         controls_table,
         errors_table,
+        lag_lines,
+        mark_lines,
     )
 
     evaluation, job, run = answer.evaluation, answer.trained.job, answer.trained.tracking
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
-    for line in [baseline_line(evaluation.studies), *control_lines(job.experiment.train.control, evaluation.studies)]:
+    for line in [baseline_line(evaluation.studies), *control_lines(job.experiment.train.control, evaluation.controls)]:
         say(line)
     console().print(errors_table(evaluation.errors))
     for line in context_lines(evaluation.context):
         say(line)
     console().print(controls_table(evaluation.controls))
-    say(audit_line(evaluation.audit))
+    for line in [*lag_lines(evaluation.lags), *absent_lines(evaluation.absent), audit_line(evaluation.audit)]:
+        say(line)
+    for line in mark_lines(evaluation.marks) or ["nothing marks this result: all controls are where they should be"]:
+        say(line)
     say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
     say(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from raybrain.evaluate.marks import names_of
 from raybrain.evaluate.statistics import records
 from raybrain.metrics import TOP
 
@@ -24,14 +25,18 @@ def log_test(trained: "Trained", evaluation: "Evaluation") -> None:
     run.table(f"{SPLIT}_context", records(evaluation.context))
     run.table(f"{SPLIT}_errors", records(evaluation.errors))
     run.table(f"{SPLIT}_breakdown", records(evaluation.breakdown))
+    run.table(f"{SPLIT}_lags", records(evaluation.lags))
+    run.table(f"{SPLIT}_marks", [mark | {"band": " to ".join(f"{end:g}" for end in mark["band"])} for mark in evaluation.marks])
     metrics = _study_metrics(evaluation.studies, trained.job.experiment.task.measures) | _control_metrics(evaluation.controls)
     metrics |= _context_metrics(evaluation.context)
+    metrics |= {f"{SPLIT}_marks": float(len(evaluation.marks))}
     audit = evaluation.audit
     metrics |= {f"{SPLIT}_{kind}_in_two_splits": float(len(names)) for kind, names in audit.leaks.items()}
     if audit.gap and audit.gap.least_s is not None:
         metrics |= {f"{SPLIT}_gap_s": audit.gap.least_s, f"{SPLIT}_near_train": float(audit.gap.near)}
     run.metrics(metrics, step=int(trained.best["epoch"]))
-    run.tags({"below_baseline": ", ".join(evaluation.studies["study"][evaluation.studies["below_baseline"]]) or "no"})
+    below = evaluation.studies["study"][evaluation.studies["below_baseline"]]
+    run.tags({"below_baseline": ", ".join(below) or "no", "marks": ", ".join(names_of(evaluation.marks)) or "no"})
     if audit.shared:
         run.tags({"speech_in_train_and_test": f"yes, by design of held-out {audit.mode}s"})
     run.set_status("FINISHED")

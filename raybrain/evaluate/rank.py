@@ -4,7 +4,7 @@ With every result come the controls, ranked the same way, what errors are, what 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,8 +20,11 @@ from raybrain.evaluate.baseline import baseline_ranks, beside, make_baseline
 from raybrain.evaluate.breakdown import breakdown
 from raybrain.evaluate.context import context_rows
 from raybrain.evaluate.controls import Models, control_rows
+from raybrain.evaluate.lags import lag_rows
 from raybrain.evaluate.log_test import SPLIT, log_test
+from raybrain.evaluate.marks import Mark, marked, marks_of
 from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
+from raybrain.evaluate.silence import find_silence
 from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.placement import worker_resources
@@ -35,6 +38,7 @@ from raybrain.train.tables import Tables
 
 console = PlainConsole(stderr=True)
 Rows = list[dict[str, Any]]
+TABLES = ("controls", "context", "lags", "absent")  # the smaller ones that a run keeps
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,15 @@ class Evaluation:
         ranks: one row per segment, as :func:`raybrain.evaluate.segment_rows.segment_rows` makes them.
         subjects: one row per subject: accuracies in [0, 1], those of chance, and those of the baseline, ridge regression.
         studies: one row per study: the mean over its segments.
-        controls: one row per study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them.
+        controls: one row per study and control, as :func:`raybrain.evaluate.controls.control_rows` makes them, and whether it
+            is ``marked``.
         audit: what stands in two splits, by mistake or by design, and how near test windows come to train windows.
         context: one row per study, as :func:`raybrain.evaluate.context.context_rows` makes them.
         baseline: one row per segment: the ranks of the baseline.
+        lags: one row per study and lag, as :func:`raybrain.evaluate.lags.lag_rows` makes them.
+        absent: study, control and reason for each control that a study cannot have.
+        languages: of the words of each study.
+        trained: what it was trained on, ``train.control``.
     """
 
     ranks: pd.DataFrame
@@ -58,6 +67,15 @@ class Evaluation:
     audit: SplitAudit
     context: pd.DataFrame = field(default_factory=pd.DataFrame)
     baseline: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lags: pd.DataFrame = field(default_factory=pd.DataFrame)
+    absent: Rows = field(default_factory=list)
+    languages: Mapping[str, str] = field(default_factory=dict)
+    trained: str = "none"
+
+    @cached_property
+    def marks(self) -> list[Mark]:
+        """What should make one doubt the result, as :func:`raybrain.evaluate.marks.marks_of` says it; nothing is best."""
+        return marks_of(self.controls, self.lags, self.context, self.audit.leaks, self.trained)
 
     @cached_property
     def errors(self) -> pd.DataFrame:
@@ -66,8 +84,8 @@ class Evaluation:
 
     @cached_property
     def breakdown(self) -> pd.DataFrame:
-        """Accuracies by place in the sentence, frequency and length of the word, beside those of the baseline."""
-        return breakdown(self.ranks, self.baseline)
+        """Accuracies by place in the sentence, class, frequency and length of the word, beside those of the baseline."""
+        return breakdown(self.ranks, self.baseline, self.languages)
 
 
 @dataclass(frozen=True)
@@ -77,14 +95,16 @@ class _Kept:
     ranks: pd.DataFrame
     controls: Rows
     context: Rows
+    lags: Rows
+    absent: Rows
 
     @classmethod
     def of(cls, job: TrainJob) -> "_Kept | None":
         """That of a run; None if there is nothing, or an earlier version kept less."""
         known = job.record.test()
-        if known is None or not {"controls", "context"} <= known[1].keys() or not set(COLUMNS) <= set(known[0].columns):
+        if known is None or not set(TABLES) <= known[1].keys() or not set(COLUMNS) <= set(known[0].columns):
             return None
-        return cls(known[0], known[1]["controls"], known[1]["context"])
+        return cls(known[0], **{name: known[1][name] for name in TABLES})
 
 
 def run(trained: Trained) -> Evaluation:
@@ -109,7 +129,7 @@ def _evaluated(trained: Trained) -> Evaluation:
     fresh = kept is None or baseline is None
     if kept is None:
         kept = _rank(job)
-        job.record.keep_test(kept.ranks, {"controls": kept.controls, "context": kept.context})
+        job.record.keep_test(kept.ranks, {name: getattr(kept, name) for name in TABLES})
         baseline = baseline_ranks(job)
     if baseline is None:
         baseline = _baseline_alone(job)
@@ -128,8 +148,32 @@ def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluatio
     subjects, studies = (
         beside(summary(kept.ranks, by, measures), summary(baseline, by, measures)) for by in (["study", "subject"], ["study"])
     )
-    controls, context = pd.DataFrame(kept.controls), pd.DataFrame(kept.context)
-    return Evaluation(kept.ranks, subjects, studies, controls, SplitAudit.of(job.store.manifest), context, baseline)
+    return Evaluation(
+        kept.ranks,
+        subjects,
+        studies,
+        marked(pd.DataFrame(kept.controls)),
+        SplitAudit.of(job.store.manifest),
+        pd.DataFrame(kept.context),
+        baseline,
+        pd.DataFrame(kept.lags),
+        kept.absent,
+        _languages(job),
+        job.experiment.train.control,
+    )
+
+
+def _languages(job: TrainJob) -> dict[str, str]:
+    """The language of the words of each study, of those whose events say so."""
+    known: dict[str, str] = {}
+    for uid in job.recordings:
+        part = job.store.part(uid)
+        if part is None or part.study in known:
+            continue
+        events = job.store.events(uid)
+        if "language" in events.column_names:
+            known[part.study] = next((row["language"] for row in events.to_pylist() if row["kind"] == "word"), "")
+    return known
 
 
 def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:
@@ -165,13 +209,14 @@ def _rank(job: TrainJob) -> _Kept:
         shards = job.cluster.workers
         options = _options(job)
         parts = [ray.remote(**options)(rank_shard).remote(job, shard, shards) for shard in range(shards)]
-        others = [ray.remote(**options)(task).remote(job) for task in (rank_controls, rank_context, rank_baseline)]
+        others = [ray.remote(**options)(task).remote(job) for task in (rank_controls, rank_context, rank_lags, rank_baseline)]
         waiting = [*parts, *others]
         for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
             ray.get(ready)  # what fails, fails at once
-        ranked, (controls, context, _) = ray.get(parts), ray.get(others)
-    return _Kept(pd.concat(ranked).sort_values(PLACE, ignore_index=True), controls, context)
+        ranked, ((controls, absent), context, (lags, no_lags), _) = ray.get(parts), ray.get(others)
+    ranks = pd.concat(ranked).sort_values(PLACE, ignore_index=True)
+    return _Kept(ranks, controls, context, lags, absent + no_lags)
 
 
 def _options(job: TrainJob) -> dict[str, float]:
@@ -194,12 +239,19 @@ def rank_shard(job: TrainJob, shard: int, shards: int) -> pd.DataFrame:
     return segment_rows(learner, learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects)), shard, shards)
 
 
-def rank_controls(job: TrainJob) -> Rows:
-    """The controls of a run with its best weights."""
+def rank_controls(job: TrainJob) -> tuple[Rows, Rows]:
+    """The controls of a run with its best weights, and those that it cannot have."""
     learner = load_learner(job, _place(job))
-    untrained = _learner(job, learner.tables, learner.place)
-    pools = learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects))
-    return records(control_rows(Models(learner, untrained), pools))
+    models = Models(learner, _learner(job, learner.tables, learner.place), find_silence(learner.tables, job.store))
+    rows, absent = control_rows(models, learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects)))
+    return records(rows), absent
+
+
+def rank_lags(job: TrainJob) -> tuple[Rows, Rows]:
+    """The lag curves of a run's data, and why there are none."""
+    tables = job.tables(_place(job).device)
+    curves, absent = lag_rows(tables, job.experiment.task.pools(tables.words(SPLIT, job.experiment.test.subjects)))
+    return records(curves), absent
 
 
 def rank_context(job: TrainJob) -> Rows:

@@ -63,7 +63,7 @@ def _pool_rows(learner: Learner, pool: Pool, mine: slice) -> pd.DataFrame:
 def _first(tables: Tables, pool: Pool, targets: np.ndarray, ranked: Ranked) -> dict[str, Any]:
     """What stands first, and how it relates to the truth."""
     known = [tables.meta["candidates"][number] for number in tables.candidate.cpu()[pool.stands].tolist()]
-    candidates, length_s = _columns(tables, pool, known), tables.window.samples / tables.window.rate_hz
+    candidates, length_s = candidate_columns(tables, pool), tables.window.samples / tables.window.rate_hz
     first = ranked.predicted.numpy()
     named = [known[number] for number in first.tolist()]
     truth, other = ({name: values[some] for name, values in candidates.items()} for some in (targets, first))
@@ -79,7 +79,9 @@ def _first(tables: Tables, pool: Pool, targets: np.ndarray, ranked: Ranked) -> d
     }
 
 
-def _columns(tables: Tables, pool: Pool, known: Sequence[dict[str, Any]]) -> Columns:
+def candidate_columns(tables: Tables, pool: Pool) -> Columns:
+    """Of the candidates of a pool, numbers for candidate, stimulus and sentence, and the second at which it begins there."""
+    known = [tables.meta["candidates"][number] for number in tables.candidate.cpu()[pool.stands].tolist()]
     stimulus, second = tables.heard(pool.stands)
     _, sentence = np.unique([item["sentence"] for item in known], return_inverse=True)
     number = torch.arange(len(pool.stands))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -87,5 +88,8 @@ def over_seeds(subjects: Sequence[pd.DataFrame], measure: str = "top10") -> dict
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as plain rows."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    """A table as plain rows; None where it has no number, which JSON has no word for."""
+    rows = frame.to_dict("records")
+    return [
+        {str(key): None if isinstance(value, float) and isnan(value) else value for key, value in row.items()} for row in rows
+    ]

@@ -90,6 +90,7 @@ def events_table(events: Sequence[Event]) -> pa.Table:
     rows = []
     for event in sorted(events, key=lambda event: event.start):
         row: dict[str, Any] = {"kind": type(event).__name__.lower(), "start_s": event.start, "duration_s": event.duration}
+        row |= {"language": event.language}
         if isinstance(event, Sound):
             row |= {"text": event.filepath, "offset_s": event.offset, "speed": event.speed}
         elif isinstance(event, Word):

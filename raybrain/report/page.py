@@ -127,11 +127,11 @@ def _comparison(one: Mapping[str, Any]) -> list[str]:
 
 
 def _controls(tested: Sequence[Result]) -> dict[str, Any]:
-    """The mean of every control over all trainings, and those trainings of which one lies outside of chance."""
+    """The mean of every control over all trainings, and those trainings of which one is marked."""
     parts = [one.evaluation.controls.assign(row=one.row, seed=one.seed) for one in tested]
     every = pd.concat(parts, ignore_index=True)
     every = every[every["control"] != "model"]
-    odd = every[~every["top10"].between(every["low10"], every["high10"])]
+    odd = every[every["marked"]]
     means = [
         [str(study), WHAT[str(name)], f"{group['top10'].mean():.1%}", f"{group['chance10'].mean():.1%}"]
         for (study, name), group in every.groupby(["study", "control"], sort=False)
@@ -143,7 +143,7 @@ def _controls(tested: Sequence[Result]) -> dict[str, Any]:
 
 
 def _outside(row: Mapping[Any, Any]) -> list[str]:
-    return [f"{row['top10']:.1%}", f"{row['low10']:.1%} to {row['high10']:.1%}"]
+    return [f"{row['top10']:.1%}", f"{row['band_low10']:.1%} to {row['band_high10']:.1%}"]
 
 
 def _trials(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -95,6 +95,7 @@ class Cell:
         subjects: accuracy of each (study, subject), the mean over seeds.
         published: if it was, for these settings.
         baseline: top-10 accuracy of ridge regression on the same data; None for what is no model.
+        marks: the controls that mark the result of any seed (:mod:`raybrain.evaluate.marks`).
     """
 
     row: str
@@ -106,6 +107,7 @@ class Cell:
     subjects: Mapping[tuple[str, str], float]
     published: Published | None = None
     baseline: float | None = None
+    marks: tuple[str, ...] = ()
 
     @property
     def below(self) -> bool:
@@ -138,7 +140,7 @@ class Cell:
         """For --json."""
         known: dict[str, Any] = {"row": self.row, "study": self.column, "top10": list(self.top10), "top1": list(self.top1)}
         known |= {"mean": self.mean, "sd": self.sd, "chance10": self.chance, "candidates": self.candidates}
-        known |= {"baseline10": self.baseline, "below_baseline": self.below}
+        known |= {"baseline10": self.baseline, "below_baseline": self.below, "marks": list(self.marks)}
         if self.published:
             spans = {"published": [list(value) for value in self.published.values], "passed": self.passed}
             known |= spans | {"accepted": [self.published.low, self.published.high]}
@@ -183,7 +185,14 @@ def _cell(row: str, column: str, members: Sequence[Result], published: Mapping[t
         over_seeds([one.subjects(column) for one in members]),
         Published(values) if values and all(one.published for one in members) else None,
         fmean(float(table["baseline10"].mean()) for table in tables),
+        _marks(members, tables[0]["study"].tolist()),
     )
+
+
+def _marks(members: Sequence[Result], studies: Sequence[str]) -> tuple[str, ...]:
+    """The controls that mark one of these studies, or all, in any repetition."""
+    marks = [mark for one in members for mark in one.evaluation.marks if mark["study"] in ("", *studies)]
+    return tuple(dict.fromkeys(str(mark["control"]) for mark in marks))
 
 
 def _chance(cell: Cell, known: tuple[float, float]) -> Cell:

@@ -12,8 +12,10 @@ from raybrain.doctor.findings import Finding
 from raybrain.download.unpack import amount
 from raybrain.evaluate.attribution import KINDS
 from raybrain.evaluate.controls import SEGMENTS, WHAT
+from raybrain.evaluate.lags import peak
+from raybrain.evaluate.marks import LEAKS, Mark
 from raybrain.housekeeping import Item
-from raybrain.metrics import TOP, chance_interval
+from raybrain.metrics import TOP
 from raybrain.report import explain
 from raybrain.report.results import Cell
 from raybrain.store import SplitAudit
@@ -61,15 +63,54 @@ def baseline_line(studies: pd.DataFrame) -> str:
     return "baseline: not below ridge regression on the same windows, in any study"
 
 
-def control_lines(control: str, studies: pd.DataFrame) -> list[str]:
+def control_lines(control: str, controls: pd.DataFrame) -> list[str]:
     """Whether what was trained on noise, or on shuffled pairs, is at chance: a line for each study, of such trainings alone."""
     lines = []
-    for _, row in studies.iterrows() if control != "none" else ():
-        low, high = chance_interval(row["chance10"], int(row["segments"]), level=0.999)
-        verdict = "at chance, as it must be" if row["top10"] <= high else "ABOVE CHANCE: the test can be passed otherwise"
-        span = f"{row['top10']:.1%}, guesses {low:.1%} to {high:.1%}"
+    for _, row in controls[controls["control"] == "model"].iterrows() if control != "none" else ():
+        verdict = (
+            "at chance, as it must be"
+            if row["top10"] <= row["band_high10"]
+            else "ABOVE CHANCE: the test can be passed otherwise"
+        )
+        span = f"{row['top10']:.1%}, with candidates exchanged {row['band_low10']:.1%} to {row['band_high10']:.1%}"
         lines.append(f"control: trained with train.control={control}, top-10 of {row['study']} is {span}: {verdict}")
     return lines
+
+
+def mark_lines(marks: Sequence[Mark]) -> list[str]:
+    """What should make one doubt the result, a line each."""
+    lines = []
+    for mark in marks:
+        low, high = mark["band"]
+        shown = _share if mark["measure"].startswith("top") else "{:.3g}".format
+        where = f" in {mark['study']}" if mark["study"] else ""
+        seen = f"{mark['measure']} {shown(mark['value'])}, should be {shown(low)} to {shown(high)}"
+        lines.append(f"MARKED by {mark['control']}{where}: {mark['meaning']} ({seen})")
+    return lines
+
+
+def lag_lines(lags: pd.DataFrame) -> list[str]:
+    """When after the sound the recording tells most of it, a line for each study."""
+    lines = []
+    for study, curve in lags.groupby("study", sort=True) if len(lags) else ():
+        highest = peak(curve)
+        if highest is None:
+            lines.append(f"lags: the recording tells nothing of the sound at any single lag ({study})")
+            continue
+        tells = f"r = {highest['correlation']:.3f}, chance below {highest['noise']:.3f}"
+        lines.append(
+            f"lags: the recording tells most of the sound {1000 * highest['lag_s']:.0f} ms after it ({study}, {tells})"
+        )
+    return lines
+
+
+def absent_lines(absent: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The controls that a study cannot have, a line each."""
+    return [f"no control {one['control']} of {one['study']}: {one['reason']}" for one in absent]
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
 
 
 def errors_table(errors: pd.DataFrame) -> Table:
@@ -99,22 +140,20 @@ def context_lines(context: pd.DataFrame) -> list[str]:
 
 def controls_table(controls: pd.DataFrame) -> Table:
     """What is left of the accuracy without the brain: it should lie in the range of chance."""
-    table = Table(title=f"controls, on up to {SEGMENTS} segments a study: all but the model should be at chance")
+    table = Table(
+        title=f"controls, on up to {SEGMENTS} segments a study: all but the model should be in their band, the model above"
+    )
     table.add_column("study")
     table.add_column("estimates")
-    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "99.9 % of guesses, top-10"):
+    for name in ("segments", "candidates", *(f"top-{k} (chance)" for k in TOP), "99.9 % band of top-10"):
         table.add_column(name, justify="right")
     for _, row in controls.iterrows():
         accuracies = [f"{row[f'top{k}']:.1%} ({row[f'chance{k}']:.1%})" for k in TOP]
-        span = f"{row['low10']:.1%} - {row['high10']:.1%}"
+        span = f"{row['band_low10']:.1%} - {row['band_high10']:.1%}"
         sizes = [str(row["segments"]), str(row["candidates"])]
-        odd = row["control"] != "model" and not row["low10"] <= row["top10"] <= row["high10"]
-        name = WHAT[row["control"]]
-        table.add_row(str(row["study"]), name, *sizes, *accuracies, span, style="yellow" if odd else "")
+        style = "yellow" if row["marked"] else ""
+        table.add_row(str(row["study"]), WHAT[row["control"]], *sizes, *accuracies, span, style=style)
     return table
-
-
-LEAKS = {"sentences": "sentences", "audio": "stretches of audio"}  # what kinds of an audit are called, if otherwise
 
 
 def leak_lines(leaks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -156,6 +195,7 @@ def results_table(cells: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) 
         table.add_column(name)
     names = ["top-10", "chance", "ridge", "candidates", "seeds", "top-1"]
     names += ["published", "accepted", ""] if published else []
+    names += ["marked by"] if any(cell.marks for cell in cells) else []
     for name in [*names, "p against first row"]:
         table.add_column(name, justify="right")
     p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
@@ -166,6 +206,7 @@ def results_table(cells: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) 
         numbers = [cell.percent, f"{100 * cell.chance:.1f}", ridge, str(cell.candidates), str(len(cell.top10)), top1]
         if published:
             numbers += _verdict(cell)
+        numbers += [", ".join(cell.marks)] if "marked by" in names else []
         style = "" if cell.passed is None else "green" if cell.passed else "red"
         table.add_row(cell.column, cell.row, *numbers, p.get((cell.column, cell.row), ""), style=style)
     return table

@@ -252,6 +252,12 @@ class Store:
         with explaining_damage(path):
             return pq.read_table(path, schema=SEGMENTS, page_checksum_verification=True)
 
+    def events(self, uid: str) -> pa.Table:
+        """What was heard when in a recording: EVENTS, but for columns that an earlier version did not write."""
+        path = self.table_path("events", uid)
+        with explaining_damage(path):
+            return pq.ParquetFile(path, page_checksum_verification=True).read()
+
     def frames(self, feature: str) -> Frames:
         """The frames of a feature the manifest tells of."""
         return Frames((self.root / self.manifest["features"][feature]["folder"]).resolve())

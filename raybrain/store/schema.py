@@ -36,6 +36,7 @@ EVENTS = pa.schema(
         ("word_index", pa.int32()),
         ("offset_s", pa.float64()),  # of a sound: seconds of the file before it
         ("speed", pa.float64()),  # of a sound: seconds of the file in a second of the recording
+        ("language", pa.string()),
     ]
 )
 

@@ -41,7 +41,10 @@ from raybrain.metrics import TOP
 from raybrain.signal.window import Scaler, Window
 from raybrain.tasks.candidates import Pool, WordSegments
 
-CONTROLS = ("random", "untrained", "other segment", "noise", "shifted")
+REPLACED = ("random", "untrained", "other segment", "noise", "shifted")
+EXPLAINED = ("place", "length", "envelope")
+CONTROLS = REPLACED + EXPLAINED
+BRAIN_CONTROLS = (*REPLACED, "flat", "silence", *EXPLAINED)  # of a task in which the brain goes in
 
 
 class Data(Protocol):
@@ -61,7 +64,8 @@ class Task(Choice):
         measures: names of further measures of an estimate, beside its rank; of each, higher is better.
         lags_s: from when to when what goes in tells of a moment that is aimed at, in seconds after it, with ``window.offset_s``
             on top. What a baseline regresses on.
-        controls: what replaces the estimates, to see whether accuracy is chance then (:mod:`raybrain.evaluate.controls`).
+        controls: what replaces the estimates, to see whether accuracy is chance then, and what might explain it
+            (:mod:`raybrain.evaluate.controls`).
     """
 
     measures: ClassVar[tuple[str, ...]] = ()

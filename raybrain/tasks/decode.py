@@ -1,14 +1,18 @@
 """Decode: from the brain to what was heard, as in Défossez et al. 2023."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from raybrain.batch import Batch, Shapes
-from raybrain.tasks.base import Data, Task
+from raybrain.tasks.base import BRAIN_CONTROLS, Data, Task
 from raybrain.tasks.candidates import Pool, WordSegments, pools
 
 
 class Decode(Task, name="decode"):
     """The brain goes in, the features of speech are aimed at. All subjects of a study share the candidates."""
+
+    controls: ClassVar[tuple[str, ...]] = BRAIN_CONTROLS
 
     def shapes(self, data: Shapes) -> Shapes:
         """Those of the data."""

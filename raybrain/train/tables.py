@@ -116,6 +116,13 @@ class Tables:
         table, rows = self.features[0], rows.to(self.device)
         return table.begin[rows].cpu(), (table.first[rows] / table.rate_hz).cpu()
 
+    def heard_s(self, rows: Tensor) -> Tensor:
+        """The seconds of some segments in which their stimulus is heard; the rest lies before or after it."""
+        table, rows = self.features[0], rows.to(self.device)
+        first, count = table.first[rows], table.count[rows]
+        last = first + self.window.times / self.window.rate_hz * table.rate_hz
+        return ((torch.minimum(last, count) - first.clamp(min=0)).clamp(min=0) / table.rate_hz).cpu()
+
     def shifted(self, seconds: float) -> "Tables":
         """These tables with every segment so much later in its recording, or earlier where the recording ends before.
 
@@ -128,9 +135,12 @@ class Tables:
         first, last = first[self.recording], last[self.recording]
         later, earlier = self.start + shift, self.start - shift
         half = first + (self.start - first + (last - first) // 2) % (last - first + 1)
-        start = torch.where(later <= last, later, torch.where(earlier >= first, earlier, half))
-        moved = (start - self.start) / self.window.rate_hz
-        features = [replace(table, first=table.first + moved * table.rate_hz) for table in self.features]
+        return self.moved(torch.where(later <= last, later, torch.where(earlier >= first, earlier, half)))
+
+    def moved(self, start: Tensor) -> "Tables":
+        """These tables with segments that begin at other rows of ``signal``, and what is heard there."""
+        later = (start - self.start) / self.window.rate_hz
+        features = [replace(table, first=table.first + later * table.rate_hz) for table in self.features]
         return replace(self, start=start, features=features)
 
     def place(self, device: torch.device, share: float = 1.0) -> "Tables":

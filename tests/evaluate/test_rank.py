@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from raybrain.config import override
-from raybrain.evaluate.controls import ESTIMATES, SHIFT_S, Models, control_rows
+from raybrain.evaluate.controls import SHIFT_S, Models, control_rows
+from raybrain.evaluate.marks import marked
 from raybrain.evaluate.rank import summary
 from raybrain.evaluate.statistics import bootstrap_interval, compare, over_seeds
 from raybrain.experiment import Experiment
@@ -58,6 +59,11 @@ def pools(tables: Tables, split: str, subjects: int | None = None) -> list[Pool]
     return Experiment().task.pools(tables.words(split, subjects))
 
 
+def controls_of(models: Models, some: list[Pool]) -> pd.DataFrame:
+    """The rows of controls by name."""
+    return marked(control_rows(models, some)[0]).set_index("control")
+
+
 def marked_tables() -> Tables:
     """Tables in which a window is the signal itself, with nothing taken off it."""
     tables = known(start=torch.arange(128) % 3 * 400 + torch.arange(128) * 2)
@@ -67,11 +73,13 @@ def marked_tables() -> Tables:
 
 def test_a_model_that_reads_the_brain_is_right_and_its_controls_are_not() -> None:
     tables = marked_tables()
-    found = control_rows(Models(learner(tables, Oracle), learner(tables)), pools(tables, "test")).set_index("control")
-    assert list(found.index) == list(ESTIMATES)
-    assert found["top1"]["model"] == 1.0
+    found = controls_of(Models(learner(tables, Oracle), learner(tables)), pools(tables, "test"))
+    replaced = ["random", "untrained", "other segment", "noise", "shifted", "flat"]
+    assert list(found.index) == ["model", *replaced, "length", "envelope"]
+    assert found["top1"]["model"] == 1.0 == found["mrr"]["model"]
     assert (found["candidates"] == 16).all()
-    assert found["top1"].drop("model").max() <= 4 / 16
+    assert found["top1"][replaced].max() <= 4 / 16
+    assert not found["marked"].any()
     assert found["top1"]["other segment"] == 0.0
     assert found["chance10"]["random"] == 10 / 16
 
@@ -80,10 +88,11 @@ def test_random_estimates_are_at_chance_and_the_same_again() -> None:
     tables = known()
     tables = replace(tables, rows={"test": torch.arange(len(tables.start))})
     models = Models(learner(tables), learner(tables))
-    found = control_rows(models, pools(tables, "test")).set_index("control")
+    found = controls_of(models, pools(tables, "test"))
     assert found["low10"]["random"] <= found["top10"]["random"] <= found["high10"]["random"]
-    pd.testing.assert_frame_equal(control_rows(models, pools(tables, "test")).set_index("control"), found)
-    assert found.drop(columns="top1").loc["untrained"].equals(found.drop(columns="top1").loc["model"]), "it is not trained"
+    assert found["band_low10"]["random"] <= found["top10"]["random"] <= found["band_high10"]["random"]
+    pd.testing.assert_frame_equal(controls_of(models, pools(tables, "test")), found)
+    assert found.loc["untrained"].equals(found.loc["model"]), "it is not trained"
 
 
 def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
@@ -97,11 +106,13 @@ def test_a_leak_shows_in_noise_and_the_table_marks_it() -> None:
     rows = {"test": torch.arange(96)}
     tables = replace(tables, rows=rows, candidate=(torch.arange(128) >= 95).long())
     models = Models(learner(tables, Cheat), learner(tables))
-    found = control_rows(models, pools(tables, "test")).set_index("control")
+    found = controls_of(models, pools(tables, "test"))
     assert found["top1"]["noise"] == found["top1"]["shifted"] == found["top1"]["model"] == 95 / 96
-    odd = found.reset_index().assign(low10=0.0, high10=0.5)
+    assert found["band_low1"]["noise"] == 1 / 96 and found["band_high1"]["noise"] == 95 / 96, "of two candidates"
+    odd = marked(found.reset_index().assign(band_high1=0.5))
     styles = [row.style for row in controls_table(odd).rows]
-    assert styles == ["", *["yellow"] * 5]
+    replaced = ("untrained", "other segment", "noise", "shifted", "flat", "envelope")
+    assert styles == ["yellow" if name in replaced else "" for name in odd["control"]]
 
 
 def test_shifted_starts_stay_in_their_recording() -> None:

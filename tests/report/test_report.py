@@ -41,7 +41,7 @@ def evaluation(study: str, accuracy: float, subjects: int = 8) -> Evaluation:
     table = pd.DataFrame([{**known, "subject": f"{n:02d}", "top10": value, "top1": value / 2} for n, value in enumerate(each)])
     controls = pd.DataFrame(
         [
-            {**known, "control": name, "top10": value, "low10": 0.0, "high10": 2 * 10 / candidates}
+            {**known, "control": name, "top10": value, "band_low10": 0.0, "band_high10": 2 * 10 / candidates, "marked": False}
             for name, value in (("model", accuracy), ("random", 10 / candidates), ("noise", 10 / candidates))
         ]
     )
@@ -175,10 +175,12 @@ def test_the_page_holds_everything_and_needs_nothing() -> None:
 def test_a_control_off_chance_is_shown() -> None:
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
     controls = one.evaluation.controls
-    assert "0 of 4 controls lie outside" in page(SweepReport("s", [one, one]))
-    leaky = replace(one, evaluation=replace(one.evaluation, controls=controls.assign(top10=0.6)))
+    assert "0 of 4 controls are not as they should be" in page(SweepReport("s", [one, one]))
+    leaky = replace(
+        one, evaluation=replace(one.evaluation, controls=controls.assign(top10=0.6, marked=controls["control"] != "model"))
+    )
     text = page(SweepReport("s", [leaky, one]))
-    assert "2 of 4 controls lie outside" in text
+    assert "2 of 4 controls are not as they should be" in text
     assert '<table class="odd' in text
 
 
@@ -222,7 +224,7 @@ def test_recordings_that_are_left_out_are_named_with_the_reason() -> None:
 def test_every_text_on_the_page_is_escaped() -> None:
     evil = "<b>&amp;</b>"
     (one, *_) = seeds_of({("gwilliams2022", "full"): 0.68})
-    controls = one.evaluation.controls.assign(study=evil, top10=0.6)
+    controls = one.evaluation.controls.assign(study=evil, top10=0.6, marked=one.evaluation.controls["control"] != "model")
     other = replace(one, names={"study": evil, "model": evil}, seed=evil, evaluation=replace(one.evaluation, controls=controls))
     leaky = replace(other, evaluation=replace(other.evaluation, audit=SplitAudit({"sentences": [evil]})))
     first = replace(leaky, names={"study": evil, "model": "mel"})

@@ -128,10 +128,12 @@ def test_a_task_of_ones_own_trains_validates_and_is_controlled(plugin: Path, tmp
     history = go(training)
     assert set(experiment.task.metrics) <= set(history[-1])
     assert -1 < history[-1]["valid_correlation"] < 1
-    found = control_rows(Models(learner, learner), experiment.task.pools(tables.words("test"))).set_index("control")
-    assert list(found.index) == ["model", "random", "other segment", "noise", "shifted"]
+    rows, absent = control_rows(Models(learner, learner), experiment.task.pools(tables.words("test")))
+    found = rows.set_index("control")
+    assert [one["control"] for one in absent] == ["place"], "no two of its segments are at the same place"
+    assert list(found.index) == ["model", "random", "other segment", "noise", "shifted", "length", "envelope"]
     assert (found["candidates"] == 5).all() and (found["segments"] == 16).all(), "of each recording its own windows"
-    assert len(set(found["correlation"])) == 5, "every control replaces what goes in"
+    assert len(set(found["correlation"].dropna())) == 5, "every control replaces what goes in"
 
 
 def test_measures_are_averaged_over_segments_then_studies(plugin: Path) -> None:

@@ -228,6 +228,8 @@ def test_a_tracker_of_a_users_own_from_prepare_to_table(plugin: Path, tmp_path: 
         "test_context.csv",
         "test_errors.csv",
         "test_breakdown.csv",
+        "test_lags.csv",
+        "test_marks.csv",
         "test_subjects.png",
     ]
     assert [line["step"] for line in lines if "valid_loss" in line.get("metrics", {})] == [1]
