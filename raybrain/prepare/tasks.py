@@ -128,6 +128,7 @@ def make_part(job: Job) -> dict[str, Any]:
         part = _part(job, signal, segments, scaler)
         job.store.write_part(part, draft, {"events": events_table(job.events), "segments": segments})
     lost = len(every) - len(segments)
+    remarks += signal.remarks
     remarks += [f"{described(bad)}: {lost} of {len(every)} windows are left out"] if lost else []
     return {"remarks": remarks}
 

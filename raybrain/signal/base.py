@@ -65,6 +65,17 @@ class Context:
         """The first samples of the train windows, at the rate the recording has now."""
         return self.train_starts(float(raw.info["sfreq"]), raw.n_times)
 
+    def train_stretches(self, raw: "mne.io.BaseRaw") -> list[tuple[int, int]]:
+        """From which sample to which train windows cover the recording, at the rate it has now; overlapping ones are one."""
+        length, stretches = self.window(raw).samples, list[tuple[int, int]]()
+        for start in map(int, self.starts(raw)):
+            stop = min(start + length, raw.n_times)
+            if stretches and start <= stretches[-1][1]:
+                stretches[-1] = (stretches[-1][0], stop)
+            else:
+                stretches.append((start, stop))
+        return stretches
+
     def window(self, raw: "mne.io.BaseRaw") -> Window:
         """How long these windows are, at the rate the recording has now."""
         return Window.of(self.segments, float(raw.info["sfreq"]))
@@ -75,10 +86,12 @@ class Step(Choice):
 
     The recording holds its MEG channels, or its EEG channels where it has no MEG, and is the step's own: it may be changed in
     place. Time must stay as it is, since words and sounds are placed in it. It is loaded for a step that does not say
-    ``in_chunks``, whatever its length: such a step comes best after ``resample``.
+    ``in_chunks``, whatever its length: such a step comes best after ``resample``. Channels of other kinds lie beside the
+    others until the last step that names their kind in ``beside`` is done.
     """
 
     repeats: ClassVar[bool] = False  # makes sense several times, with other settings
+    beside: ClassVar[tuple[str, ...]] = ()  # kinds of channels it looks at besides, as mne calls them: "eog", "ref_meg"
     takes_gaps: ClassVar[bool] = False  # is not disturbed by values that are not numbers; the signal need not be loaded yet
     in_chunks: ClassVar[bool] = False  # gives a recording that is computed when it is read; the signal need not be loaded
 
@@ -113,6 +126,10 @@ class Step(Choice):
         Raises:
             InputError: if the step cannot be done to this recording.
         """
+
+    def remarks(self, raw: "mne.io.BaseRaw", fitted: Any) -> list[str]:
+        """What people should know of how it went, given the recording before it; a line each."""
+        return []
 
 
 class SignalConfig(Config):

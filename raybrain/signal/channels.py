@@ -28,6 +28,11 @@ def brain_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
     return picks
 
 
+def brain_names(raw: "mne.io.BaseRaw") -> list[str]:
+    """The names of the channels that are MEG, or EEG where there is no MEG; InputError if there are none."""
+    return [str(raw.ch_names[pick]) for pick in brain_channels(raw)]
+
+
 def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
     """Where each sensor lies on a flattened head, each axis scaled to [0, 1]; and whether that is known.
 

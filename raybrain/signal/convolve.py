@@ -31,6 +31,18 @@ def filtered(raw: "mne.io.BaseRaw", taps: Values, info: "mne.Info | None" = None
     return chunked(_Filtered(raw, np.asarray(taps), dtype), info or raw.info)
 
 
+def band_passed(raw: "mne.io.BaseRaw", low_hz: float | None, high_hz: float | None) -> "mne.io.BaseRaw":
+    """What lies between two frequencies, by the FIR filter that mne designs for them; None for no limit."""
+    import mne
+
+    taps = mne.filter.create_filter(None, raw.info["sfreq"], low_hz, high_hz)
+    info = raw.info.copy()
+    with info._unlock():
+        info["highpass"] = max(info["highpass"], low_hz or 0.0)
+        info["lowpass"] = min(info["lowpass"], high_hz or info["lowpass"])
+    return filtered(raw, taps, info)
+
+
 class _Filtered(Blocks):
     def __init__(self, raw: "mne.io.BaseRaw", taps: Values, dtype: type) -> None:
         from scipy import fft

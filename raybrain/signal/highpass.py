@@ -6,7 +6,7 @@ from pydantic import PositiveFloat
 
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
-from raybrain.signal.convolve import filtered
+from raybrain.signal.convolve import band_passed
 
 if TYPE_CHECKING:
     import mne
@@ -32,10 +32,4 @@ class Highpass(Step, name="highpass", shorthand="cutoff_hz"):
 
     def apply(self, raw: "mne.io.BaseRaw", fitted: Any, context: Context) -> "mne.io.BaseRaw":
         """Filter."""
-        import mne
-
-        taps = mne.filter.create_filter(None, raw.info["sfreq"], self.cutoff_hz, None)
-        info = raw.info.copy()
-        with info._unlock():
-            info["highpass"] = max(info["highpass"], self.cutoff_hz)
-        return filtered(raw, taps, info)
+        return band_passed(raw, self.cutoff_hz, None)

@@ -29,6 +29,7 @@ class Signal:
         positions: [channels 2] on a flattened head, in [0, 1].
         places: [channels 3] in metres in head coordinates, NaN where unknown.
         valid: [channels], False where a position is not known or the channel is marked bad.
+        remarks: what people should know of how the steps went, a line each.
     """
 
     recording: "mne.io.BaseRaw"
@@ -36,6 +37,7 @@ class Signal:
     positions: np.ndarray
     places: np.ndarray
     valid: np.ndarray
+    remarks: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -68,13 +70,14 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
     import mne
 
     with mne.utils.use_log_level("error"):
-        picks = brain_channels(raw)
-        raw = mapped(raw, lambda values: values, picks=picks) if raw.preload else raw.copy().pick(picks)
-        checked = False
-        for step in steps:
+        raw = _picked(raw, _wanted(raw, steps))
+        checked, remarks = False, list[str]()
+        for number, step in enumerate(steps):
             if not checked and not step.takes_gaps:
                 raw, checked = _numbers_only(raw), True
-            raw = _applied(step, raw, context)
+            raw = _applied(step, raw, context, remarks)
+            if step.beside and not any(later.beside for later in steps[number + 1 :]):
+                raw = _picked(raw, brain_channels(raw))
         raw = _numbers_only(raw)
         if raw.info["sfreq"] != context.rate_hz:
             asked = ", ".join(step.name for step in steps) or "none"
@@ -85,11 +88,26 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
         refuse_flat(raw, np.arange(len(raw.ch_names)))
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
-        return Signal(raw, list(raw.ch_names), positions, sensor_places(raw.info), usable_channels(raw.info))
+        places, usable = sensor_places(raw.info), usable_channels(raw.info)
+        return Signal(raw, list(raw.ch_names), positions, places, usable, tuple(remarks))
 
 
-def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.BaseRaw":
-    """The recording after a step; InputError if it is none any more, or of another length."""
+def _wanted(raw: "mne.io.BaseRaw", steps: Sequence[Step]) -> np.ndarray:
+    """The channels of the brain, and those that a step wants to see beside them, in the order of the recording."""
+    import mne
+
+    kinds = {kind: True for step in steps for kind in step.beside}
+    beside = mne.pick_types(raw.info, meg=False, exclude=(), **kinds) if kinds else ()
+    return np.union1d(brain_channels(raw), np.asarray(beside, dtype=int))
+
+
+def _picked(raw: "mne.io.BaseRaw", picks: np.ndarray) -> "mne.io.BaseRaw":
+    """Some channels of a recording, which itself is left alone."""
+    return mapped(raw, lambda values: values, picks=picks) if raw.preload else raw.copy().pick(picks)
+
+
+def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context, remarks: list[str]) -> "mne.io.BaseRaw":
+    """The recording after a step; InputError if it is none any more, or of another length. Adds what the step remarks."""
     import mne
 
     if not step.in_chunks and not step.takes_gaps:
@@ -97,7 +115,9 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.Bas
 
     before = raw.n_times / raw.info["sfreq"]
     slack = 1 / raw.info["sfreq"]
-    result = step.apply(raw, step.fit(raw, context), context)
+    fitted = step.fit(raw, context)
+    remarks += step.remarks(raw, fitted)
+    result = step.apply(raw, fitted, context)
     if not isinstance(result, mne.io.BaseRaw):
         raise InputError(f"step {step.name} gave a {type(result).__name__}, not a recording; let its apply return one")
     after = result.n_times / result.info["sfreq"]
@@ -107,8 +127,9 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context) -> "mne.io.Bas
 
 
 def _numbers_only(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
-    """The recording, with an InputError where values are not numbers; in channels marked bad, at which nobody looks, zeros."""
+    """The recording, with an InputError where values are not numbers; in channels marked bad or beside the brain's, zeros."""
     bad = np.isin(raw.ch_names, raw.info["bads"])
+    bad[np.setdiff1d(np.arange(len(bad)), brain_channels(raw))] = True
 
     def checked(values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
-from raybrain.signal.channels import usable_channels
+from raybrain.signal.channels import brain_channels, usable_channels
 from raybrain.signal.window import stretches
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Autoreject(Step, name="autoreject"):
 
 
 def _usable(raw: "mne.io.BaseRaw") -> np.ndarray:
-    return np.flatnonzero(usable_channels(raw.info))
+    return np.intersect1d(np.flatnonzero(usable_channels(raw.info)), brain_channels(raw))
 
 
 def _epochs(raw: "mne.io.BaseRaw", picks: np.ndarray, starts: np.ndarray, length: int) -> "mne.BaseEpochs":

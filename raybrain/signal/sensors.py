@@ -7,6 +7,7 @@ from pydantic import PositiveInt
 
 from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
+from raybrain.signal.channels import brain_names
 
 if TYPE_CHECKING:
     import mne
@@ -28,10 +29,10 @@ class DrawnSensors(Step, name="sensors", shorthand="count"):
 
     def apply(self, raw: "mne.io.BaseRaw", fitted: Any, context: Context) -> "mne.io.BaseRaw":
         """Keep those drawn, in the order of the recording."""
-        names = list(raw.ch_names)
+        names = brain_names(raw)
         if len(names) < self.count:
             raise InputError(
                 f"step sensors is to draw {self.count}, but there are {len(names)}; type sensors:{len(names)} or less"
             )
         drawn = set(sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[: self.count])
-        return raw.pick([name for name in names if name in drawn])
+        return raw.pick([name for name in raw.ch_names if name in drawn or name not in names])
