@@ -26,6 +26,9 @@ from raybrain.evaluate.statistics import records
 from raybrain.experiment import Experiment, recipe
 from raybrain.placement import check_room
 from raybrain.prepare import build
+from raybrain.report.chosen import chosen_models
+from raybrain.report.compared import ModelComparison, compare_models
+from raybrain.report.compared_page import comparison_page, comparison_path
 from raybrain.report.gather import find_sweep, gather
 from raybrain.report.log_report import log_page
 from raybrain.report.page import SweepReport, page
@@ -291,6 +294,30 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
         temporary.write_text(page(made))
     if run := cluster.tracking_store().find(kept.tracking):
         log_page(run, path, made.rows())
+    return made, path
+
+
+def compare(*names: str, cluster: Cluster | None = None) -> tuple[ModelComparison, Path]:
+    """Put trained and tested models side by side on the segments that all of them were tested on, and write a page.
+
+    Nothing is trained or tested for it: results are read as the runs keep them, so their data need not be there.
+
+    Args:
+        names: of runs (signatures, their first digits, or folders), sweeps (all that was tested of them), or rows of sweeps
+            (SWEEP:ROW). Runs that differ in nothing but their seed are one model.
+        cluster: where they were trained; the usual home folder if None.
+
+    Returns:
+        The comparison, and the HTML page.
+
+    Raises:
+        InputError: if a name is not known, a run is not finished, or there are no two models that share a test segment.
+    """
+    home = _here(cluster).home
+    made = compare_models(chosen_models(home, names))
+    path = comparison_path(home, made)
+    with aside(path) as temporary:
+        temporary.write_text(comparison_page(made))
     return made, path
 
 

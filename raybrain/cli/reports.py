@@ -1,4 +1,4 @@
-"""Commands for tables and pages: report, reproduce."""
+"""Commands for tables and pages: report, compare, reproduce."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +63,29 @@ def _report(name: str, cluster: "Cluster") -> dict[str, Any]:
         say(f"left out {recording}: {reason}", err=True)
     say(f"table, subjects, controls{', curves and trials' if made.trials else ' and curves'}: {path}")
     return made.result() | {"page": str(path)}
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN...", help="runs by signature or folder; sweeps, or SWEEP:ROW for a row of their table"),
+    ],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Put tested models side by side: which is better, by how much, on whom, and in which settings they differ."""
+    from raybrain import flow
+    from raybrain.report.compared_words import doubt_lines, scores_table, settings_table, tests_table, verdicts
+
+    made, path = flow.compare(*runs, cluster=known_cluster(home, None))
+    console().print(scores_table(made))
+    console().print(tests_table(made.tests))
+    console().print(settings_table(made.settings, [model.name for model in made.models]))
+    for line in [*made.notes, *doubt_lines(made), *verdicts(made)]:
+        say(line)
+    say(f"every subject, with pictures: {path}")
+    print_json(as_json, made.result() | {"page": str(path)})
 
 
 @app.command()

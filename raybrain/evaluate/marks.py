@@ -10,6 +10,7 @@ import pandas as pd
 
 from raybrain.evaluate.lags import AT_SOUND_S, peak
 from raybrain.metrics import TOP
+from raybrain.store import SplitAudit
 
 Mark = dict[str, Any]  # study, control, meaning, measure, value, band
 MEANS = {
@@ -132,6 +133,18 @@ def _in_two_splits(leaks: Mapping[str, Sequence[str]]) -> list[Mark]:
     what = " and ".join(f"{count} {kind}" for kind, count in shared.items())
     meaning = f"{what} stand in two splits: what is tested was partly trained on"
     return [_mark("", "split audit", meaning, "count", sum(shared.values()), (0.0, 0.0))]
+
+
+def shared_by_design(audit: SplitAudit) -> list[Mark]:
+    """That what is tested was trained on, by other people say: where whole subjects, sessions or recordings are held out."""
+    count = sum(map(len, audit.shared.values()))
+    if not count:
+        return []
+    meaning = (
+        f"the same speech is trained on and tested, by design of held-out {audit.mode}s: new are those, and not what is said"
+        " (data.splits.new_speech=yes tests both)"
+    )
+    return [_mark("", "split audit", meaning, "count", count, (0.0, 0.0))]
 
 
 def names_of(marks: Sequence[Mark]) -> list[str]:

@@ -5,14 +5,16 @@ With every result come the controls, ranked the same way, what errors are, what 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.progress import track
 
-from raybrain.cluster import ray_session
+from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.evaluate.attribution import attributed
@@ -22,17 +24,18 @@ from raybrain.evaluate.context import context_rows
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.lags import lag_rows
 from raybrain.evaluate.log_test import SPLIT, log_test
-from raybrain.evaluate.marks import Mark, marked, marks_of
+from raybrain.evaluate.marks import Mark, marked, marks_of, shared_by_design
 from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
 from raybrain.evaluate.silence import find_silence
 from raybrain.evaluate.statistics import bootstrap_interval, records
 from raybrain.metrics import TOP, mean_candidates, mean_chance
 from raybrain.placement import worker_resources
-from raybrain.store import SplitAudit
+from raybrain.store import SplitAudit, Store
 from raybrain.train.fit import Trained, say_busy
 from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.maps import are_whole
 from raybrain.train.order import Contrast
+from raybrain.train.record import RunRecord
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 
@@ -75,7 +78,10 @@ class Evaluation:
     @cached_property
     def marks(self) -> list[Mark]:
         """What should make one doubt the result, as :func:`raybrain.evaluate.marks.marks_of` says it; nothing is best."""
-        return marks_of(self.controls, self.lags, self.context, self.audit.leaks, self.trained)
+        return [
+            *marks_of(self.controls, self.lags, self.context, self.audit.leaks, self.trained),
+            *shared_by_design(self.audit),
+        ]
 
     @cached_property
     def errors(self) -> pd.DataFrame:
@@ -122,6 +128,22 @@ def run(trained: Trained) -> Evaluation:
         return _evaluated(trained)
 
 
+def recall(record: RunRecord, home: Path) -> Evaluation | None:
+    """The evaluation that a run keeps, read without its data; None if it was not tested, or by an earlier version.
+
+    Args:
+        record: of the run.
+        home: where its baseline and its store are.
+    """
+    experiment, result = record.experiment(), record.result()
+    if experiment is None or result is None:
+        return None
+    store = Store(home / "stores" / experiment.data.brain_signature)
+    job = TrainJob(experiment, Cluster(home=home), store, (), result.digest, "", {}, record, {})
+    kept, baseline = _Kept.of(job), baseline_ranks(job)
+    return None if kept is None or baseline is None else _evaluation(job, kept, baseline)
+
+
 def _evaluated(trained: Trained) -> Evaluation:
     """Rank what is not ranked yet, and log it; for who owns the run."""
     job = trained.job
@@ -153,7 +175,7 @@ def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluatio
         subjects,
         studies,
         marked(pd.DataFrame(kept.controls)),
-        SplitAudit.of(job.store.manifest),
+        _audit(job.store),
         pd.DataFrame(kept.context),
         baseline,
         pd.DataFrame(kept.lags),
@@ -174,6 +196,13 @@ def _languages(job: TrainJob) -> dict[str, str]:
         if "language" in events.column_names:
             known[part.study] = next((row["language"] for row in events.to_pylist() if row["kind"] == "word"), "")
     return known
+
+
+def _audit(store: Store) -> SplitAudit:
+    """The audit of a store; nothing is known of one that is there no more."""
+    with suppress(InputError):
+        return SplitAudit.of(store.manifest)
+    return SplitAudit({})
 
 
 def summary(ranks: pd.DataFrame, by: list[str], measures: Sequence[str] = ()) -> pd.DataFrame:

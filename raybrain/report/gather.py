@@ -10,7 +10,7 @@ from raybrain.config import InputError, hint
 from raybrain.data_config import DataConfig
 from raybrain.evaluate import rank as evaluating
 from raybrain.experiment import Experiment
-from raybrain.report.results import Result
+from raybrain.report.results import Result, row_name
 from raybrain.store import Prepared
 from raybrain.tracking.base import RunKey
 from raybrain.train import fit as training
@@ -109,15 +109,20 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
         trained = training.recall(training.make_job(experiment, data[experiment.data], cluster), cluster.tracking_store())
         if trained is None:
             raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
-        schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
-        names, seed = _names(sweep.space, trial["params"] | schedule, run["repeat"])
+        names, seed = _names(sweep.space, trial, run["repeat"])
         evaluation, left_out = evaluating.run(trained), data[experiment.data].failed
         results.append(Result(trial["trial"], names, seed, evaluation, run["as_published"], trained.history, left_out))
     return results
 
 
-def _names(space: SpaceRecord, params: Mapping[str, Any], repeat: list[str]) -> tuple[dict[str, Any], str]:
+def cell_name(sweep: KeptSweep, trial: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """The row of the table that a run of a trial is in."""
+    return row_name(_names(sweep.space, trial, run["repeat"])[0])
+
+
+def _names(space: SpaceRecord, trial: Mapping[str, Any], repeat: list[str]) -> tuple[dict[str, Any], str]:
     """Variants by dimension, those repeated over too, in the space's order; then settings; and the seed."""
     seed = repeat[-1] if space.seeds else ""
-    known = {**dict(zip(space.over, repeat, strict=False)), **params}
+    schedule = {"optim.schedule": " ".join(trial["schedule"])} if trial.get("schedule") else {}
+    known = {**dict(zip(space.over, repeat, strict=False)), **trial["params"], **schedule}
     return {name: known[name] for name in [*space.variants, *(name for name in known if name not in space.variants)]}, seed

@@ -45,8 +45,7 @@ class Result:
     @property
     def row(self) -> str:
         """What the row of the table is called: everything but the study."""
-        words = [shown(name, value) for name, value in self.names.items() if name != STUDY]
-        return ", ".join(words) or "recipe"
+        return row_name(self.names)
 
     def columns(self) -> dict[str, pd.DataFrame]:
         """The studies of the evaluation by what their column is called: the variant's name where studies are a dimension."""
@@ -145,6 +144,11 @@ class Cell:
             spans = {"published": [list(value) for value in self.published.values], "passed": self.passed}
             known |= spans | {"accepted": [self.published.low, self.published.high]}
         return known
+
+
+def row_name(names: Mapping[str, Any]) -> str:
+    """What a row of a table is called: the variants and settings it is made of, but the study."""
+    return ", ".join(shown(name, value) for name, value in names.items() if name != STUDY) or "recipe"
 
 
 def shown(name: str, value: Any) -> str:
