@@ -9,7 +9,7 @@ import pandas as pd
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, subjects_picture
 from raybrain.report.render import render
-from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown
+from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown, shown_p
 from raybrain.report.style import Picture, data_uri, picture
 from raybrain.report.terminal import audit_line
 from raybrain.tune.space_record import SpaceRecord
@@ -123,7 +123,7 @@ def _subjects(table: Sequence[Cell]) -> list[Picture]:
 
 def _comparison(one: Mapping[str, Any]) -> list[str]:
     names = [str(one[key]) for key in ("row", "against", "study", "subjects")]
-    return [*names, f"{100 * one['difference']:+.1f}", f"{one['p']:.2g}"]
+    return [*names, f"{100 * one['difference']:+.1f}", shown_p(one["p"]), shown_p(one["holm"])]
 
 
 def _controls(tested: Sequence[Result]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from raybrain.evaluate.rank import Evaluation
-from raybrain.evaluate.statistics import compare, over_seeds
+from raybrain.evaluate.statistics import compare, holm, over_seeds
 
 STUDY = "study"
 POINTS = 2.0  # a mean this close to the published one is the same, however small the published deviation
@@ -224,7 +224,10 @@ def _tolerance(sd: float) -> float:
 
 
 def comparisons(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Every row against the first one: Wilcoxon signed-rank tests over subjects, in each column and pooled over them."""
+    """Every row against the first one: Wilcoxon signed-rank tests over subjects, in each column and pooled over them.
+
+    ``holm`` is the p-value corrected for all of these tests.
+    """
     rows = list(dict.fromkeys(cell.row for cell in cells if cell.subjects))
     by_place = {(cell.row, cell.column): cell.subjects for cell in cells if cell.subjects}
     columns = list(dict.fromkeys(column for _, column in by_place))
@@ -242,7 +245,12 @@ def comparisons(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             if set(first) & set(second):
                 test = compare(first, second)
                 tests.append({"row": row, "against": rows[0], "study": column, **vars(test)})
-    return tests
+    return [{**test, "holm": p} for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True)]
+
+
+def shown_p(p: float | None) -> str:
+    """A p-value; None is that of one subject, of whom no test is possible."""
+    return "one subject" if p is None else f"{p:.2g}"
 
 
 def _pooled(parts: Mapping[str, Mapping[tuple[str, str], float]]) -> dict[tuple[str, str], float]:

@@ -17,7 +17,7 @@ from raybrain.evaluate.marks import LEAKS, Mark
 from raybrain.housekeeping import Item
 from raybrain.metrics import TOP
 from raybrain.report import explain
-from raybrain.report.results import Cell
+from raybrain.report.results import Cell, shown_p
 from raybrain.store import SplitAudit
 
 
@@ -196,9 +196,9 @@ def results_table(cells: Sequence[Cell], compared: Sequence[Mapping[str, Any]]) 
     names = ["top-10", "chance", "ridge", "candidates", "seeds", "top-1"]
     names += ["published", "accepted", ""] if published else []
     names += ["marked by"] if any(cell.marks for cell in cells) else []
-    for name in [*names, "p against first row"]:
+    for name in [*names, "Holm p against first row"]:
         table.add_column(name, justify="right")
-    p = {(one["study"], one["row"]): f"{one['p']:.2g}" for one in compared}
+    p = {(one["study"], one["row"]): shown_p(one["holm"]) for one in compared}
     columns = list(dict.fromkeys(cell.column for cell in cells))
     for cell in sorted(cells, key=lambda cell: columns.index(cell.column)):
         top1 = f"{100 * sum(cell.top1) / len(cell.top1):.1f}"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution
+from rich.console import Console
 
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
@@ -146,6 +147,18 @@ def test_rows_are_compared_over_subjects_and_pooled() -> None:
     ]
     assert all(one["difference"] == pytest.approx(-0.1) for one in found)
     assert found[2]["p"] < found[0]["p"] < 0.01
+    assert found[2]["holm"] == pytest.approx(3 * found[2]["p"]), "the smallest of three"
+    assert found[0]["holm"] == pytest.approx(2 * found[0]["p"])
+
+
+def test_one_subject_is_not_tested() -> None:
+    tested = [Result(n, {"model": m}, "1", evaluation("s", 0.5, subjects=1), False, []) for n, m in enumerate(("full", "less"))]
+    found = comparisons(cells(tested, {}))
+    assert [(one["p"], one["holm"]) for one in found] == [(None, None)]
+    assert "one subject" in page(SweepReport("small", tested))
+    console = Console(width=200, record=True)
+    console.print(results_table(cells(tested, {}), found))
+    assert "one subject" in console.export_text()
 
 
 def test_the_table_shows_verdicts_only_where_there_are_some() -> None:
