@@ -106,7 +106,10 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
             raise InputError(f"{record.path} says no more what was trained in it; run the sweep again")
         if experiment.data not in data:
             data[experiment.data] = prepare(experiment)
-        trained = training.recall(training.make_job(experiment, data[experiment.data], cluster), cluster.tracking_store())
+        job = training.make_job(experiment, data[experiment.data], cluster)
+        trained = training.recall(job, cluster.tracking_store())
+        if trained is None and job.record.path == record.path:  # it was finished; what is damaged of it is made again
+            trained = training.run(experiment, data[experiment.data], cluster)
         if trained is None:
             raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
         names, seed = _names(sweep.space, trial, run["repeat"])
