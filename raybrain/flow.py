@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raybrain.cluster import Cluster, home_folder, one_session
+from raybrain.config import InputError
 from raybrain.console import PlainConsole
-from raybrain.evaluate.rank import Evaluation
+from raybrain.evaluate.rank import Evaluation, recall
 from raybrain.evaluate.rank import run as evaluate
 from raybrain.evaluate.statistics import records
 from raybrain.experiment import Experiment, recipe
@@ -29,10 +30,12 @@ from raybrain.prepare import build
 from raybrain.report.chosen import chosen_models
 from raybrain.report.compared import ModelComparison, compare_models
 from raybrain.report.compared_page import comparison_page, comparison_path
-from raybrain.report.gather import find_sweep, gather
-from raybrain.report.log_report import log_page
+from raybrain.report.data_card import store_of
+from raybrain.report.gather import check_finished, find_sweep, gather
+from raybrain.report.log_report import log_page, log_run_page
 from raybrain.report.page import SweepReport, page
 from raybrain.report.pictures import answer_picture, keep_subjects
+from raybrain.report.run_page import RunReport, run_page
 from raybrain.report.terminal import leak_lines, shared_line
 from raybrain.storage import aside
 from raybrain.store import Prepared, SplitAudit
@@ -40,7 +43,7 @@ from raybrain.train import fit
 from raybrain.train.fit import Trained
 from raybrain.train.maps import are_whole
 from raybrain.train.precision import slow_precision
-from raybrain.train.record import run_records
+from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.forecast import trainings
 from raybrain.tune.ledger import Repeat
 from raybrain.tune.log_sweep import log_winner
@@ -319,6 +322,32 @@ def compare(*names: str, cluster: Cluster | None = None) -> tuple[ModelCompariso
     with aside(path) as temporary:
         temporary.write_text(comparison_page(made))
     return made, path
+
+
+def report_run(record: RunRecord, cluster: Cluster | None = None) -> tuple[RunReport, Path]:
+    """Write the page of one training, from what its folder keeps; what was not tested is tested.
+
+    Returns:
+        What is reported, and the HTML page.
+
+    Raises:
+        InputError: if it is not trained to the end, or not tested and its data are not as they were.
+    """
+    cluster = _here(cluster)
+    experiment = check_finished(record)
+    evaluation = recall(record, cluster.home)
+    if evaluation is None:
+        with one_session(check_room):
+            known = _finished(experiment, prepare(experiment, cluster), cluster)
+        if known is None or known.trained.job.record.path != record.path:
+            raise InputError(f"{record.path} was not tested, and its data are not as they were; train it again")
+        evaluation = known.evaluation
+    made = RunReport(record, experiment, evaluation, store_of(record, experiment))
+    with aside(record.page) as temporary:
+        temporary.write_text(run_page(made))
+    if run := cluster.tracking_store().find(record.tracking()):
+        log_run_page(run, record.page)
+    return made, record.page
 
 
 def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:

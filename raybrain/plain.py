@@ -67,3 +67,10 @@ def _differences(config: Config, default: Config) -> dict[str, Any]:
         else:
             changed[field] = tree(here)
     return changed
+
+
+def typed(value: Any) -> str:
+    """A setting as it is typed behind ``KEY=``."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(typed, value))
+    return "none" if value is None else str(value)

@@ -26,12 +26,19 @@ from raybrain.cli.common import (
 if TYPE_CHECKING:
     from raybrain.cluster import Cluster
     from raybrain.store import Prepared
+    from raybrain.train.record import RunRecord
     from raybrain.tune.space import SearchSpace
 
 
 @app.command()
 def report(
-    sweep: Annotated[str, typer.Argument(help="a sweep: the name of its folder, or of its search space")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|SWEEP",
+            help="a run: its signature or folder; or a sweep: the name of its folder, or of its search space",
+        ),
+    ],
     workers: Workers = None,
     profile: ProfileName = None,
     home: Home = None,
@@ -39,9 +46,29 @@ def report(
     where: Where = None,
     as_json: Json = False,
 ) -> None:
-    """Test a sweep, and put its table beside the published one; of what is no grid, the best trial alone is tested."""
+    """Write the page of a run or a sweep: one HTML file that needs no other. What of it is not tested yet is tested.
+
+    Of a sweep that is a grid all cells are tested, and put beside what was published; of any other its best trial alone.
+    """
+    from raybrain.report.gather import find_run
+
     cluster = known_cluster(home, where, profile, address=address, workers=workers)
-    print_json(as_json, _report(sweep, cluster))
+    record = find_run(cluster.home, name)
+    print_json(as_json, _report_run(record, cluster) if record else _report(name, cluster))
+
+
+def _report_run(record: "RunRecord", cluster: "Cluster") -> dict[str, Any]:
+    """Report a run and print its table; return everything for --json."""
+    from raybrain import flow
+    from raybrain.report.terminal import accuracy_table, baseline_line, mark_lines
+
+    made, path = flow.report_run(record, cluster)
+    evaluation = made.evaluation
+    console().print(accuracy_table(evaluation.studies, evaluation.subjects, made.experiment.task.measures))
+    for line in [baseline_line(evaluation.studies), *mark_lines(evaluation.marks)]:
+        say(line)
+    say(f"{made.title}: {path}")
+    return made.result() | {"page": str(path)}
 
 
 def _report(name: str, cluster: "Cluster") -> dict[str, Any]:

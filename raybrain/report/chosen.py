@@ -1,7 +1,6 @@
 """Chosen: the runs that a person names, as models to compare: by signature, folder or sweep."""
 
 import difflib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,11 +8,9 @@ from raybrain.config import InputError, hint
 from raybrain.evaluate.rank import recall
 from raybrain.report.compared import ComparedModel, TestedRun
 from raybrain.report.compared_settings import called, differing, without_seed
-from raybrain.report.gather import KeptSweep, cell_name, find_sweep
+from raybrain.report.gather import KeptSweep, cell_name, find_run, find_sweep
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.sweep_record import sweep_records
-
-LEAST = 4  # digits of a signature that name it, if no other one begins with them
 
 
 def chosen_models(home: Path, names: Sequence[str]) -> list[ComparedModel]:
@@ -28,8 +25,8 @@ def chosen_models(home: Path, names: Sequence[str]) -> list[ComparedModel]:
     alone: list[TestedRun] = []
     models: list[ComparedModel] = []
     for name in names:
-        if records := _runs_called(home, name):
-            alone += [tested(record, home) for record in records]
+        if record := find_run(home, name):
+            alone.append(tested(record, home))
         else:
             models += _of_sweep(home, name, prefixed=len(names) > 1)
     known = {run.name for model in models for run in model.runs}
@@ -53,24 +50,6 @@ def _grouped(runs: Sequence[TestedRun], others: Sequence[ComparedModel]) -> list
         ComparedModel(f"{called(rows, number) or run.experiment.encoder.name} ({run.name[:6]})", tuple(members))
         for number, (run, (_, members)) in enumerate(zip(firsts, groups, strict=True))
     ]
-
-
-def _runs_called(home: Path, name: str) -> list[RunRecord]:
-    """The runs that a name stands for; none if it is perhaps that of a sweep."""
-    path = Path(name).expanduser()
-    if os.sep in name or (path / "experiment.json").exists():
-        record = RunRecord(path.absolute())
-        if not record.settings.exists():
-            raise InputError(f"no run in {path}; type the signature of a run, or its folder")
-        return [record]
-    records = run_records(home)
-    named = [record for record in records if name in (record.path.name, record.path.name.partition("-")[0])]
-    if not named and len(name) >= LEAST:
-        named = [record for record in records if record.path.name.startswith(name)]
-    if len(named) > 1:
-        listed = ", ".join(record.path.name for record in named[:6])
-        raise InputError(f"{name!r} stands for {len(named)} runs in {home / 'runs'}; type one of {listed}")
-    return named
 
 
 def tested(record: RunRecord, home: Path) -> TestedRun:

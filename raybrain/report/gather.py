@@ -1,5 +1,7 @@
 """Gather: what a sweep left on disk, with every result its table needs on the test split."""
 
+import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +12,17 @@ from raybrain.config import InputError, hint
 from raybrain.data_config import DataConfig
 from raybrain.evaluate import rank as evaluating
 from raybrain.experiment import Experiment
+from raybrain.report.again import command_of
 from raybrain.report.results import Result, row_name
+from raybrain.report.run_page import RunReport
 from raybrain.store import Prepared
 from raybrain.tracking.base import RunKey
 from raybrain.train import fit as training
-from raybrain.train.record import RunRecord
+from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.space_record import SpaceRecord
 from raybrain.tune.sweep_record import SweepRecord, sweep_records
+
+LEAST = 4  # digits of a signature that name it, if no other one begins with them
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,64 @@ class KeptSweep:
         ]
 
 
+def find_run(home: Path, name: str) -> RunRecord | None:
+    """The run called ``name``: its folder, the signature of what it asks, or the first digits of that; None if there is none.
+
+    Raises:
+        InputError: if there are several, or it is a folder that is no run of this home.
+    """
+    path = Path(name).expanduser()
+    if os.sep in name or (path / "experiment.json").exists():
+        record = RunRecord(path.absolute())
+        if record.state == "new":
+            raise InputError(f"no run in {path}; type the signature of a run, or its folder")
+        if record.home.resolve() != home.resolve():
+            raise InputError(f"{path} is a run of another home; type --home {shlex.quote(str(record.home))}")
+        return record
+    known = run_records(home)
+    named = [record for record in known if name in (record.path.name, record.path.name.partition("-")[0])]
+    if not named and len(name) >= LEAST:
+        named = [record for record in known if record.path.name.startswith(name)]
+    if len(named) > 1:
+        listed = ", ".join(record.path.name for record in named[:6])
+        raise InputError(f"{name!r} stands for {len(named)} runs in {home / 'runs'}; type one of {listed}")
+    return named[0] if named else None
+
+
+def check_finished(record: RunRecord) -> Experiment:
+    """What a run asks; refuse one that is not trained to the end.
+
+    Raises:
+        InputError: if it is not, with what to type.
+    """
+    experiment = record.experiment()
+    if experiment is None:
+        raise InputError(f"{record.path} says no more what was trained in it; train it again")
+    if record.state == "finished":
+        return experiment
+    again = command_of(experiment) or f"raybrain.answer of what {record.settings} holds, in Python,"
+    if reason := record.failure():
+        raise InputError(f"{record.path.name} could not be trained ({reason}); {again} tries again")
+    done, asked = len(record.history()), experiment.train.epochs
+    raise InputError(f"{record.path.name} is not trained to the end, {done} of {asked} epochs are done; {again} goes on")
+
+
 def find_sweep(home: Path, name: str) -> KeptSweep:
     """The sweep called ``name``: its folder's name, or that of its search space if there is one sweep of it.
 
     Raises:
         InputError: if there is none, or several.
     """
-    there = [record.path.name for record in sweep_records(home) if record.is_finished]
+    records = sweep_records(home)
+    there = [record.path.name for record in records if record.is_finished]
     stem = Path(name).stem if name.endswith(".py") else name
     named = [folder for folder in there if folder == name or folder.rpartition("-")[0] == stem]
     if not named:
-        raise InputError(f"no sweep {name!r} in {home / 'sweeps'}{hint(name, there)}; `raybrain tune {name}` makes one")
+        begun = [record.path.name for record in records if stem in (record.path.name, record.path.name.rpartition("-")[0])]
+        if begun:
+            raise InputError(f"the sweep {begun[0]} is not run to the end; type raybrain tune {name} to go on")
+        known = [*there, *(record.path.name for record in run_records(home))]
+        raise InputError(f"no run or sweep {name!r} in {home}{hint(name, known)}; `raybrain tune {name}` makes one")
     if len(named) > 1 and name not in named:
         raise InputError(f"there are {len(named)} sweeps of {name!r}; type one of {', '.join(named)}")
     record = SweepRecord(home / "sweeps" / (name if name in named else named[0]))
@@ -113,8 +166,10 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
         if trained is None:
             raise InputError(f"{record.path} holds no finished training of the data as they are now; run the sweep again")
         names, seed = _names(sweep.space, trial, run["repeat"])
-        evaluation, left_out = evaluating.run(trained), data[experiment.data].failed
-        results.append(Result(trial["trial"], names, seed, evaluation, run["as_published"], trained.history, left_out))
+        evaluation, part, job = evaluating.run(trained), data[experiment.data], trained.job
+        page = RunReport(job.record, job.experiment, evaluation, part.store)
+        known = (trial["trial"], names, seed, evaluation, run["as_published"], trained.history, part.failed)
+        results.append(Result(*known, run=page))
     return results
 
 

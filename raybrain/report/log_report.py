@@ -15,3 +15,8 @@ def log_page(run: TrackedRun, path: Path, rows: list[dict[str, Any]]) -> None:
 def log_picture(run: TrackedRun, path: Path) -> None:
     """Log the picture of the subjects of one experiment."""
     run.artifact(path, "figures")
+
+
+def log_run_page(run: TrackedRun, path: Path) -> None:
+    """Log the page of one experiment."""
+    run.artifact(path)

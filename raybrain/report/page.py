@@ -10,6 +10,7 @@ from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.report.pictures import curves_picture, subjects_picture
 from raybrain.report.render import render
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown, shown_p
+from raybrain.report.run_page import run_sections
 from raybrain.report.style import Picture, data_uri, picture
 from raybrain.report.terminal import audit_line
 from raybrain.tune.space_record import SpaceRecord
@@ -81,8 +82,15 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "audits": sorted({audit_line(one.evaluation.audit) for one in report.tested}),
         "curves_pictures": _curves(report.tested),
         "trials": _trials(report.trials),
+        "best": _best(report),
         "figures": [{"name": name, "source": data_uri(png)} for name, png in report.figures.items()],
     }
+
+
+def _best(report: SweepReport) -> dict[str, Any] | None:
+    """The sections about the best trial of a search, its first repetition; a grid has no best one."""
+    run = report.tested[0].run if report.trials and report.tested else None
+    return None if run is None else {"name": report.tested[0].row, "run": run_sections(run)}
 
 
 def _studies(table: Sequence[Cell]) -> list[dict[str, str]]:

@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from raybrain.evaluate.rank import Evaluation
 from raybrain.evaluate.statistics import compare, holm, over_seeds
+
+if TYPE_CHECKING:
+    from raybrain.report.run_page import RunReport
 
 STUDY = "study"
 POINTS = 2.0  # a mean this close to the published one is the same, however small the published deviation
@@ -32,6 +35,7 @@ class Result:
         published: whether it asks what was published, with nothing changed.
         history: a row an epoch.
         left_out: recordings that are not in its data, and the reason for each.
+        run: the training itself, for a page of its own.
     """
 
     trial: int
@@ -41,6 +45,7 @@ class Result:
     published: bool
     history: Sequence[Mapping[str, float]]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    run: "RunReport | None" = None
 
     @property
     def row(self) -> str:

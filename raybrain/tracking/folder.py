@@ -19,6 +19,11 @@ class TrackedFolder:
         """The home it lies in; that may be moved."""
         return self.path.parents[1]
 
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
     def keep_tracking(self, key: RunKey) -> None:
         """Note where it is tracked."""
         write_json(self._file("tracking"), key.entry(self.home))

@@ -16,7 +16,7 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, say_damaged, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
-from raybrain.plain import tree
+from raybrain.plain import from_tree, tree
 from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
@@ -118,9 +118,9 @@ class RunRecord(TrackedFolder):
         self._file("failure").unlink(missing_ok=True)
 
     def experiment(self) -> Experiment | None:
-        """What is trained; None if that is not known."""
+        """What is trained; None if that is not known. InputError if it says what no experiment is asked today."""
         known = self._read("experiment")
-        return None if known is None else Experiment.model_validate(known)
+        return None if known is None else from_tree(Experiment, known)
 
     def keep_sizes(self, sizes: RunSizes) -> None:
         """Note what the training is made of."""

@@ -9,7 +9,7 @@ from typing import Any
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment, recipe
 from raybrain.metrics import well_above
-from raybrain.plain import tree
+from raybrain.plain import tree, typed
 from raybrain.storage import aside
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.fit import Trained, recall
@@ -156,19 +156,13 @@ def as_published(space: SearchSpace, params: Mapping[str, Any], repeat: Repeat, 
 
 def command(space: SearchSpace, settings: Mapping[str, Any]) -> str | None:
     """The command line that trains an experiment; None if its settings cannot be typed."""
-    changes = {key: _typed(value) for key, value in {**space.fixed, **space.asked, **settings}.items()}
+    changes = {key: typed(value) for key, value in {**space.fixed, **space.asked, **settings}.items()}
     try:
         if override(recipe(space.recipe), changes) != space.experiment(settings):
             return None
     except InputError:
         return None
     return " ".join(["raybrain train", space.recipe, *(shlex.quote(f"{key}={value}") for key, value in changes.items())])
-
-
-def _typed(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(_typed(item) for item in value)
-    return "none" if value is None else str(value)
 
 
 def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, record: SweepRecord) -> None:

@@ -64,11 +64,6 @@ class SweepRecord(TrackedFolder):
         return self.path / "figures"
 
     @property
-    def page(self) -> Path:
-        """The report."""
-        return self.path / "report.html"
-
-    @property
     def files(self) -> list[Path]:
         """What people may want to look at: what was asked, all trials, and the best one."""
         return [self._file("space"), self._file("trials"), self._file("best")]

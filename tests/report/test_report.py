@@ -273,7 +273,7 @@ def test_a_sweep_is_found_by_its_name_or_its_space(tmp_path: Path) -> None:
         find_sweep(tmp_path, "mine-0003")
     with pytest.raises(InputError, match="2 sweeps of 'mine'; type one of mine-0002, mine-0003"):
         find_sweep(tmp_path, "mine")
-    with pytest.raises(InputError, match=r"no sweep 'ablatoin'.*did you mean 'ablation-0001'"):
+    with pytest.raises(InputError, match=r"no run or sweep 'ablatoin'.*did you mean 'ablation-0001'"):
         find_sweep(tmp_path, "ablatoin")
 
 

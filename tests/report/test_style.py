@@ -1,14 +1,11 @@
 """Pictures follow the colours of their page, and a real browser reads every page, at two widths and in two schemes."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from raybrain.report.page import SweepReport, page
 from raybrain.report.style import DARK, LIGHT, canvas, picture, png, styled
-from tests.browser import CHROMIUM, Browser, browser
+from tests.browser import Browser
 from tests.report.test_report import seeds_of
 
 
@@ -40,14 +37,6 @@ def test_both_schemes_can_be_read() -> None:
             for behind in ("paper", "panel"):
                 low, high = sorted((bright(scheme[name]), bright(scheme[behind])))
                 assert (high + 0.05) / (low + 0.05) >= (3 if name == "chance" else 4.5), (name, behind)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium; apt-get install chromium")
-    with browser(tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
 
 
 def check_page(chromium: Browser, path: Path) -> None:
