@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 
-from raybrain.evaluate.word_class import word_class
+from raybrain.evaluate.word_class import language_code, word_class
 from raybrain.metrics import TOP
 
 PLACES = (1, 2, 3, 5, 9)  # the first places of groups of places in the sentence, counted from 1
@@ -67,13 +66,12 @@ def _in_language(word: "pd.Series[Any]", language: str) -> "dict[str, pd.Series[
     """What depends on the language; nothing where it is not known."""
     import wordfreq
 
-    words, known = word.unique().tolist(), {}
+    words, known, code = word.unique().tolist(), {}, language_code(language)
     classes = {text: word_class(text, language) for text in words}
     if None not in classes.values():
         known["word class"] = word.map(classes)
-    with suppress(LookupError):  # a language that wordfreq does not have
-        zipf = {text: _zipf(wordfreq.zipf_frequency(text, language or "en")) for text in words}
-        known["word frequency"] = word.map(zipf)
+    if code in wordfreq.available_languages():  # of another one wordfreq would take the nearest
+        known["word frequency"] = word.map({text: _zipf(wordfreq.zipf_frequency(text, code)) for text in words})
     return known
 
 

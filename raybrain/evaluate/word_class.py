@@ -42,13 +42,22 @@ _LISTS = {
 FUNCTION_WORDS = {language: frozenset(words.split()) for language, words in _LISTS.items()}
 
 
+def language_code(language: str) -> str:
+    """The language without its region; no language counts as English.
+
+    >>> language_code("en-GB"), language_code("nl"), language_code("")
+    ('en', 'nl', 'en')
+    """
+    return (language or "en").replace("_", "-").partition("-")[0].lower()
+
+
 def word_class(word: str, language: str) -> str | None:
-    """Whether a word is a content or a function word; None in a language that is not listed. No language counts as English.
+    """Whether a word is a content or a function word; None in a language that is not listed.
 
     >>> [word_class(word, "en") for word in ("The", "ship", "don't", "John's", "it's")]
     ['function', 'content', 'function', 'content', 'function']
     """
-    known = FUNCTION_WORDS.get((language or "en").replace("_", "-").partition("-")[0].lower())
+    known = FUNCTION_WORDS.get(language_code(language))
     if known is None:
         return None
     plain = word.casefold().replace("\u2019", "'").strip(' .,;:!?"()[]-')

@@ -12,7 +12,7 @@ from raybrain.report.render import render
 from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown, shown_p
 from raybrain.report.run_page import run_sections
 from raybrain.report.style import Picture, data_uri, picture
-from raybrain.report.terminal import audit_line
+from raybrain.report.terminal import audit_line, mark_lines
 from raybrain.tune.space_record import SpaceRecord
 
 
@@ -79,6 +79,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "subjects_pictures": _subjects(table),
         "comparisons": [_comparison(one) for one in comparisons(table)],
         "controls": _controls(report.tested),
+        "marks": list(dict.fromkeys(line for one in report.tested for line in mark_lines(one.evaluation.marks))),
         "audits": sorted({audit_line(one.evaluation.audit) for one in report.tested}),
         "curves_pictures": _curves(report.tested),
         "trials": _trials(report.trials),
@@ -107,7 +108,8 @@ def _results(table: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _result(cell: Cell) -> dict[str, str]:
-    shown = {"accuracy": cell.percent, "baseline": "", "mark": "odd" if cell.below else ""}
+    shown = {"accuracy": cell.percent, "baseline": "", "mark": "odd" if cell.below or cell.marks else ""}
+    shown["doubts"] = f"marked by {', '.join(cell.marks)}" if cell.marks else ""
     if cell.baseline is not None:
         shown["baseline"] = f"{'below ' if cell.below else ''}ridge regression: {100 * cell.baseline:.1f}"
     if cell.published is None:

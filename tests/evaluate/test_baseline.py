@@ -14,6 +14,7 @@ from raybrain.evaluate import baseline, rank, segment_rows
 from raybrain.evaluate.baseline import baseline_of, baseline_path, baseline_ranks, beside, make_baseline
 from raybrain.evaluate.breakdown import breakdown
 from raybrain.evaluate.rank import summary
+from raybrain.evaluate.word_class import CONTENT, FUNCTION, word_class
 from raybrain.experiment import Experiment
 from raybrain.identity import versions
 from raybrain.report.terminal import accuracy_table, baseline_line
@@ -105,3 +106,36 @@ def test_one_and_two_workers_rank_the_same(ray_cluster: None, home: Path, monkey
     }
     pd.testing.assert_frame_equal(shares[2], shares[1])
     pd.testing.assert_frame_equal(shares[3], shares[1])
+
+
+def test_a_breakdown_by_what_words_are_in_their_language() -> None:
+    some = rows(5).assign(word=["The", "ship", "n't", "xylophone"] * 5)
+    found = breakdown(some, some, {"s": "en"})
+    classes = found[found["by"] == "word class"].set_index("group")
+    assert classes["segments"].to_dict() == {"content": 10, "function": 10}
+    assert classes["top1"].to_dict() == {"content": 2 / 10, "function": 3 / 10}
+    frequency = found[found["by"] == "word frequency"].set_index("group")
+    assert list(frequency.index) == ["0-3", "3-4", "4-5", "6+"] and frequency["segments"].to_dict()["6+"] == 5
+    assert frequency["median_rank"]["0-3"] == 20
+    unknown = breakdown(some, some, {"s": "zu"})
+    assert not {"word class", "word frequency"} & set(unknown["by"]), "nothing is known of that language"
+    assert set(breakdown(some, some)["by"]) == set(found["by"]), "no language counts as English"
+
+
+@pytest.mark.parametrize(
+    ("word", "language", "kind"),
+    [
+        ("the", "", FUNCTION),
+        ("It's", "en-GB", FUNCTION),
+        ("wouldn\u2019t", "en", FUNCTION),
+        ("(that,", "en", FUNCTION),
+        ("Alice's", "en", CONTENT),
+        ("two", "en", CONTENT),
+        ("het", "nl", FUNCTION),
+        ("het", "en", CONTENT),
+        ("huis", "nl", CONTENT),
+        ("der", "de", None),
+    ],
+)
+def test_function_words(word: str, language: str, kind: str | None) -> None:
+    assert word_class(word, language) == kind
