@@ -13,7 +13,7 @@ from raybrain.download.unpack import amount
 from raybrain.evaluate.attribution import KINDS
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.evaluate.lags import peak
-from raybrain.evaluate.marks import LEAKS, Mark
+from raybrain.evaluate.marks import LEAKS, Mark, measured
 from raybrain.housekeeping import Item
 from raybrain.metrics import TOP
 from raybrain.report import explain
@@ -67,13 +67,12 @@ def control_lines(control: str, controls: pd.DataFrame) -> list[str]:
     """Whether what was trained on noise, or on shuffled pairs, is at chance: a line for each study, of such trainings alone."""
     lines = []
     for _, row in controls[controls["control"] == "model"].iterrows() if control != "none" else ():
-        verdict = (
-            "at chance, as it must be"
-            if row["top10"] <= row["band_high10"]
-            else "ABOVE CHANCE: the test can be passed otherwise"
-        )
-        span = f"{row['top10']:.1%}, with candidates exchanged {row['band_low10']:.1%} to {row['band_high10']:.1%}"
-        lines.append(f"control: trained with train.control={control}, top-10 of {row['study']} is {span}: {verdict}")
+        k = measured(row["candidates"])
+        fine = row[f"top{k}"] <= row[f"band_high{k}"]
+        verdict = "at chance, as it must be" if fine else "ABOVE CHANCE: the test can be passed otherwise"
+        band = f"with candidates exchanged {row[f'band_low{k}']:.1%} to {row[f'band_high{k}']:.1%}"
+        seen = f"top-{k} of {row['study']} is {row[f'top{k}']:.1%}"
+        lines.append(f"control: trained with train.control={control}, {seen}, {band}: {verdict}")
     return lines
 
 
@@ -82,9 +81,10 @@ def mark_lines(marks: Sequence[Mark]) -> list[str]:
     lines = []
     for mark in marks:
         low, high = mark["band"]
-        shown = _share if mark["measure"].startswith("top") else "{:.3g}".format
+        shown = "{:.1%}".format if mark["measure"].startswith("top") else "{:.3g}".format
+        band = f"above {shown(low)}" if high == 1 else f"{shown(low)} to {shown(high)}"
         where = f" in {mark['study']}" if mark["study"] else ""
-        seen = f"{mark['measure']} {shown(mark['value'])}, should be {shown(low)} to {shown(high)}"
+        seen = f"{mark['measure']} {shown(mark['value'])}, should be {band}"
         lines.append(f"MARKED by {mark['control']}{where}: {mark['meaning']} ({seen})")
     return lines
 
@@ -107,10 +107,6 @@ def lag_lines(lags: pd.DataFrame) -> list[str]:
 def absent_lines(absent: Sequence[Mapping[str, Any]]) -> list[str]:
     """The controls that a study cannot have, a line each."""
     return [f"no control {one['control']} of {one['study']}: {one['reason']}" for one in absent]
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}"
 
 
 def errors_table(errors: pd.DataFrame) -> Table:

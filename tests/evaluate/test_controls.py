@@ -222,6 +222,7 @@ def test_few_candidates_are_judged_by_fewer_of_the_best() -> None:
 def test_a_model_that_is_explained_is_marked() -> None:
     (mark,) = doubts(controls(band_high10_of_place=0.8, band_high1_of_place=0.7))
     assert (mark["control"], mark["value"], mark["band"]) == ("place", 0.7, [0.8, 1.0])
+    assert mark_lines([mark])[0].endswith("(top10 70.0%, should be above 80.0%)")
     assert doubts(controls(band_high10_of_place=0.8)) == [], "the top-1 accuracy is more than that"
     (mark,) = doubts(controls(mrr_of_envelope=0.6))
     assert (mark["control"], mark["measure"], mark["value"], mark["band"]) == ("envelope", "mrr", 0.5, [0.6, 1.0])

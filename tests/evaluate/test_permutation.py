@@ -86,17 +86,17 @@ def test_alike_are_exchanged_among_themselves() -> None:
 
 
 def test_guesses_that_are_the_same_for_several_subjects_have_a_wider_band() -> None:
-    """Of 40 draws of estimates that know nothing, about one in twenty-five may leave a band of 99.9 %; of guesses more do."""
+    """Of 20 draws of estimates that know nothing, one in fifty may leave a band of 99.9 %; a band of guesses more do leave."""
     make, count, subjects, outside, guessed = torch.Generator().manual_seed(0), 60, 6, 0, 0
     low, high = chance_interval(10 / count, count * subjects, level=0.999)
-    for _ in range(40):
+    for _ in range(20):
         scores = torch.randn(count, count, generator=make).repeat(subjects, 1)
         targets = torch.arange(count).repeat(subjects)
         known, accuracy = band([(standing(scores, targets), apart(count))]), topk(ranks(scores, targets), 10)
         assert known["band_low10"] <= 10 / count <= known["band_high10"]
         outside += not known["band_low10"] <= accuracy <= known["band_high10"]
         guessed += not low <= accuracy <= high
-    assert outside == 0 and guessed > 3
+    assert outside == 0 and guessed > 1
 
 
 def test_a_habit_is_no_knowledge() -> None:

@@ -76,7 +76,7 @@ def test_a_fit_of_a_control_finds_nothing(control: str) -> None:
 
 def test_a_control_above_chance_is_told() -> None:
     names = {"study": ["a", "b", "b"], "control": ["model", "model", "random"]}
-    controls = pd.DataFrame({**names, "top10": [0.12, 0.4, 0.1], "band_low10": 0.05, "band_high10": 0.15})
+    controls = pd.DataFrame({**names, "top10": [0.12, 0.4, 0.1], "band_low10": 0.05, "band_high10": 0.15, "candidates": 100})
     assert control_lines("none", controls) == []
     fine, odd = control_lines("noise", controls)
     assert "at chance, as it must be" in fine and "ABOVE CHANCE" in odd and "top-10 of b is 40.0%" in odd
