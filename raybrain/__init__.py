@@ -1,7 +1,7 @@
 """raybrain: which model, features and training decode speech best from MEG and EEG.
 
 ``recipe``, ``override``, ``Cluster``, ``answer``, ``sweep`` and ``compare`` are the Python door (:mod:`raybrain.flow`);
-``load`` gives a trained model back (:mod:`raybrain.predict.model`).
+``load`` gives a trained model back, which predicts (:mod:`raybrain.predict.model`).
 """
 
 import importlib

@@ -1,5 +1,6 @@
 """Recording: which stretch of brain data of whom. Identifiers only, so that it travels between processes for nothing."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -19,3 +20,12 @@ class Recording:
         parts = [self.study, f"sub-{self.subject}"]
         parts += [f"{key}-{value}" for key, value in (("ses", self.session), ("task", self.task), ("run", self.run)) if value]
         return "_".join(parts)
+
+
+def channel_key(name: str) -> str:
+    """What a channel's name says, whatever its case and dots, the word EEG before it and a reference after it.
+
+    >>> [channel_key(name) for name in ("Fz", "EEG FZ-REF", "Fc5.")]
+    ['fz', 'fz', 'fc5']
+    """
+    return re.sub(r"^eeg[ _-]*|[-_ ](ref|le|re|a1|a2|m1|m2|avg)$|\.+$", "", name.strip().lower())

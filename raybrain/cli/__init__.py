@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from raybrain.cli import experiments, home, jobs, reports, studies, sweeps, upkeep  # noqa: F401
+from raybrain.cli import experiments, home, jobs, models, reports, studies, sweeps, upkeep  # noqa: F401
 from raybrain.cli.common import app, say
 
 INTERRUPTED = 130

@@ -76,11 +76,20 @@ class RidgeMaps(FittedModule):
     def forward(self, batch: Batch) -> Tensor:
         """[batch features time]."""
         padded = F.pad(batch.signal, (-self.lags[0], self.lags[-1]))  # less than nothing is padded by cutting off
+        if torch.compiler.is_exporting():  # a program cannot look who is in a batch
+            return self._each(padded, batch)
         out = batch.signal.new_empty(len(batch), self.weights.shape[1], batch.signal.shape[-1])
         for subject in torch.unique(batch.subject).tolist():
             mine = batch.subject == subject
             out[mine] = F.conv1d(padded[mine], self.weights[subject], self.bias[subject], dilation=self.lags.step).to(out.dtype)
         return out
+
+    def _each(self, padded: Tensor, batch: Batch) -> Tensor:
+        """The same with a map for each window, which takes more memory."""
+        times = batch.signal.shape[-1]
+        lagged = torch.stack([padded[..., lag - self.lags[0] :][..., :times] for lag in self.lags], dim=2)
+        bias = self.bias[batch.subject][..., None]
+        return torch.einsum("bdcl,bclt->bdt", self.weights[batch.subject], lagged) + bias
 
     @torch.no_grad()
     def fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair]) -> None:

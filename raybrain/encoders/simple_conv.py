@@ -161,7 +161,7 @@ class Spectrum(nn.Module):
             )
             power = self.config.kind == "power"
             parts = made.real**2 + made.imag**2 if power else torch.cat([made.real, made.imag], dim=1)
-        return parts.reshape(len(x), -1, parts.shape[-1])
+        return parts.reshape(x.shape[0], -1, parts.shape[-1])
 
 
 class Upsample(nn.Module):

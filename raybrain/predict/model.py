@@ -3,6 +3,7 @@
 ::
 
     model = raybrain.load("/results/runs/1a2b3c4d5e6f-9a8b7c6d")
+    guess = model.predict("sub-05_eeg.vhdr", sounds="stimuli/")           # which stretches of sound were heard when
     estimates = model.estimates(signal, starts, recording="bids_sub-01")  # [windows features time]
     scores = model.scores(estimates, candidates)                          # [windows candidates]
 """
@@ -10,11 +11,11 @@
 import difflib
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,12 +30,15 @@ from raybrain.experiment import Experiment
 from raybrain.features.scale import FeatureScale
 from raybrain.identity import version
 from raybrain.losses.base import Loss
-from raybrain.model_folder import ModelCard, is_model, read_card, read_weights
+from raybrain.model_folder import ModelCard, is_model, read_card, read_weights, write_model
 from raybrain.network import Network, Parts
 from raybrain.plain import from_tree
 from raybrain.signal.window import Scaler, Window
 from raybrain.tasks.retrieve import ROWS_AT_ONCE
 from raybrain.train.record import run_records
+
+if TYPE_CHECKING:
+    from raybrain.predict.guess import Guess
 
 
 class Model:
@@ -130,16 +134,84 @@ class Model:
             InputError: if it is not known whose signal it is or how to scale it, what is given does not fit together, or the
                 signal is not finite.
         """
+        with torch.no_grad():
+            return torch.cat(
+                [self.network.encoder(batch) for batch in self.batches(signal, starts, recording, subject, scaler, layout)]
+            )
+
+    def batches(
+        self,
+        signal: np.ndarray,
+        starts: Iterable[int],
+        recording: str | None = None,
+        subject: str | None = None,
+        scaler: Scaler | None = None,
+        layout: Layout | None = None,
+    ) -> Iterator[Batch]:
+        """Windows of a signal as the encoder sees them, some at a time; the arguments are those of ``estimates``.
+
+        Raises:
+            InputError: as ``estimates`` does.
+        """
         source = self._source(recording, subject, scaler, layout)
         signal = _numbers(signal)
         divided, centre = self._scaled(signal, source)
-        rows = self._fitting(starts, len(signal))
-        with torch.no_grad():
-            parts = [
-                self.network.encoder(self._batch(self.window.cut(divided, some, centre.expand(len(some), -1)), source))
-                for some in torch.split(rows, ROWS_AT_ONCE)
-            ]
-        return torch.cat(parts)
+        for some in torch.split(self._fitting(starts, len(signal)), ROWS_AT_ONCE):
+            yield self._batch(self.window.cut(divided, some, centre.expand(len(some), -1)), source)
+
+    def predict(
+        self,
+        recording: str | os.PathLike[str],
+        sounds: str | os.PathLike[str] | None = None,
+        text: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> "Guess":
+        """What was heard in a new recording: stretches of sounds, or sentences, ranked for every moment of it.
+
+        Args:
+            recording: a file that mne reads, of whatever sensors and sampling rate.
+            sounds: a folder of sounds that may have been heard, or one of them.
+            text: in place of sounds, a file of sentences, one a line.
+            options: the fields of :class:`~raybrain.predict.guess.Options`: who it is, what is known of what was heard, and how
+                dense to look.
+
+        Raises:
+            InputError: if something cannot be read, or does not go with this model.
+        """
+        from raybrain.predict.guess import Options, guess
+
+        speech = {name: Path(path) for name, path in (("sounds", sounds), ("text", text)) if path is not None}
+        return guess(self, Path(recording), Options(**speech, **options))
+
+    def with_subject(self, name: str) -> "Model":
+        """This model with one more subject, whose weights are the mean of all others'.
+
+        Args:
+            name: of the new subject.
+
+        Raises:
+            InputError: if there is a subject of that name, or the encoder does not take more subjects.
+        """
+        from raybrain.predict.new_subject import added
+
+        return added(self, name)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model whole or not at all, in place of what is in the folder; ``load`` gives it back.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        write_model(Path(folder), self.card, self.network.state_dict())
+        return Path(folder)
+
+    def check_subject(self, subject: str) -> str:
+        """``subject``, if the model knows it.
+
+        Raises:
+            InputError: if it does not.
+        """
+        return _among(subject, self.subjects, "subject")
 
     def scores(self, estimates: Tensor, candidates: Tensor) -> Tensor:
         """How well each candidate fits each estimate, [windows candidates]; the more the better.
@@ -164,7 +236,7 @@ class Model:
         if layout is None and known is None and len(self.layouts) > 1:
             raise InputError("say which sensors these are: layout=..., as in model.layouts")
         layouts, number = ((layout,), 0) if layout else (self.layouts, known.layout if known else 0)
-        return _Source(self.subjects.index(_among(subject, self.subjects, "subject")), scaler, layouts, number)
+        return _Source(self.subjects.index(self.check_subject(subject)), scaler, layouts, number)
 
     def _scaled(self, signal: np.ndarray, source: "_Source") -> tuple[Tensor, Tensor]:
         """Signal and centre divided by the scale, with as many channels as the widest layout."""
@@ -229,8 +301,8 @@ def load(model: str | os.PathLike[str], home: str | os.PathLike[str] | None = No
     """A trained model.
 
     Args:
-        model: its folder, the folder of its run, or the signature of its experiment.
-        home: where the run of a signature is; the usual home folder if None.
+        model: its folder, the folder of its run, the name of that folder, or the signature of its experiment.
+        home: where the run of a name or signature is; the usual home folder if None.
         device: what it computes on.
 
     Raises:
@@ -247,13 +319,13 @@ def _folder(model: str, home: Path) -> Path:
             return folder.absolute()
     if path.exists() or os.sep in model:
         raise InputError(f"no model in {path}; `raybrain train` writes one into the folder of the run once training is done")
-    trained = [(record.path.name.partition("-")[0], record.model) for record in run_records(home) if is_model(record.model)]
-    folders = [folder for signature, folder in trained if signature == model]
+    trained = [(record.path.name, record.model) for record in run_records(home) if is_model(record.model)]
+    folders = [folder for name, folder in trained if model in (name, name.partition("-")[0])]
     if len(folders) > 1:
         runs = " or ".join(str(folder.parent) for folder in folders)
         raise InputError(f"{model} was trained on several versions of its data; type one of them: {runs}")
     if not folders:
-        near = difflib.get_close_matches(model, {signature for signature, _ in trained}, n=1)
+        near = difflib.get_close_matches(model, {name.partition("-")[0] for name, _ in trained}, n=1)
         raise InputError(f"no trained model {model!r} in {home}{f', did you mean {near[0]!r}?' if near else ''}")
     return folders[0]
 
@@ -282,15 +354,24 @@ def _among(name: str, known: Sequence[str], what: str) -> str:
     return name
 
 
-def _network(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> Network:
-    """The networks of a model, with its weights."""
+def parts(card: ModelCard) -> Parts:
+    """The settings of the parts of a model's networks.
+
+    Raises:
+        InputError: if a kind is not known here.
+    """
     asked = card.experiment
-    parts = Parts(
+    return Parts(
         from_tree(Encoder, asked["encoder"]),
         from_tree(SpeechEncoder, asked["speech_encoder"]),
         from_tree(Loss, asked["loss"]),
     )
-    for part, kind in (("encoder", parts.encoder), ("speech_encoder", parts.speech), ("loss", parts.loss)):
+
+
+def _network(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> Network:
+    """The networks of a model, with its weights."""
+    made = parts(card)
+    for part, kind in (("encoder", made.encoder), ("speech_encoder", made.speech), ("loss", made.loss)):
         if (here := version(type(kind))) != card.versions.get(part):
             warnings.warn(
                 f"{path}: {part}={kind.name} has version {here} here and was trained with {card.versions.get(part)};"
@@ -298,7 +379,7 @@ def _network(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> Network
                 stacklevel=4,
             )
     with torch.random.fork_rng(devices=[]):  # the first weights of a network are drawn, and then replaced
-        network = Network(parts, card.shapes)
+        network = Network(made, card.shapes)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

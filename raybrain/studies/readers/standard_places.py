@@ -3,10 +3,11 @@
 The places are those of the 10-05 system, which holds the 10-20 and 10-10 systems.
 """
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from raybrain.recording import channel_key
 
 if TYPE_CHECKING:
     import mne
@@ -26,7 +27,7 @@ def place_by_names(raw: "mne.io.BaseRaw") -> int:
     places: dict[str, np.ndarray] = {}
     taken: set[str] = set()
     for name in np.array(raw.ch_names)[mne.pick_types(raw.info, eeg=True, exclude=())].tolist():
-        plain = re.sub(r"^eeg[ _-]*|[-_ ](ref|le|re|a1|a2|m1|m2|avg)$|\.+$", "", name.strip().lower())
+        plain = channel_key(name)
         if plain in by_name and plain not in taken:
             places[name] = by_name[plain]
             taken.add(plain)
