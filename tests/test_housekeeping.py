@@ -22,6 +22,7 @@ from raybrain.storage import read_json, write_json
 from raybrain.store import Prepared
 from raybrain.train.maps import brain_map, feature_map
 from raybrain.train.record import RunRecord, run_record
+from raybrain.verification import verify
 from tests.conftest import REPO, TINY, Ended
 from tests.test_claims import claiming
 
@@ -264,3 +265,38 @@ def test_the_commands(kept: Kept, raybrain: Callable[..., Ended]) -> None:
     done = raybrain("home", "clean", "--yes", *where)
     assert (done.code, len(done.json["removed"])) == (0, 4)
     assert "is needed" in raybrain("home", "clean", *where).out
+
+
+def test_every_damaged_file_is_named_and_left_alone(kept: Kept, raybrain: Callable[..., Ended]) -> None:
+    cluster, _ = kept
+    assert list(verify(cluster, lambda done: None)) == []
+    store = next((cluster.home / "stores").glob("*"))
+    kinds = ["stores/*/manifest.json", "stores/*/parts/*.json", "features/*/*.parquet"]
+    kinds += [f"stores/*/{table}/*/data.parquet" for table in ("brain", "events", "segments")]
+    kinds += ["maps/brain-*/signal.npy", "maps/brain-*/meta.json", "maps/mel-*/frames.npy", "runs/*/experiment.json"]
+    for kind in kinds:
+        path = sorted(cluster.home.glob(kind))[0]
+        whole, times = path.read_bytes(), path.stat()
+        middle = len(whole) // 2
+        for content in (whole[:middle], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+            path.write_bytes(content)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            assert path in [item.path for item in verify(cluster, lambda done: None)], kind
+            assert path.read_bytes() == content
+        path.write_bytes(whole)
+    gone = sorted(store.glob("brain/*/data.parquet"))[0]
+    gone.unlink()
+    ended = raybrain("home", "verify", "--home", str(cluster.home), "--json")
+    assert ended.code == 1 and f"{gone}: is missing; the next command that needs it makes it again" in ended.out
+    assert [item["path"] for item in ended.json["damaged"]] == [str(gone)]
+
+
+def test_what_cannot_be_made_again_is_said_so(tmp_path: Path) -> None:
+    for name in ("mlflow.db", "runs/a/last.pt", "runs/a/best.pt", "runs/a/ray/any.json", "stores/.b-1/any.json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"neither" * 1000)
+    found = {item.path.name: item.cure for item in verify(Cluster(home=tmp_path), lambda done: None)}
+    assert sorted(found) == ["best.pt", "last.pt", "mlflow.db"]
+    assert found["last.pt"] == f"type rm {tmp_path / 'runs/a/last.pt'}: its training then begins again"
+    assert found["mlflow.db"].startswith(f"type mv {tmp_path / 'mlflow.db'} ")

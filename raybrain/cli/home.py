@@ -1,4 +1,4 @@
-"""Commands for what is kept: home, home clean."""
+"""Commands for what is kept: home, home clean, home verify."""
 
 import sys
 from typing import Annotated
@@ -60,6 +60,29 @@ def clean(
         say(f"removed {len(removed)} of {len(needless)}: {amount(sum(item.bytes for item in removed))}")
     results = {"needless": [item.result() for item in needless], "removed": [str(item.path) for item in removed]}
     print_json(as_json, results)
+
+
+@homes.command()
+def verify(home: Home = None, where: Where = None, as_json: Json = False) -> None:
+    """Read every file that raybrain wrote and compare it with its checksum; exit code 1 if one is damaged."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from raybrain.console import PlainConsole
+    from raybrain.verification import extent
+    from raybrain.verification import verify as look
+
+    cluster = known_cluster(home, where)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    damaged = []
+    with Progress(*columns, console=PlainConsole(stderr=True)) as bar:
+        task = bar.add_task("verify", total=extent(cluster))
+        for item in look(cluster, lambda done: bar.advance(task, done)):
+            say(f"{item.path}: {item.reason}; {item.cure}")
+            damaged.append(item)
+    say(f"{len(damaged)} damaged files in {cluster.home}" if damaged else f"everything in {cluster.home} is as it was written")
+    print_json(as_json, {"home": str(cluster.home), "damaged": [item.result() for item in damaged]})
+    if damaged:
+        raise typer.Exit(1)
 
 
 def _agreed() -> bool:

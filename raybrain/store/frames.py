@@ -45,6 +45,15 @@ class Frames:
         with self._explaining_damage(stimulus):
             return _frames(self.path(stimulus), stimulus).astype(np.float32, copy=False)
 
+    def check(self, stimulus: str) -> str:
+        """Why the frames of a stimulus are not what was written; empty if they are. Nothing is set aside.
+
+        Raises:
+            OSError, ValueError and the like: by the reader, of a damaged file.
+        """
+        _frames(self.path(stimulus), stimulus)
+        return ""
+
     def length(self, stimulus: str) -> int:
         """How many frames a stimulus has, without reading them; InputError as for ``read``."""
         with self._explaining_damage(stimulus):
