@@ -33,6 +33,9 @@ PRIVATE = {  # what we use of other libraries that they do not promise to keep: 
     "_ensure_fiducials_ctf_head": "mne-bids",  # studies/bids: landmarks of electrodes in CTF coordinates
     "_unlock": "mne",  # signal/: information about a recording that is computed from another
     "_raw_extras": "mne",  # signal/chunked.py: where a reader keeps what it reads from
+    "_read_picks": "mne",
+    "_projector": "mne",
+    "_comp": "mne",
     "_private": "ray",  # cluster.py: to listen on loopback alone
     "_internal_kv_put": "ray",  # cluster.py: the memory of the head of a cluster
     "_internal_kv_get": "ray",

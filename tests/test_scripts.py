@@ -18,7 +18,7 @@ def test_bench_train_ends_in_a_table() -> None:
     assert "plain" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "chaos"])
+@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "bench_prepare", "chaos"])
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -32,11 +32,22 @@ def test_bench_evaluate_ranks_as_a_plain_loop_does() -> None:
     assert "600 estimates x 50 candidates of 16 x 40" in done.stdout and "share of peak" in done.stdout
 
 
+@pytest.mark.slow
+def test_bench_prepare_ends_in_a_table() -> None:
+    command = [sys.executable, str(REPO / "scripts" / "bench_prepare"), "--quick"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 x 1 min, 8 channels, 250 Hz" in done.stdout
+    assert "times as fast as torch" in done.stdout and "read back at" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "argument", "said"),
     [
         ("bench_tune", "quickstat", "'quickstat' is no setting; type"),
         ("bench_evaluate", "--estimates=9", "type --estimates 1300 or more"),
+        ("bench_prepare", "--minutes=0", "at least 1 recording of 1 minute"),
+        ("bench_prepare", "--folder=nowhere", "no folder nowhere; make it first"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(name: str, argument: str, said: str) -> None:

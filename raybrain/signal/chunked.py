@@ -13,7 +13,7 @@ The one private part of mne that is used is ``_read_segment_file``, by which all
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import mne
 
 Values = np.ndarray
-BLOCK_VALUES = 1_000_000  # of a block, roughly: 8 MB
+BLOCK_VALUES = 2_000_000  # of a block, roughly: 16 MB; shorter ones cost time where files hold a second in a piece
 
 
 class Blocks(ABC):
@@ -48,15 +48,15 @@ class Blocks(ABC):
     def compute(self, start: int, stop: int) -> Values:
         """The block from sample ``start`` to ``stop``, [channels samples]."""
 
-    def read(self, start: int, stop: int, into: Callable[[slice, Values], None]) -> None:
-        """Hand on the samples from ``start`` to ``stop``, block by block, with where each piece begins and ends in them."""
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, Values]]:
+        """The samples from ``start`` to ``stop``, block by block: where a piece begins, and the piece, not to be changed."""
         for first in range(start - start % self.length, stop, self.length):
             if self._start != first:
                 self._start = -1
                 self._block = self.compute(first, min(first + self.length, self.samples))
                 self._start = first
-            begin, end = max(start, first), min(stop, first + self.length)
-            into(slice(begin - start, end - start), self._block[:, begin - first : end - first])
+            begin = max(start, first)
+            yield begin, self._block[:, begin - first : stop - first]
 
 
 def block_length(channels: int) -> int:
@@ -75,12 +75,10 @@ def _kind() -> type["mne.io.BaseRaw"]:
             self, data: Values, idx: Any, fi: int, start: int, stop: int, cals: Values | None, mult: Values | None
         ) -> None:
             """Fill ``data`` [channels samples] with the channels ``idx``, or with ``mult`` times them."""
-            extras = self._raw_extras[fi]
-
-            def into(where: slice, piece: Values) -> None:
-                data[:, where] = piece[idx] if mult is None else mult @ piece[idx]
-
-            extras["blocks"].read(start - extras["first_samp"], stop - extras["first_samp"], into)
+            blocks, late = self._raw_extras[fi]["blocks"], self._raw_extras[fi]["first_samp"]
+            for begin, piece in blocks.pieces(start - late, stop - late):
+                at = begin + late - start
+                data[:, at : at + piece.shape[1]] = piece[idx] if mult is None else mult @ piece[idx]
 
     return ChunkedRaw
 
@@ -106,6 +104,28 @@ def chunked(blocks: Blocks, info: "mne.Info", rate_hz: float | None = None) -> "
     if annotations.orig_time is None:  # then mne takes them to count from the first sample
         annotations.onset -= blocks.raw.first_time
     return raw.set_annotations(annotations, verbose="error")
+
+
+def pieces(raw: "mne.io.BaseRaw", start: int, stop: int) -> Iterator[tuple[int, Values]]:
+    """The samples of a recording from ``start`` to ``stop``: where a piece begins, and the piece, not to be changed.
+
+    Those of a recording that is computed, and of which nothing was picked or cropped since, are not copied.
+    """
+    if blocks := _untouched(raw):
+        yield from blocks.pieces(start, stop)
+        return
+    length = block_length(len(raw.ch_names))
+    for first in range(start, stop, length):
+        yield first, raw[:, first : min(first + length, stop)][0]
+
+
+def _untouched(raw: "mne.io.BaseRaw") -> Blocks | None:
+    """What computes a recording, if that is just what the recording holds."""
+    if not isinstance(raw, _kind()) or raw.preload or len(raw._raw_extras) > 1:
+        return None
+    blocks: Blocks = raw._raw_extras[0]["blocks"]
+    same = np.array_equal(raw._read_picks[0], np.arange(blocks.channels)) and raw.n_times == blocks.samples
+    return blocks if same and raw._projector is None and raw._comp is None else None
 
 
 class _Mapped(Blocks):
@@ -168,18 +188,15 @@ class Forward:
         else:
             self._buffer[:, :again] = kept
         self._start, self._stop = start, start + again
-        pieces = block_length(len(self.offset))
-        for first in range(start + again, stop, pieces):
-            last = min(first + pieces, stop)
-            self._fill(self._buffer[:, first - start : last - start], first, last)
+        self._fill(self._buffer[:, again : stop - start], start + again, stop)
         self._stop = stop
         return self._buffer[:, : stop - start]
 
     def _fill(self, out: Values, start: int, stop: int) -> None:
         first, last = self.span
-        begin, end = max(start, first), min(stop, last)
-        if begin < end:
-            np.subtract(self.raw[:, begin:end][0], self.offset, out=out[:, begin - start : end - start], casting="unsafe")
+        for begin, piece in pieces(self.raw, max(start, first), min(stop, last)):
+            at = begin - start
+            np.subtract(piece, self.offset, out=out[:, at : at + piece.shape[1]], casting="unsafe")
         if start < first:
             out[:, : first - start] = self._reflected(first, np.arange(start, min(stop, first)))
         if stop > last:

@@ -162,7 +162,7 @@ class Scaler:
         Returns:
             The scaler; a scale of 0 becomes 1.
         """
-        quartiles = [np.percentile(channel, [25, 50, 75]) for channel in _each_channel(windows, baseline)]
+        quartiles = [_quartiles(channel) for channel in _each_channel(windows, baseline)]
         low, centre, high = np.array(quartiles).reshape(-1, 3).T
         scale = high - low
         return cls(centre, np.where(scale > 0, scale, 1.0))
@@ -218,10 +218,20 @@ def stretches(values: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray
 
 
 def _each_channel(windows: np.ndarray, baseline: int) -> Iterator[np.ndarray]:
-    """The windows [W samples C] of one channel after the other less their baselines, in float64; little is copied at once."""
+    """The windows [W samples C] of one channel after the other, flat, less their baselines; little is copied at once."""
     for first in range(0, windows.shape[-1], CHANNELS):
-        some = np.ascontiguousarray(np.moveaxis(windows[..., first : first + CHANNELS], -1, 0), dtype=np.float64)
-        yield from (baselined(channel[..., None], baseline).ravel() for channel in some)
+        for channel in np.ascontiguousarray(np.moveaxis(windows[..., first : first + CHANNELS], -1, 0)):
+            less = channel[:, :baseline].mean(axis=1, keepdims=True, dtype=np.float64) if baseline else 0.0
+            yield (channel - less).astype(windows.dtype).ravel()
+
+
+def _quartiles(values: np.ndarray) -> np.ndarray:
+    """As ``np.percentile`` gives them; a vectorised sort is several times as fast as its partition."""
+    values, places = np.sort(values), np.array([0.25, 0.5, 0.75]) * (len(values) - 1)
+    below = places.astype(int)
+    lower, upper = values[below].astype(np.float64), values[np.minimum(below + 1, len(values) - 1)].astype(np.float64)
+    quartiles: np.ndarray = lower + (upper - lower) * (places - below)
+    return quartiles
 
 
 def baselined(windows: Any, baseline: int) -> Any:
