@@ -94,6 +94,9 @@ class TrainConfig(Config):
         updates_per_epoch: steps of the optimiser in an epoch, at most; fewer where the train split has fewer batches.
         patience: stop after so many epochs without a lower valid loss.
         seed: of the first weights, the order of segments and dropout.
+        subjects: train with the first so many subjects of each study, in order of their names; None for all.
+        share: of the train segments of each recording, the first so many in time: as if less had been recorded. What is
+            prepared stays the same.
         control: what is trained on instead, to see that the test is at chance then: "noise" in place of what goes in, or each
             train segment with what is aimed at in another one ("shuffled"); "none" for the train segments as they are.
     """
@@ -106,6 +109,8 @@ class TrainConfig(Config):
     updates_per_epoch: PositiveInt = 1200
     patience: PositiveInt = 10
     seed: int = Field(default=2036, ge=0)
+    subjects: PositiveInt | None = None
+    share: float = Field(default=1.0, gt=0, le=1)
     control: Literal["none", "noise", "shuffled"] = "none"
 
 
@@ -170,6 +175,12 @@ class Experiment(Config):
             raise InputError(
                 f"data.splits.mode=subject tests people whom encoder={self.encoder.name} was not trained with, and it learns "
                 f"something of each; type {cure}"
+            )
+        some, asked = self.train.subjects, self.test.subjects
+        if some is not None and (asked is None or asked > some) and (cure := self.encoder.without_subjects()):
+            raise InputError(
+                f"train.subjects={some} leaves people to be tested whom encoder={self.encoder.name} was not trained with, and "
+                f"it learns something of each; type test.subjects={some}, or {cure}"
             )
         return self
 

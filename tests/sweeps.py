@@ -10,8 +10,8 @@ from raybrain.cluster import Cluster
 from raybrain.experiment import Experiment
 from raybrain.store import Store
 from raybrain.train.job import TrainJob
-from raybrain.train.order import Contrast
-from raybrain.train.record import RunRecord, RunSizes, with_kept
+from raybrain.train.order import Contrast, RunSizes
+from raybrain.train.record import RunRecord, with_kept
 from raybrain.tune.ledger import Ledger, Member
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.study import open_study

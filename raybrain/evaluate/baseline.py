@@ -12,7 +12,7 @@ import pandas as pd
 from raybrain.config import override
 from raybrain.encoders.base import Encoder
 from raybrain.evaluate.segment_rows import COLUMNS, segment_rows
-from raybrain.experiment import Experiment
+from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import is_whole, say_damaged, stamp
 from raybrain.metrics import TOP
 from raybrain.storage import aside, locked, read_remakable, write_json
@@ -31,7 +31,9 @@ def baseline_of(experiment: Experiment) -> Experiment:
     """The experiment that asks for ridge regression on the same data."""
     first, last = experiment.task.lags_s
     ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last})
-    return Experiment(data=experiment.data, window=experiment.window, task=experiment.task, test=experiment.test, encoder=ridge)
+    train = TrainConfig(subjects=experiment.train.subjects, share=experiment.train.share)
+    parts = {name: getattr(experiment, name) for name in ("data", "window", "task", "test")}
+    return Experiment(**parts, encoder=ridge, train=train)
 
 
 def baseline_path(job: TrainJob) -> Path:

@@ -66,7 +66,7 @@ def tested(record: RunRecord, home: Path) -> TestedRun:
     evaluation = recall(record, home)
     if evaluation is None:
         raise InputError(f"run {record.path.name} is trained, but was not tested, or by an earlier version; {again}")
-    return TestedRun(record.path.name, experiment, evaluation)
+    return TestedRun(record.path.name, experiment, evaluation, record.sizes())
 
 
 def _of_sweep(home: Path, name: str, prefixed: bool) -> list[ComparedModel]:

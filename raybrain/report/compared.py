@@ -18,6 +18,7 @@ from raybrain.evaluate.statistics import PairedDifference, bootstrap_interval, h
 from raybrain.experiment import Experiment
 from raybrain.metrics import mean_chance
 from raybrain.report.compared_settings import differing
+from raybrain.train.order import RunSizes
 
 MEASURES = {"top1": 1, "top10": 10}  # of which differences are tested, and how many candidates count
 ALL = "all studies"
@@ -33,11 +34,24 @@ class TestedRun:
         name: of its folder.
         experiment: what was asked.
         evaluation: the results.
+        sizes: what it was trained on; None if that is not known.
     """
 
     name: str
     experiment: Experiment
     evaluation: Evaluation
+    sizes: RunSizes | None = None
+
+    @property
+    def hours(self) -> float:
+        """Of recordings in its train split, all subjects together; 0 if that is not known."""
+        segments = self.experiment.data.segments
+        return self.sizes.train_segments * min(segments.stride_s, segments.length_s) / 3600 if self.sizes else 0.0
+
+    @property
+    def subjects(self) -> int:
+        """How many people it was trained with; 0 if that is not known."""
+        return self.sizes.train_subjects if self.sizes else 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,8 @@ class ModelScore:
         interval: of each measure, 95 % over subjects, or over segments of a single subject.
         chance: of each measure.
         baseline: of each measure, ridge regression on the same segments.
+        train_subjects: how many people the model was trained with; 0 if that is not known.
+        train_hours: of their recordings, all together.
     """
 
     study: str
@@ -103,6 +119,8 @@ class ModelScore:
     interval: dict[str, tuple[float, float]]
     chance: dict[str, float]
     baseline: dict[str, float]
+    train_subjects: int = 0
+    train_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -230,7 +248,9 @@ def compare_models(models: Sequence[ComparedModel]) -> ModelComparison:
         InputError: if there is only one, or no two of them share a test segment.
     """
     if len(models) < 2:
-        raise InputError(f"{models[0].name if models else 'nothing'} alone cannot be compared; type the names of two runs")
+        only = models[0] if models else None
+        seeds = f": its {len(only.runs)} runs differ in their seed alone" if only and len(only.runs) > 1 else ""
+        raise InputError(f"{only.name if only else 'nothing'} alone cannot be compared{seeds}; type the name of another run")
     by_study = {study: [model for model in models if study in model.studies] for study in _studies(models)}
     notes, studies = [], []
     for study, some in by_study.items():
@@ -305,6 +325,8 @@ def _score(model: ComparedModel, study: str, ranks: Sequence[pd.DataFrame], hits
         baseline={}
         if baseline is None
         else {measure: float((baseline.loc[shared, "rank"] <= k).mean()) for measure, k in MEASURES.items()},
+        train_subjects=model.runs[0].subjects,
+        train_hours=model.runs[0].hours,
     )
 
 

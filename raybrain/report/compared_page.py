@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from raybrain.report.compared import ALL, MEASURES, ModelComparison, PairTest, StudyScores
+from raybrain.report.compared_curves import AXES, size_curves, size_picture
 from raybrain.report.compared_words import (
     SCORE_HEAD,
     SHORT,
@@ -48,7 +49,8 @@ def _context(comparison: ModelComparison) -> dict[str, Any]:
         "marks": doubt_lines(comparison),
         "score_head": SCORE_HEAD,
         "scores": [_score_row(cells) for cells in _score_cells(comparison)],
-        "pictures": list(_pictures(comparison)),
+        "pictures": _pictures(comparison),
+        "curves": _curves(comparison),
         "test_head": TEST_HEAD,
         "tests": [_test_row(test) for test in comparison.tests],
         "settings": [[name, *values] for name, values in comparison.settings],
@@ -62,12 +64,12 @@ def _score_cells(comparison: ModelComparison) -> list[list[str]]:
 
 
 def _score_row(cells: Sequence[str]) -> list[Any]:
-    return [{"text": cell, "mark": "odd"} if cell.startswith("below") else cell for cell in cells]
+    return [{"text": cell, "mark": "odd", "note": ""} if cell.startswith("below") else cell for cell in cells]
 
 
 def _test_row(test: PairTest) -> list[Any]:
     cells: list[Any] = list(tested_cells(test))
-    return [*cells[:-1], {"text": cells[-1], "mark": "good"} if test.significant else cells[-1]]
+    return [*cells[:-1], {"text": cells[-1], "mark": "good", "note": ""} if test.significant else cells[-1]]
 
 
 def _subjects(study: StudyScores, measure: str) -> dict[str, Any]:
@@ -95,6 +97,16 @@ def _pictures(comparison: ModelComparison) -> "list[Picture]":
         table = study.subjects("top10")
         what = f"{study.study}: top-10 accuracy of every subject, a line for each; chance is {100 * min(chance.values()):.1f} %"
         drawn.append(picture(pairs_picture({str(name): dict(table[name]) for name in table}, min(chance.values())), what))
+    return drawn
+
+
+def _curves(comparison: ModelComparison) -> "list[Picture]":
+    drawn = []
+    for study in comparison.studies:
+        for axis, words in AXES.items():
+            if curves := size_curves(comparison, study, axis):
+                what = f"{study.study}: top-10 accuracy over {words}, with 95 % intervals over the subjects that are tested"
+                drawn.append(picture(size_picture(curves, axis), what))
     return drawn
 
 

@@ -35,7 +35,8 @@ def differing(experiments: Sequence[Experiment]) -> list[tuple[str, list[str]]]:
 def called(rows: Sequence[tuple[str, Sequence[str]]], number: int) -> str:
     """What one of some experiments is called by the settings in which they differ."""
     kinds = [name for name, _ in rows if not any(name.startswith(f"{other}.") for other, _ in rows)]
-    words = [f"{_short(name)}={values[number]}" for name, values in rows if name in kinds and ABSENT not in values]
+    some = {name: values[number] for name, values in rows if name in kinds and ABSENT not in values}
+    words = [value if name == "encoder" else f"{_short(name)}={value}" for name, value in some.items()]
     more = f" and {len(words) - FEW} more" if len(words) > FEW else ""
     return ", ".join(words[:FEW]) + more
 

@@ -100,26 +100,25 @@ def _beside(score: ModelScore, measure: str) -> str:
 
 
 TEST_HEAD = (
-    *("study", "model", "against", "measure", "difference, points", "95 % over subjects", "95 % over segments"),
-    *("better / worse / subjects", "p, Wilcoxon", "p, Holm"),
+    *("study", "model", "against", "of", "points", "95 % over subjects", "95 % over segments"),
+    *("better, worse, all", "p", "p, Holm"),
 )
 
 
 def tested_cells(test: PairTest) -> list[str]:
     """A row of a table of tests."""
     found = test.found
-    equal = f"{test.better} / {test.worse} / {found.subjects}"
+    equal = f"{test.better}, {test.worse}, {found.subjects}"
     p, holm = ("no test" if value is None else f"{value:.2g}" for value in (found.p, test.holm))
     return [test.study, test.second, test.first, SHORT[test.measure], *shown_difference(found), equal, p, holm]
 
 
 def tests_table(tests: Sequence[PairTest]) -> Table:
     """Every two models; significant differences stand out."""
-    table = Table(
-        title="differences on the same segments: subjects count alike; p over subjects, Holm over all rows of a measure"
-    )
+    table = Table(title="differences on the same segments, subjects counted alike; p of the Wilcoxon test over subjects")
     for number, name in enumerate(TEST_HEAD):
-        table.add_column(name, justify="left" if number < 4 else "right", overflow="fold")
+        wide = 14 if number in (5, 6) else None
+        table.add_column(name, justify="left" if number < 4 else "right", overflow="fold", min_width=wide)
     for test in tests:
         table.add_row(*tested_cells(test), style="bold green" if test.significant else "")
     return table

@@ -15,8 +15,8 @@ from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.loop import Diverged
-from raybrain.train.order import Contrast
-from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
+from raybrain.train.order import Contrast, RunSizes
+from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables

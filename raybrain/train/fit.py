@@ -9,6 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
@@ -27,9 +29,9 @@ from raybrain.train.log_training import EpochLog, begin_log, log_interruption, l
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.messages import Audience, Exchange, Inbox, Message, Sender, Started
 from raybrain.train.model_card import keep_model
-from raybrain.train.order import contrast, resolve
+from raybrain.train.order import RunSizes, contrast, resolve
 from raybrain.train.progress import TrainingBar
-from raybrain.train.record import Damaged, Row, RunSizes, best_epoch, is_complete, run_record
+from raybrain.train.record import Damaged, Row, best_epoch, is_complete, run_record
 from raybrain.train.step import Place
 
 console = PlainConsole(stderr=True)
@@ -282,7 +284,9 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
             training = kind(job.experiment, tables, sizes, place, job.record)
             if place.rank == 0:
                 parameters = sum(parameter.numel() for parameter in training.learner.parameters)
-                made = RunSizes(training.sizes, parameters, tables.where)
+                rows = tables.rows["train"]
+                subjects = len(torch.unique(tables.subject[tables.recording[rows]]))
+                made = RunSizes(training.sizes, parameters, tables.where, len(rows), subjects)
                 job.record.keep_sizes(made)
                 audience.hear(Started(training.describe(made)))
             history = training.run(Bookkeeper(job.record, place, audience, EpochLog(job.tracking)), job.cluster.checkpoint_s)

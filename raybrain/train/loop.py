@@ -11,8 +11,8 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.feed import Feed
-from raybrain.train.order import Contrast, Order
-from raybrain.train.record import Row, RunRecord, RunSizes, is_complete
+from raybrain.train.order import Contrast, Order, RunSizes
+from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables

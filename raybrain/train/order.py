@@ -6,7 +6,9 @@ indices, and these it can compute.
 
 import math
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -44,6 +46,32 @@ class Contrast:
             f"({across}) + {self.extra} extra negatives = {self.candidates} candidates; "
             f"{self.updates_per_epoch} updates an epoch"
         )
+
+
+@dataclass(frozen=True)
+class RunSizes:
+    """What a training is made of: the sizes of a step, trained parameters, where the data lie, and how many they are."""
+
+    contrast: Contrast
+    parameters: int
+    data: str
+    train_segments: int = 0  # of a run of an earlier version this is not known
+    train_subjects: int = 0
+
+    def flat(self) -> dict[str, Any]:
+        """All of them by name."""
+        others = {name: value for name, value in vars(self).items() if name != "contrast"}
+        return {**asdict(self.contrast), "candidates": self.contrast.candidates, **others}
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.contrast.describe()}; data in {self.data}"
+
+    @classmethod
+    def read(cls, known: Mapping[str, Any]) -> Self:
+        """Those that :meth:`flat` gave, of an earlier version too."""
+        contrast = Contrast(**{name: known[name] for name in Contrast.__dataclass_fields__})
+        return cls(contrast, **{name: known[name] for name in cls.__dataclass_fields__ if name in known})
 
 
 def resolve(config: TrainConfig, workers: int) -> TrainConfig:

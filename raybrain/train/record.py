@@ -20,7 +20,7 @@ from raybrain.plain import from_tree, tree
 from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
-from raybrain.train.order import Contrast
+from raybrain.train.order import RunSizes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,24 +31,6 @@ State = Literal["new", "begun", "finished", "failed"]
 
 class Damaged(InputError):
     """The weights of a run cannot be read."""
-
-
-@dataclass(frozen=True)
-class RunSizes:
-    """What a training is made of: the sizes of a step, trained parameters, and where the data lie."""
-
-    contrast: Contrast
-    parameters: int
-    data: str
-
-    def flat(self) -> dict[str, Any]:
-        """All of them by name."""
-        step = {**asdict(self.contrast), "candidates": self.contrast.candidates}
-        return {**step, "parameters": self.parameters, "data": self.data}
-
-    def describe(self) -> str:
-        """One line for people."""
-        return f"{self.contrast.describe()}; data in {self.data}"
 
 
 @dataclass(frozen=True)
@@ -129,10 +111,7 @@ class RunRecord(TrackedFolder):
     def sizes(self) -> RunSizes | None:
         """What the training is made of; None before its first step."""
         known = self._read("sizes")
-        if known is None:
-            return None
-        contrast = Contrast(**{name: known[name] for name in Contrast.__dataclass_fields__})
-        return RunSizes(contrast, known["parameters"], known["data"])
+        return None if known is None else RunSizes.read(known)
 
     # how it goes
 

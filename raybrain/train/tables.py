@@ -5,6 +5,7 @@ Dimension letters: B segments, C channels, T samples, D feature dimensions, L la
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -106,10 +107,44 @@ class Tables:
         """
         rows, recording = self.rows[split].cpu(), self.recording.cpu()
         if subjects is not None:
-            studies = [study for study, _ in self.meta["subjects"]]  # in order of study and subject
-            among_first = torch.tensor([number - studies.index(study) < subjects for number, study in enumerate(studies)])
+            among_first = self._first(subjects, range(len(self.meta["subjects"])))
             rows = rows[among_first[self.subject.cpu()[recording[rows]]]]
         return WordSegments(rows, recording[rows], self.candidate.cpu()[rows], self.meta["candidates"])
+
+    def _first(self, count: int, among: Iterable[int]) -> Tensor:
+        """Which subjects are the first ``count`` of their study, in order of their names, ``among`` some."""
+        taken: dict[str, int] = {}
+        first = torch.zeros(len(self.meta["subjects"]), dtype=torch.bool)
+        for number in sorted(among):  # they are in order of study and subject
+            study = self.meta["subjects"][number][0]
+            taken[study] = taken.get(study, 0) + 1
+            first[number] = taken[study] <= count
+        return first
+
+    def limited(self, subjects: int | None, share: float) -> "Tables":
+        """These tables with fewer train segments: of the first ``subjects`` of each study, the first ``share`` of a recording.
+
+        Who is not trained with is not validated with either, unless that is how splits are made.
+        """
+        if subjects is None and share == 1:
+            return self
+        who = self.subject[self.recording]
+        trained = torch.unique(who[self.rows["train"]]).tolist()
+        kept = self._first(len(trained) if subjects is None else subjects, trained)
+        left_out = torch.zeros(len(kept), dtype=torch.bool)
+        left_out[trained] = True
+        left_out &= ~kept
+        rows = {name: some[~left_out[who[some]]] if name != "test" else some for name, some in self.rows.items()}
+        return replace(self, rows={**rows, "train": self._earliest(rows["train"], share)})
+
+    def _earliest(self, rows: Tensor, share: float) -> Tensor:
+        """The first ``share`` of the segments of each recording, in time; they keep their order."""
+        kept = torch.zeros(len(rows), dtype=torch.bool)
+        for recording in torch.unique(self.recording[rows]).tolist():
+            mine = torch.nonzero(self.recording[rows] == recording)[:, 0]
+            count = math.ceil(share * len(mine))
+            kept[mine[torch.argsort(self.start[rows[mine]], stable=True)[:count]]] = True
+        return rows[kept]
 
     def heard(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of some segments, a number for the stimulus that each is a stretch of, and the seconds at which it begins there."""

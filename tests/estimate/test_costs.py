@@ -16,8 +16,8 @@ from raybrain.prepare import build
 from raybrain.recording import Recording
 from raybrain.storage import read_json, write_json
 from raybrain.studies.base import Facts, Study
-from raybrain.train.order import contrast
-from raybrain.train.record import RunSizes, run_record
+from raybrain.train.order import RunSizes, contrast
+from raybrain.train.record import run_record
 from tests.conftest import TINY, Ended
 from tests.made_studies import FactsOnly
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from raybrain.config import InputError, override
 from raybrain.evaluate.rank import Evaluation, summary
 from raybrain.experiment import Experiment, recipe
 from raybrain.report.compared import ALL, ComparedModel, ModelComparison, TestedRun, compare_models
+from raybrain.report.compared_curves import size_curves
 from raybrain.report.compared_page import comparison_page
 from raybrain.report.compared_settings import called, differing, without_seed
 from raybrain.report.compared_words import verdicts
 from raybrain.store import SplitAudit
+from raybrain.train.order import RunSizes
 from raybrain.train.record import RunRecord
 from tests.conftest import Ended
-from tests.sweeps import finish
+from tests.sweeps import finish, sizes_of
 
 SUBJECTS = tuple(f"{number:02d}" for number in range(1, 9))
 
@@ -154,7 +157,7 @@ def test_every_two_models_are_tested_and_all_tests_are_counted() -> None:
 
 
 REFUSED = {
-    "one model": ([("A", "made")], "A alone cannot be compared; type the names of two runs"),
+    "one model": ([("A", "made")], "A alone cannot be compared; type the name of another run"),
     "no study in common": (
         [("A", "made"), ("B", "other")],
         "tested on no study in common, so nothing can be compared (A on made;",
@@ -184,19 +187,22 @@ def test_only_differing_settings_are_listed() -> None:
     assert dict(kinds)["encoder"] == ["simple_conv", "ridge"]
     assert dict(kinds)["data.features"] == ["mel", "mel,word_length"]
     assert not any(name.startswith("encoder.ridge") or name == "encoder.per_subject" for name, _ in kinds), "a default"
-    assert called(kinds, 1) == "features=mel,word_length, encoder=ridge"
+    assert called(kinds, 1) == "features=mel,word_length, ridge"
     assert without_seed(base) == without_seed(override(base, {"train.seed": 7}))
 
 
 def test_the_page_holds_it_all_and_escapes_names() -> None:
     evil = "<script>$x</script>"
     made = compare_models(
-        [model(evil, ranks(first_hits([5, 6, 7]))), model("B", ranks(first_hits([8, 8, 8])), **{"encoder.depth": 3})]
+        [
+            model(evil, ranks(first_hits([5, 6, 7, 3, 2, 1, 4]))),
+            model("B", ranks(first_hits([18, 8, 9, 7, 6, 5, 10])), **{"encoder.depth": 3}),
+        ]
     )
     page = comparison_page(made)
     assert evil not in page
     assert page.count("<svg") == 3
-    for text in ("encoder.depth", "Wilcoxon", "Every subject", "may be chance"):
+    for text in ("encoder.depth", "Wilcoxon", "Every subject", "is better than", 'class="good"'):
         assert text in page
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page)
 
@@ -221,3 +227,27 @@ def test_wrong_names_get_one_line(raybrain: Callable[..., Ended], tmp_path: Path
         assert expected in ended.err
     assert not (tmp_path / "comparisons").exists()
     assert raybrain("compare", "a", "b", "--home", str(tmp_path / "none")).code == 2
+
+
+def test_curves_over_subjects_and_hours() -> None:
+    """Models that differ in one size alone are joined; those that differ in something else are a curve of their own."""
+    contrast = sizes_of().contrast
+    models = []
+    for share, subjects, count in ((0.5, 2, 4), (1.0, 2, 6), (0.5, 4, 5), (1.0, 4, 9)):
+        changes = {"train.share": share, "train.subjects": subjects, "test.subjects": 2}
+        tested = run(f"{share} {subjects}", ranks(first_hits([count] * 3)), **changes)
+        sizes = RunSizes(contrast, 1, "memory", round(3600 * share * subjects), subjects)
+        models.append(ComparedModel(tested.name, (replace(tested, sizes=sizes),)))
+    made = compare_models(models)
+    hours, people = (size_curves(made, made.studies[0], axis) for axis in ("train_hours", "train_subjects"))  # type: ignore[arg-type]
+    assert [(curve.name, [score.train_hours for score in curve.scores]) for curve in hours] == [
+        ("train.subjects=2", [0.5, 1.0]),
+        ("train.subjects=4", [1.0, 2.0]),
+    ]
+    assert [(curve.name, [score.model for score in curve.scores]) for curve in people] == [
+        ("train.share=0.5", ["0.5 2", "0.5 4"]),
+        ("train.share=1.0", ["1.0 2", "1.0 4"]),
+    ]
+    assert "More subjects, more hours" in comparison_page(made)
+    alike = compare_models([models[0], replace(models[0], name="again")])
+    assert size_curves(alike, alike.studies[0], "train_hours") == []
