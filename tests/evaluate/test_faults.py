@@ -1,43 +1,48 @@
 """Three faults that people plant without knowing, each flagged by the control meant for it, wherever a result is shown."""
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import raybrain
+from raybrain.cli.common import show_answer
+from raybrain.cluster import Cluster
+from raybrain.studies.base import Study
 from tests.conftest import REPO, TINY
 from tests.test_commands import runs
+from tests.test_integrity import in_this_process
 
 STUDIES = ("repeating", "padded", "earphones")
-SMALL = [setting for setting in TINY if "studies" not in setting and not setting.startswith("train.epochs")]
-SIZES = ("subjects=1", "minutes=2", "channels=16", "rate_hz=125")
+SMALL = dict(setting.split("=", 1) for setting in TINY if "studies" not in setting)
+SIZES = {"subjects": 1, "minutes": 2, "channels": 16, "rate_hz": 125}
 
 
 @pytest.mark.slow
-def test_each_fault_is_flagged_by_the_control_meant_for_it(tmp_path: Path) -> None:
-    settings = [f"data.studies.{study}.{size}" for study in STUDIES for size in SIZES]
-    settings += ["data.studies.repeating.signal=3", "data.studies.padded.signal=0", *SMALL, "train.epochs=10"]
-    settings += ["data.splits.mode=paper"]  # by blocks, whatever is said in them
-    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "train", "quickstart"]
-    command += [f"data.studies={','.join(STUDIES)}", *settings, "--home", str(tmp_path), "--json"]
-    plugins = str(REPO / "tests" / "faulty_studies.py")
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(REPO), "RAYBRAIN_PLUGINS": plugins}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    ended = json.loads(done.stdout.strip().splitlines()[-1])
-    marks = {(mark["study"], mark["control"]): mark for mark in ended["marks"]}
+def test_each_fault_is_flagged_by_the_control_meant_for_it(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    in_this_process(monkeypatch)
+    monkeypatch.setattr(Study, "_kinds", dict(Study.kinds()))
+    monkeypatch.setenv("RAYBRAIN_PLUGINS", str(REPO / "tests" / "faulty_studies.py"))
+    monkeypatch.delitem(sys.modules, "faulty_studies", raising=False)
+    settings: dict[str, Any] = {"data.studies": ",".join(STUDIES)}
+    settings |= {f"data.studies.{study}.{name}": value for study in STUDIES for name, value in SIZES.items()}
+    settings |= {"data.studies.repeating.signal": 3, "data.studies.padded.signal": 0}
+    settings |= SMALL | {"train.epochs": 10, "data.splits.mode": "paper"}  # splits by blocks, whatever is said in them
+    answer = raybrain.answer(raybrain.recipe("quickstart", settings), Cluster(home=tmp_path / "home"))
+    marks = {(mark["study"], mark["control"]): mark for mark in answer.result()["marks"]}
     assert marks["", "split audit"]["value"] == 1, "a sentence that is said again"
     assert marks["earphones", "lags"]["value"] == pytest.approx(0, abs=0.025)
     padded = marks["padded", "flat"]
     assert padded["value"] > 0.8 and padded["value"] > padded["band"][1]
     assert {study for study, _ in marks} == {"", "earphones", "padded"}
     assert {control for study, control in marks if study == "earphones"} == {"lags"}
-    for mark in ended["marks"]:
-        assert f"MARKED by {mark['control']}" in done.stdout and mark["meaning"] in done.stdout
-    run = runs(ended["tracking_uri"])[ended["mlflow_run_id"]]
+    capfd.readouterr()
+    show_answer(answer)
+    out = capfd.readouterr().out
+    assert all(f"MARKED by {mark['control']}" in out and mark["meaning"] in out for mark in marks.values())
+    run = runs(answer.trained.tracking.address)[answer.trained.tracking.id]
     assert {"flat (padded)", "lags (earphones)", "split audit"} <= set(run.data.tags["marks"].split(", "))
     assert run.data.metrics["test_marks"] == len(marks)
