@@ -55,6 +55,7 @@ class Cluster(Config):
         tracker: where runs are tracked for people to look at.
         scratch: a folder on a disk of each node for memory maps; None for one below home.
         wait_s: seconds to wait for machines that a cluster starts when they are asked for.
+        strict: go on with no recording missing only; else those that cannot be prepared are named and done without.
     """
 
     home: Path = Field(default_factory=lambda: home_path())
@@ -72,6 +73,7 @@ class Cluster(Config):
     tracker: Tracker = Field(default_factory=lambda: Tracker.kind("mlflow")())
     scratch: Path | None = None
     wait_s: float = Field(default=1800.0, gt=0)
+    strict: bool = False
 
     @field_validator("home", "scratch")
     @classmethod

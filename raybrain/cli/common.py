@@ -44,6 +44,7 @@ ProfileName = Annotated[
     str | None, typer.Option("--profile", help="a kind of cluster, from `raybrain list clusters`; other options change it")
 ]
 Accept = Annotated[bool, typer.Option("--accept-failed", help="exit 0 though some recordings could not be prepared")]
+Strict = Annotated[bool, typer.Option("--strict", help="end where a recording cannot be prepared; what is done is kept")]
 Where = Annotated[
     list[str] | None,
     typer.Option("--cluster", metavar="KEY=VALUE", help="how it runs: precision, compile, gpus, failures, checkpoint_s, ..."),

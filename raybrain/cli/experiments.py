@@ -14,6 +14,7 @@ from raybrain.cli.common import (
     ProfileName,
     Recipe,
     Settings,
+    Strict,
     Where,
     Workers,
     app,
@@ -122,13 +123,14 @@ def prepare(
     address: Address = None,
     where: Where = None,
     accept_failed: Accept = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Turn recordings into prepared data, one task a recording."""
     from raybrain import flow
 
     experiment = make_experiment(recipe, settings)
-    prepared = flow.prepare(experiment, make_cluster(home, where, profile, address=address))
+    prepared = flow.prepare(experiment, make_cluster(home, where, profile, address=address, strict=strict or None))
     print_json(as_json, flow.prepared_result(experiment, prepared))
     exit_for_failed(prepared, accept_failed)
 
@@ -143,12 +145,13 @@ def train(
     address: Address = None,
     where: Where = None,
     accept_failed: Accept = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Prepare, train and evaluate an experiment; the same command again goes on where it was, or shows the result."""
     from raybrain import flow
 
-    cluster = make_cluster(home, where, profile, address=address, workers=workers)
+    cluster = make_cluster(home, where, profile, address=address, workers=workers, strict=strict or None)
     answer = flow.answer(make_experiment(recipe, settings), cluster)
     show_answer(answer)
     print_json(as_json, answer.result())

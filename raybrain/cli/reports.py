@@ -11,6 +11,7 @@ from raybrain.cli.common import (
     Json,
     ProfileName,
     Settings,
+    Strict,
     Where,
     Workers,
     app,
@@ -127,13 +128,14 @@ def reproduce(
     address: Address = None,
     where: Where = None,
     accept_failed: Accept = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Run the paper's grids and put the results beside its tables; the same command again goes on where it was."""
     from raybrain.estimate.costs import FLOPS
     from raybrain.report.reproduce import bills, missing_studies, spaces_of
 
-    cluster = make_cluster(home, where, profile, address=address, workers=workers)
+    cluster = make_cluster(home, where, profile, address=address, workers=workers, strict=strict or None)
     names = [name.strip() for name in only.split(",")] if only else []
     spaces = spaces_of(collection, names, changes_of(settings))
     bill = bills(spaces, cluster)

@@ -12,6 +12,7 @@ from raybrain.cli.common import (
     Json,
     ProfileName,
     Settings,
+    Strict,
     Where,
     Workers,
     app,
@@ -49,6 +50,7 @@ def tune(
     address: Address = None,
     where: Where = None,
     accept_failed: Accept = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Sweep a search space; the best trial by the valid split is evaluated on the test split, once."""
@@ -57,7 +59,7 @@ def tune(
     from raybrain.tune.space import load_space
     from raybrain.tune.sweep import Limits, make_sweep
 
-    cluster = make_cluster(home, where, profile, address=address, workers=workers)
+    cluster = make_cluster(home, where, profile, address=address, workers=workers, strict=strict or None)
     asked = make_sweep(load_space(space), changes_of(settings), trials)
     limits = Limits(_seconds(time_budget), _at_once(max_concurrent), resume)
     if dry_run:

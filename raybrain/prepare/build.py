@@ -39,7 +39,8 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     """Prepare what is not prepared yet.
 
     Raises:
-        InputError: if a package is missing, no recording could be prepared, or a split is empty.
+        InputError: if a package is missing, no recording could be prepared, or one could not and that is not accepted
+            (``cluster.strict``), or a split is empty.
     """
     for feature in data.features:
         feature.check()
@@ -51,11 +52,19 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     _refuse_names(sources)
     work = _Work(data, store, sources, _left_out(sources))
     current = _current_parts(store, sources)
-    finished = _finished(work, current)
-    if finished:
-        return finished
-    with ray_session(cluster):
-        return _prepare(work, current, cluster)
+    prepared = _finished(work, current)
+    if prepared is None:
+        with ray_session(cluster):
+            prepared = _prepare(work, current, cluster)
+    if cluster.strict:
+        _refuse_failed(prepared)
+    return prepared
+
+
+def _refuse_failed(prepared: Prepared) -> None:
+    for uid, reason in prepared.failed.items():
+        more = f" ({len(prepared.failed) - 1} more are missing, too)" if len(prepared.failed) > 1 else ""
+        raise InputError(f"{uid}: {reason}{more}; mend or remove it, or type the command without --strict")
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,17 @@ class KeptSweep:
     def runs(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """The trials and trainings that are tested: all that are finished of a grid, else those of the best trial."""
         finished = [trial for trial in self.trials if trial["state"] == "finished"]
-        for trial in finished if self.grid else finished[:1]:
+        for trial in sorted(finished, key=self._place) if self.grid else finished[:1]:
             yield from ((trial, run) for run in trial["runs"] if run["finished"])
+
+    def _place(self, trial: dict[str, Any]) -> list[tuple[float, str]]:
+        """Where a grid's trial stands in its table: by what it asks, since one that was tried again has another number."""
+        place = []
+        for name, value in trial["params"].items():
+            order = list(self.space.variants.get(name, ()))
+            number = order.index(value) if value in order else value
+            place.append((float(number), "") if isinstance(number, int | float) else (0.0, str(number)))
+        return [*place, (trial["trial"], "")]
 
     def missing(self) -> list[str]:
         """Trials that ended otherwise, with the reason."""

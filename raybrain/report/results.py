@@ -163,13 +163,13 @@ def shown(name: str, value: Any) -> str:
 
 
 def cells(tested: Sequence[Result], published: Mapping[tuple[str, ...], tuple[float, float]]) -> list[Cell]:
-    """The cells of a table, in order of trials; and a cell of chance where that was published.
+    """The cells of a table, in the order of what was tested; and a cell of chance where that was published.
 
     Published numbers are looked up by the names of variants; a longer key that starts with them gives the cell a further
     published number, and what lies between both passes too. ``(study, "random")`` is chance.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
-    for one in sorted(tested, key=lambda one: one.trial):
+    for one in tested:
         for column in one.columns():
             groups.setdefault((one.row, column), []).append(one)
     made = [_cell(row, column, members, published) for (row, column), members in groups.items()]

@@ -311,6 +311,8 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     assert "--accept-failed" in ended.err.splitlines()[-1]
 
     before = mtimes(Path(ended.json["store"]), "brain/**/*")
+    strict = raybrain(*command, "--strict")
+    assert strict.code == 2 and strict.err.splitlines()[-1].startswith(f"raybrain: {uid}: ") and "truncated" in strict.err
     accepted = raybrain(*command, "--accept-failed")
     assert (accepted.code, accepted.json) == (0, ended.json)
     data.write_bytes(whole)
