@@ -153,6 +153,7 @@ def test_somebody_new_is_the_mean_of_all_others(model: Model) -> None:
         model.with_subject(KNOWN[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["encoder.subject=none", "encoder.subject=embedding", "encoder=ridge"])
 def test_every_encoder_takes_somebody_new(kind: str, make: Make, heard: Heard) -> None:
     model = package.load(make(*([] if "ridge" in kind else SMALL), kind))
@@ -162,9 +163,8 @@ def test_every_encoder_takes_somebody_new(kind: str, make: Make, heard: Heard) -
     assert any("too sure for somebody new" in line for line in found.assumed)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("encoder.subject=layer", marks=pytest.mark.slow), "encoder.subject=none", "encoder=ridge"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["encoder.subject=layer", "encoder.subject=none", "encoder=ridge"])
 def test_labelled_minutes_calibrate_and_those_after_them_tell_how_good_that_is(
     kind: str, make: Make, heard: Heard, tmp_path: Path
 ) -> None:
