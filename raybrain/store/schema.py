@@ -48,12 +48,13 @@ def chunk_samples(rate_hz: float) -> int:
 
 def chunk_table(signal: np.ndarray, rate_hz: float, first: int = 0) -> pa.Table:
     """Continuous signal [samples channels] that begins at sample ``first``, as rows of CHUNK_S seconds."""
-    step = chunk_samples(rate_hz)
-    chunks = [signal[start : start + step] for start in range(0, len(signal), step)]
+    step, (samples, channels) = chunk_samples(rate_hz), signal.shape
+    edges = np.append(np.arange(0, samples, step), samples)
+    values = pa.array(np.ascontiguousarray(signal, dtype=np.float32).ravel())  # not copied
     columns = [
-        pa.array(range(first, first + len(signal), step), pa.int64()),
-        pa.array([len(chunk) for chunk in chunks], pa.int32()),
-        pa.array([chunk.ravel() for chunk in chunks], pa.list_(pa.float32())),
+        pa.array(first + edges[:-1], pa.int64()),
+        pa.array(np.diff(edges), pa.int32()),
+        pa.ListArray.from_arrays(pa.array(edges * channels, pa.int32()), values),
     ]
     return pa.table(columns, schema=BRAIN)
 
