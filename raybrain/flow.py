@@ -31,13 +31,14 @@ from raybrain.report.chosen import chosen_models
 from raybrain.report.compared import ModelComparison, compare_models
 from raybrain.report.compared_page import comparison_page, comparison_path
 from raybrain.report.data_card import store_of
-from raybrain.report.gather import check_finished, find_sweep, gather
+from raybrain.report.gather import check_finished, find_sweep, gather, outdated
+from raybrain.report.index_page import HomeIndex, index_of, index_page
 from raybrain.report.log_report import log_page, log_run_page
 from raybrain.report.page import SweepReport, page
 from raybrain.report.pictures import answer_picture, keep_subjects
+from raybrain.report.render import keep_page
 from raybrain.report.run_page import RunReport, run_page
 from raybrain.report.terminal import leak_lines, shared_line
-from raybrain.storage import aside
 from raybrain.store import Prepared, SplitAudit
 from raybrain.train import fit
 from raybrain.train.fit import Trained
@@ -293,8 +294,7 @@ def report(name: str, cluster: Cluster | None = None) -> tuple[SweepReport, Path
     missing, trials = (kept.missing(), []) if kept.grid else ([], kept.trials)
     made = SweepReport(kept.folder.name, tested, missing, trials, kept.figures, kept.space)
     path = SweepRecord(kept.folder).page
-    with aside(path) as temporary:
-        temporary.write_text(page(made))
+    keep_page(path, page(made))
     if run := cluster.tracking_store().find(kept.tracking):
         log_page(run, path, made.rows())
     return made, path
@@ -319,35 +319,39 @@ def compare(*names: str, cluster: Cluster | None = None) -> tuple[ModelCompariso
     home = _here(cluster).home
     made = compare_models(chosen_models(home, names))
     path = comparison_path(home, made)
-    with aside(path) as temporary:
-        temporary.write_text(comparison_page(made))
+    keep_page(path, comparison_page(made))
     return made, path
 
 
 def report_run(record: RunRecord, cluster: Cluster | None = None) -> tuple[RunReport, Path]:
-    """Write the page of one training, from what its folder keeps; what was not tested is tested.
-
-    Returns:
-        What is reported, and the HTML page.
+    """Write the page of one training, from what its folder keeps; what was not tested is tested. The page comes second.
 
     Raises:
-        InputError: if it is not trained to the end, or not tested and its data are not as they were.
+        InputError: if it is not trained to the end, or cannot be tested by this version of the code.
     """
     cluster = _here(cluster)
     experiment = check_finished(record)
-    evaluation = recall(record, cluster.home)
-    if evaluation is None:
+    if (evaluation := recall(record, cluster.home)) is None:
+        if reason := outdated(record, experiment):
+            raise InputError(f"{record.path.name}: {reason}")
         with one_session(check_room):
             known = _finished(experiment, prepare(experiment, cluster), cluster)
         if known is None or known.trained.job.record.path != record.path:
             raise InputError(f"{record.path} was not tested, and its data are not as they were; train it again")
         evaluation = known.evaluation
     made = RunReport(record, experiment, evaluation, store_of(record, experiment))
-    with aside(record.page) as temporary:
-        temporary.write_text(run_page(made))
+    keep_page(record.page, run_page(made))
     if run := cluster.tracking_store().find(record.tracking()):
         log_run_page(run, record.page)
     return made, record.page
+
+
+def report_home(cluster: Cluster | None = None) -> tuple[HomeIndex, Path]:
+    """Write the index of a home: every run and sweep in it, those without a result with the reason."""
+    home = _here(cluster).home
+    index, path = index_of(home), home / "index.html"
+    keep_page(path, index_page(index))
+    return index, path
 
 
 def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:

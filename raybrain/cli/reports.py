@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 @app.command()
 def report(
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="RUN|SWEEP",
+            metavar="[RUN|SWEEP]",
             help="a run: its signature or folder; or a sweep: the name of its folder, or of its search space",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="write an index of all runs and sweeps of the home")] = False,
     workers: Workers = None,
     profile: ProfileName = None,
     home: Home = None,
@@ -51,11 +53,31 @@ def report(
 
     Of a sweep that is a grid all cells are tested, and put beside what was published; of any other its best trial alone.
     """
+    from raybrain.config import InputError
     from raybrain.report.gather import find_run
 
+    if every == (name is not None):
+        raise InputError(f"type {name} or --all, not both" if name else "type a run or a sweep, or --all for an index of all")
     cluster = known_cluster(home, where, profile, address=address, workers=workers)
+    if name is None:
+        print_json(as_json, _report_home(cluster))
+        return
     record = find_run(cluster.home, name)
     print_json(as_json, _report_run(record, cluster) if record else _report(name, cluster))
+
+
+def _report_home(cluster: "Cluster") -> dict[str, Any]:
+    """Write the index of a home."""
+    from raybrain import flow
+    from raybrain.report.index_page import without_page
+
+    index, path = flow.report_home(cluster)
+    for entry in index.unfinished:
+        say(f"{entry.what} {entry.folder.name}: {entry.reason}", err=True)
+    if names := without_page(index):
+        say(f"{len(names)} have no page yet; raybrain report {names[0]} writes one")
+    say(f"{len(index.runs)} tested runs, {len(index.sweeps)} sweeps: {path}")
+    return index.result() | {"page": str(path)}
 
 
 def _report_run(record: "RunRecord", cluster: "Cluster") -> dict[str, Any]:

@@ -121,6 +121,14 @@ def check_finished(record: RunRecord) -> Experiment:
     raise InputError(f"{record.path.name} is not trained to the end, {done} of {asked} epochs are done; {again} goes on")
 
 
+def outdated(record: RunRecord, experiment: Experiment) -> str:
+    """Why a run that was not tested cannot be tested: the code that it was trained with gave other numbers. Empty if it can."""
+    if record.path.name.partition("-")[0] == experiment.signature:
+        return ""
+    again = command_of(experiment) or "train it again"
+    return f"it is of an earlier version of raybrain, and was not tested by this one; {again}"
+
+
 def find_sweep(home: Path, name: str) -> KeptSweep:
     """The sweep called ``name``: its folder's name, or that of its search space if there is one sweep of it.
 
@@ -136,7 +144,7 @@ def find_sweep(home: Path, name: str) -> KeptSweep:
         if begun:
             raise InputError(f"the sweep {begun[0]} is not run to the end; type raybrain tune {name} to go on")
         known = [*there, *(record.path.name for record in run_records(home))]
-        raise InputError(f"no run or sweep {name!r} in {home}{hint(name, known)}; `raybrain tune {name}` makes one")
+        raise InputError(f"no run or sweep {name!r} in {home}{hint(name, known)}; raybrain report --all shows what is there")
     if len(named) > 1 and name not in named:
         raise InputError(f"there are {len(named)} sweeps of {name!r}; type one of {', '.join(named)}")
     record = SweepRecord(home / "sweeps" / (name if name in named else named[0]))

@@ -15,6 +15,15 @@ from raybrain.report.style import Picture, data_uri, picture
 from raybrain.report.terminal import audit_line, mark_lines
 from raybrain.tune.space_record import SpaceRecord
 
+FIGURES = {
+    "epochs": "epochs: the score of every trial after each epoch",
+    "history": "history: how the best score grew, trial by trial",
+    "importance": "importance: which settings the score depends on",
+    "parallel coordinates": "parallel coordinates: which settings go with good scores; a line for each trial",
+    "pareto front": "Pareto front: the trials that no other one beats in everything that is to be good",
+    "population": "population: the settings of each trial over its epochs, from where it was copied",
+}
+
 
 @dataclass(frozen=True)
 class SweepReport:
@@ -84,7 +93,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "curves_pictures": _curves(report.tested),
         "trials": _trials(report.trials),
         "best": _best(report),
-        "figures": [{"name": name, "source": data_uri(png)} for name, png in report.figures.items()],
+        "figures": [{"name": FIGURES.get(name, name), "source": data_uri(png)} for name, png in report.figures.items()],
     }
 
 

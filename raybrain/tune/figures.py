@@ -39,10 +39,21 @@ def figures(ledger: Ledger) -> dict[str, "Figure"]:
             with suppress(ValueError, RuntimeError, ZeroDivisionError):  # too few trials, or all alike
                 axes = draw()
                 figure = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
-                figure.set_size_inches(12, 7)
+                figure.set_size_inches(8, 4.7)  # small, so that what is written in it is large on a page
+                _lighten(figure)
                 made[name] = figure
         pyplot.close("all")
     return made
+
+
+def _lighten(figure: "Figure") -> None:
+    """Dark lines on white, with a light grid, in place of optuna's grey."""
+    for axes in figure.axes:
+        axes.set_facecolor("white")
+        axes.tick_params(grid_color="#d5dbe3", colors="#56606f")
+        for spine in axes.spines.values():
+            spine.set_edgecolor("#6c7582")
+        axes.title.set(color="#1b2230", fontweight="bold", fontsize=12)
 
 
 def _epochs(ledger: Ledger) -> Any:

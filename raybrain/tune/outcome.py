@@ -174,6 +174,6 @@ def _keep(ledger: Ledger, swept: Swept, jobs: Jobs, record: SweepRecord) -> None
     record.keep_trials(swept.trials, {**swept.finished[0], "commands": swept.commands, "experiments": experiments})
     for name, figure in figures(ledger).items():
         with aside(record.figures / f"{name}.png") as temporary:
-            figure.savefig(temporary, format="png")
+            figure.savefig(temporary, format="png", dpi=160)
     log_trials(swept, ledger.space.metric, record)
     record.keep_logged(key)

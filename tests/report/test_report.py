@@ -217,7 +217,7 @@ def test_the_page_of_a_search_shows_its_trials_and_figures() -> None:
     assert "&lt;out of memory&gt;" in text and '<th scope="col">lr</th>' in text
     assert '<th scope="col">valid_top5</th>' in text
     assert "<td>0.600</td><td>finished</td><td>the recipe</td>" in text
-    assert 'alt="pareto front"' in text
+    assert 'alt="Pareto front: the trials that no other one beats' in text
     assert "A mean passes" not in text, "nothing was published"
     assert "<h2>Search</h2>" not in page(SweepReport("s", seeds_of({("gwilliams2022", "full"): 0.68})))
 

@@ -87,3 +87,9 @@ def test_the_page_of_a_run(ray_cluster: None, raybrain: Raybrain, home: Path, ch
     assert "spatial attention makes of them" in text and "No recording is left out" in text
     assert list((home / "mlartifacts").rglob("report.html")), "MLflow has it too"
     check_page(chromium, page)
+    index = raybrain("report", "--all", "--home", str(home), "--json")
+    assert index.code == 0, index.err
+    (one,) = [one for one in index.json["runs"] if one["run"] == trained.json["run"]]
+    assert one["top10"] == trained.json["test"][0]["top10"] and one["title"] == "simple_conv, mel from synthetic-meg"
+    assert f'<a href="runs/{Path(trained.json["run"]).name}/report.html">' in Path(index.json["page"]).read_text()
+    check_page(chromium, Path(index.json["page"]))
