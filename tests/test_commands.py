@@ -303,3 +303,23 @@ def test_training_goes_on_when_nobody_can_hear_of_it(
     assert ended.code == 0, ended.err
     assert len(ended.json["history"]) == 3
     assert "epoch 3/3" not in ended.err
+
+
+@pytest.mark.parametrize(("left", "budget", "code"), [(0, [], 0), (1, [], 1), (1, ["--time-budget", "5m"], 0)])
+def test_a_sweep_that_is_not_whole_does_not_end_well_unless_time_was_up(
+    left: int, budget: list[str], code: int, raybrain: Raybrain, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial may be cut off by what happens to a process of Ray's; a script must know that the command is to be run again."""
+    from raybrain import flow
+    from raybrain.cli import sweeps
+
+    class Ended:
+        swept = type("Swept", (), {"left": left})
+        prepared = ()
+
+        def result(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr(flow, "sweep", lambda *asked, **limits: Ended())
+    monkeypatch.setattr(sweeps, "_show", lambda answer, metric: None)
+    assert raybrain("tune", "quickstart", *TINY, *budget, "--home", str(home)).code == code

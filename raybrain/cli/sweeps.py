@@ -74,6 +74,8 @@ def tune(
     print_json(as_json, answer.result())
     for part in answer.prepared:
         exit_for_failed(part, accept_failed)
+    if answer.swept.left and not time_budget:  # what a fault cut off; where time was up, that was asked for
+        raise typer.Exit(1)
 
 
 def _show(answer: "SweepAnswer", metric: str) -> None:
