@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BINS = 15  # of equal width, of the expected calibration error
+BINS, ROWS_A_BIN = 15, 10  # of equal width, of the expected calibration error; fewer where a bin would hold hardly any rows
 RANGE = 1e4  # times, and divided by, the spread of the scores: where the temperature is looked for
 DIGITS = 4  # of what is kept: further ones depend on the order in which processors add
 Lot = tuple[Tensor, Tensor]  # scores [R N], and the index of the true candidate of each row, [R]
@@ -76,8 +76,9 @@ def calibration_error(sure: Tensor, right: Tensor) -> float:
         sure: [R], the probability of what was chosen.
         right: [R], whether it was right.
     """
-    number = (sure * BINS).long().clamp(max=BINS - 1)
-    gaps = torch.zeros(BINS, dtype=torch.float64).index_add(0, number, sure.double() - right.double())
+    bins = max(1, min(BINS, len(sure) // ROWS_A_BIN))
+    number = (sure * bins).long().clamp(max=bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, number, sure.double() - right.double())
     return float(gaps.abs().sum()) / max(len(sure), 1)
 
 

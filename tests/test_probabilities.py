@@ -57,7 +57,9 @@ def test_of_scores_that_know_nothing_all_are_as_likely() -> None:
 
 
 def test_the_calibration_error_by_hand() -> None:
-    sure = torch.tensor([0.91, 0.91, 0.21, 0.21, 0.21, 0.21], dtype=torch.float64)
-    right = torch.tensor([True, False, True, False, False, False])
-    assert calibration_error(sure, right) == pytest.approx((2 * (0.91 - 0.5) + 4 * (0.25 - 0.21)) / 6)
+    sure = torch.tensor([0.91] * 50 + [0.21] * 100, dtype=torch.float64)
+    right = torch.tensor(([True] * 25 + [False] * 25) + ([True] * 25 + [False] * 75))
+    assert calibration_error(sure, right) == pytest.approx((50 * (0.91 - 0.5) + 100 * (0.25 - 0.21)) / 150)
+    few = torch.tensor([0.3, 0.7, 0.5], dtype=torch.float64)  # one bin, since single rows are right or wrong and never half
+    assert calibration_error(few, torch.tensor([True, False, False])) == pytest.approx(0.5 - 1 / 3)
     assert calibration_error(torch.ones(3), torch.tensor([True] * 3)) == 0
