@@ -52,7 +52,7 @@ class Blocks(ABC):
         """The samples from ``start`` to ``stop``, block by block: where a piece begins, and the piece, not to be changed."""
         for first in range(start - start % self.length, stop, self.length):
             if self._start != first:
-                self._start = -1
+                self._start, self._block = -1, np.empty((0, 0))  # so that there are never two
                 self._block = self.compute(first, min(first + self.length, self.samples))
                 self._start = first
             begin = max(start, first)

@@ -1,5 +1,6 @@
 """Signal that is computed when it is read is the same however it is read, and mne treats it like any other."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from raybrain.config import InputError
 from raybrain.signal import chunked
 from raybrain.signal.base import Context, Step
-from raybrain.signal.chunked import Forward, mapped
+from raybrain.signal.chunked import Blocks, Forward, mapped
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.polyphase import resampled
 from tests.signal.recordings import NAMES, changed, eeg
@@ -118,3 +119,27 @@ def test_a_gap_far_inside_is_met_when_it_is_read() -> None:
         list(pieces)
     raw.info["bads"] = ["C3", "C4"]
     assert np.isfinite(read_signal(raw, (Step.parse("resample"),), Context(120.0)).values).all()
+
+
+class Noise(Blocks):
+    """A recording that is nowhere whole."""
+
+    def compute(self, start: int, stop: int) -> np.ndarray:
+        return np.random.default_rng(start).standard_normal((self.channels, stop - start))
+
+
+def test_memory_does_not_grow_with_the_recording() -> None:
+    def peak(samples: int) -> int:
+        short = eeg()
+        raw = chunked.chunked(Noise(short, len(NAMES), samples, 5000), short.info)
+        steps = (Step.parse("highpass:1"), Step.parse("resample"))
+        tracemalloc.start()
+        try:
+            assert sum(map(len, read_signal(raw, steps, Context(120.0)).pieces(1200))) == round(samples * 120 / 250)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1000)  # what is loaded once
+    long = 400_000
+    assert peak(long) < 1.1 * peak(50_000) < long * len(NAMES) * 8 / 3
