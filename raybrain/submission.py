@@ -3,9 +3,12 @@
 A log is read anew every few seconds from where it was, so a connection that was lost is no loss, and anybody can read on.
 """
 
+import http.client
 import os
 import shlex
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,17 @@ LOST_S = 600.0  # how long a server may be away
 STOP_S = 60  # how long a job that is stopped may take to end its trials; Ray's own 3 s would cut them off
 STOPPED = 130
 SERVER = "http://127.0.0.1:8265"
+
+
+def answers(address: str) -> bool:
+    """Whether a Ray dashboard answers at an address, with a token or without."""
+    try:
+        urllib.request.urlopen(f"{address.rstrip('/')}/api/version", timeout=2).close()
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,10 @@ class Tracker(Choice):
         """
         raise InputError(f"the tracker {self.name!r} has no page of its own; runs are kept at {self.open(home).address}")
 
+    def view(self, home: Path, port: int) -> str:
+        """The address, at a port of this machine, at which :meth:`page` shows what is looked at first."""
+        return f"http://127.0.0.1:{port}"
+
     def describe(self, home: Path) -> str:
         """Where runs are kept and by what, for people. Makes nothing.
 

@@ -127,7 +127,7 @@ class Call:
         train: trains a job, in this process or with workers.
         purpose: what other processes are told that want to train the same.
         busy: is called once, with a line that says who else trains it now, before waiting for that.
-        name: of the MLflow run; the signature if empty.
+        name: of the MLflow run; what is asked and the signature if empty.
         parent: id of the MLflow run it belongs to.
     """
 

@@ -10,6 +10,7 @@ from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.record import Row
 
 if TYPE_CHECKING:
+    from raybrain.experiment import Experiment
     from raybrain.train.job import TrainJob
 
 
@@ -19,7 +20,7 @@ def begin_log(job: "TrainJob", store: TrackingStore, name: str = "", parent: str
     Args:
         job: what is trained.
         store: where it is tracked.
-        name: of a new run; the signature if empty.
+        name: of a new run; what is asked and the signature if empty.
         parent: id of the run that a new one belongs to.
     """
     run = store.find(job.record.tracking())
@@ -34,9 +35,15 @@ def begin_log(job: "TrainJob", store: TrackingStore, name: str = "", parent: str
             "precision": cluster.precision,
         }
         changed = {f"changed.{key}": value for key, value in differences(job.experiment).items()}
-        run = store.start(name or job.experiment.signature, parent, flat(job.experiment), tags | changed)
+        run = store.start(name or _name(job.experiment), parent, flat(job.experiment), tags | changed)
         job.record.keep_tracking(run.key)
     return replace(job, tracking=run)
+
+
+def _name(experiment: "Experiment") -> str:
+    """An experiment for people: ``simple_conv, mel, synthetic (1a2b3c4d5e6f)``."""
+    features, studies = ("+".join(part.name for part in parts) for parts in (experiment.data.features, experiment.data.studies))
+    return f"{experiment.encoder.name}, {features}, {studies} ({experiment.signature})"
 
 
 class EpochLog:

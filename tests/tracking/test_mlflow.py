@@ -70,6 +70,18 @@ def test_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracking_uri(Path("runs")) == "http://lab:5000"
 
 
+def test_the_page_shows_what_matters_and_keeps_what_people_wrote(store: MLflowStore, client: Any, home: Path) -> None:
+    address = MLflow().view(home, 5123)
+    assert address == f"http://127.0.0.1:5123/#/experiments/{store.experiment_id}/runs?viewStateShareKey=raybrain"
+    tags = client.get_experiment(store.experiment_id).tags
+    shown = json.loads(tags["mlflow.sharedViewState.raybrain"])
+    assert shown["orderByKey"] in shown["selectedColumns"] and "tags.`marks`" in shown["selectedColumns"]
+    assert "test_baseline10" in tags["mlflow.note.content"]
+    client.set_experiment_tag(store.experiment_id, "mlflow.note.content", "ours")
+    assert MLflow().view(home, 5123) == address
+    assert client.get_experiment(store.experiment_id).tags["mlflow.note.content"] == "ours"
+
+
 def test_parent_and_child(store: MLflowStore, client: Any) -> None:
     parent = store.start("sweep", tags={"space": "quickstart"})
     child = store.start("trial", parent=parent.id, params={"data.features.mel#0.bands": 40, "long": "x" * 9000})
