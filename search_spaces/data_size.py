@@ -1,7 +1,7 @@
 """How much do more subjects and more hours of training data help?
 
-Everything is tested on the same segments of two subjects; `raybrain compare data_size` draws the curves. For a study of
-your own: `raybrain tune data_size data.studies=bids:/data/my_study`.
+Everything is tested on the same segments of two subjects, by `raybrain report data_size`; then `raybrain compare data_size`
+draws the curves. For a study of your own: `raybrain tune data_size data.studies=bids:/data/my_study`.
 """
 
 from raybrain.tune.space import SearchSpace

@@ -12,6 +12,8 @@ from raybrain.report.gather import KeptSweep, cell_name, find_run, find_sweep
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.sweep_record import sweep_records
 
+AGAIN = "run the command that trains it again, which goes on where it was"
+
 
 def chosen_models(home: Path, names: Sequence[str]) -> list[ComparedModel]:
     """The models that some names stand for, each once. Runs that differ in nothing but their seed are one.
@@ -52,20 +54,24 @@ def _grouped(runs: Sequence[TestedRun], others: Sequence[ComparedModel]) -> list
     ]
 
 
-def tested(record: RunRecord, home: Path) -> TestedRun:
+def tested(record: RunRecord, home: Path, cure: str = AGAIN) -> TestedRun:
     """A run with its results.
+
+    Args:
+        record: of the run.
+        home: where its baseline and its store are.
+        cure: what to do about a run that is trained and was not tested.
 
     Raises:
         InputError: if it was not trained to the end, or not tested.
     """
     experiment = record.experiment()
-    again = "run the command that trains it again, which goes on where it was"
     if experiment is None or record.state != "finished":
         why = record.failure()
-        raise InputError(f"run {record.path.name} is not trained to the end{f' ({why})' if why else ''}; {again}")
+        raise InputError(f"run {record.path.name} is not trained to the end{f' ({why})' if why else ''}; {AGAIN}")
     evaluation = recall(record, home)
     if evaluation is None:
-        raise InputError(f"run {record.path.name} is trained, but was not tested, or by an earlier version; {again}")
+        raise InputError(f"run {record.path.name} is trained, but was not tested, or by an earlier version; {cure}")
     return TestedRun(record.path.name, experiment, evaluation, record.sizes())
 
 
@@ -76,7 +82,8 @@ def _of_sweep(home: Path, name: str, prefixed: bool) -> list[ComparedModel]:
     groups: dict[str, list[TestedRun]] = {}
     for called_so, record in _cells(home, sweep):
         if not colon or called_so == row:
-            groups.setdefault(called_so, []).append(tested(record, home))
+            cure = f"type raybrain report {sweep.folder.name}, which tests all of the sweep that may be tested"
+            groups.setdefault(called_so, []).append(tested(record, home, cure))
     if not groups:
         rows = dict.fromkeys(called_so for called_so, _ in _cells(home, sweep))
         raise InputError(f"no row {row!r} was tested in the sweep {sweep.folder.name}{hint(row, rows)}")
