@@ -132,7 +132,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
     from raybrain.tune.watch import Watcher
 
     each, room = _room(training.cluster)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # how a trial failed is said once, by us
     watcher = Watcher(console, ledger)
 
     def ended(member: Member, how: str, reason: str | None) -> None:
