@@ -33,7 +33,7 @@ def test_five_lines_from_a_recipe_to_a_table_and_a_figure(
     assert list(answer.table["subject"]) == ["01", "02", "all"]
     assert {"top1", "chance1", "top10", "chance10", "candidates"} <= set(answer.table.columns)
     assert answer.table["top10"].between(0, 1).all()
-    assert answer.figure().axes[0].get_title() == answer.table["study"][0]
+    assert answer.figure().axes[0].get_title(loc="left") == answer.table["study"][0]
     assert "<table" in answer._repr_html_()
     assert "data ready: 2 recordings" in capfd.readouterr().err
     again = raybrain.answer(experiment, raybrain.Cluster(home=home))
