@@ -235,7 +235,7 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     from ray.train import LoggingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    from raybrain.train.group import WorkerGroup
+    from raybrain.train.group import Group
 
     cluster, run = job.cluster, job.record.path.name
     each = worker_resources(cluster)
@@ -244,7 +244,7 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     exchange.clear(run)
     trainer = DataParallelTrainer(
         train_worker,
-        backend_config=WorkerGroup(),
+        backend_config=Group(),
         train_loop_config={"job": job, "audience": Sender(exchange, run, judged)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),

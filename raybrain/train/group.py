@@ -23,7 +23,7 @@ LEAVE_S = 5.0  # for saying goodbye; then the processes are ended anyway
 _held: list[socket.socket] = []  # the port of this process until torch takes it over
 
 
-class WorkerGroup(BackendConfig):  # type: ignore[misc]
+class Group(BackendConfig):  # type: ignore[misc]
     """For Ray Train: its workers are one group of torch.distributed, by NCCL with GPUs and by Gloo without."""
 
     @property
