@@ -56,7 +56,7 @@ def verify(cluster: Cluster, advance: Callable[[int], object]) -> Iterator[Damag
     """
     known = _known(cluster)
     for path in dict.fromkeys([*_files(cluster), *known]):
-        if reason := _reason(known.get(path) or partial(KINDS.get(path.suffix, _nothing), path)):
+        if reason := _reason(known.get(path) or partial(KINDS[path.suffix], path)):
             yield DamagedFile(path, reason, _cure(path))
         advance(size(path))
 
@@ -138,10 +138,6 @@ def _stamp_differs(path: Path, known: Mapping[str, Any]) -> str:
 
 def _model_differs(folder: Path) -> str:
     return "" if is_whole_model(folder) else "its checksums, or those of its weights, are others"
-
-
-def _nothing(path: Path) -> str:
-    return ""
 
 
 def _json(path: Path) -> str:

@@ -33,10 +33,10 @@ def read_labels(table: Path) -> list[Label]:
     column = next((name for name in COLUMNS if column_values(table, name)), COLUMNS[0])
     wanted = "; a row for each sound that was heard: onset in seconds of the recording, stim_file, best with duration"
     rows = [row for row in read_table(table, ("onset", column), wanted) if row.text(column) and not row.spoken("word")]
-    found = [(onset, row.text(column), row.duration) for row in rows if (onset := row.number("onset")) is not None]
-    if not found:
+    labelled = [(onset, row.text(column), row.duration) for row in rows if (onset := row.number("onset")) is not None]
+    if not labelled:
         raise InputError(f"{table} names no sound in its column {column!r}{wanted}")
-    return sorted(Label(*one) for one in found)
+    return sorted(Label(*one) for one in labelled)
 
 
 @dataclass(frozen=True)

@@ -128,15 +128,15 @@ def _splits(
         return dict.fromkeys(inside, assign_splits(stories, config, same))
     units = {recording.uid: unit_of(recording, config.mode) for recording in recordings}
     held = hold_out(units.values(), config)
-    said = assign_splits(stories, config, same) if config.new_speech else {}
+    heard = assign_splits(stories, config, same) if config.new_speech else {}
     return {
-        uid: {block.uid: _both(held[units[uid]], said.get(block.uid)) for block, _ in story} for uid, story in inside.items()
+        uid: {block.uid: _both(held[units[uid]], heard.get(block.uid)) for block, _ in story} for uid, story in inside.items()
     }
 
 
-def _both(held: Split, said: Split | None) -> Split:
+def _both(held: Split, heard: Split | None) -> Split:
     """The split of a block whose recording and whose speech are both split, if that is; nothing if they disagree."""
-    return held if said in (None, held) else "removed"
+    return held if heard in (None, held) else "removed"
 
 
 def why_empty(plan: SplitPlan, heard: Sequence[Heard], digests: Mapping[str, str], config: SplitConfig, window_s: float) -> str:

@@ -132,7 +132,7 @@ class PairTest:
         first: a model.
         second: another one.
         measure: of accuracy.
-        found: the difference.
+        difference: how far the second is ahead of the first.
         better: subjects who are decoded better by the second.
         worse: subjects who are decoded worse.
         holm: the p-value corrected for all tests of the same measure.
@@ -142,7 +142,7 @@ class PairTest:
     first: str
     second: str
     measure: str
-    found: PairedDifference
+    difference: PairedDifference
     better: int
     worse: int
     holm: float | None = None
@@ -203,7 +203,7 @@ class ModelComparison:
         tests = []
         for measure in MEASURES:
             some = list(self._tests(measure))
-            corrected = holm([test.found.p for test in some])
+            corrected = holm([test.difference.p for test in some])
             tests += [PairTest(**{**vars(test), "holm": p}) for test, p in zip(some, corrected, strict=True)]
         return tests
 

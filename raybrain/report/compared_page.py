@@ -118,10 +118,11 @@ def differences_picture(tests: Sequence[PairTest]) -> "Figure":
     figure, (axes,) = canvas(height=90 + sum(ROW + LINE * (count - 1) for count in lines))
     for place, test in zip(row_axes(axes, names, lines), tests, strict=True):
         colour = LIGHT["model"] if test.significant else LIGHT["chance"]
-        axes.plot([100 * value for value in test.found.over_segments], [place] * 2, color=colour, linewidth=1.2)
-        if test.found.over_subjects:
-            axes.plot([100 * value for value in test.found.over_subjects], [place] * 2, color=colour, linewidth=4, alpha=0.45)
-        axes.plot([100 * test.found.mean], [place], "o", color=colour, markersize=7)
+        difference = test.difference
+        axes.plot([100 * value for value in difference.over_segments], [place] * 2, color=colour, linewidth=1.2)
+        if difference.over_subjects:
+            axes.plot([100 * value for value in difference.over_subjects], [place] * 2, color=colour, linewidth=4, alpha=0.45)
+        axes.plot([100 * difference.mean], [place], "o", color=colour, markersize=7)
     axes.axvline(0, color=LIGHT["chance"], linestyle=(0, (4, 3)), linewidth=1.4)
     axes.margins(x=0.08)
     axes.set_xlabel("difference, points (coloured: Holm p < 0.05)")

@@ -25,34 +25,34 @@ def _is_pooled(comparison: ModelComparison, test: PairTest) -> bool:
 
 
 def _verdict(test: PairTest) -> str:
-    found, where = test.found, test.study if test.study != ALL else "all studies"
+    difference, where = test.difference, test.study if test.study != ALL else "all studies"
     on = f"{SHORT[test.measure]}, {where}"
-    if not found.mean and not (test.better or test.worse):
+    if not difference.mean and not (test.better or test.worse):
         return f"{test.second} and {test.first} are equally accurate on every subject ({on})"
-    best, other = (test.second, test.first) if found.mean > 0 else (test.first, test.second)
-    won = test.better if found.mean > 0 else test.worse
-    points = f"{100 * abs(found.mean):.1f} points"
+    best, other = (test.second, test.first) if difference.mean > 0 else (test.first, test.second)
+    won = test.better if difference.mean > 0 else test.worse
+    points = f"{100 * abs(difference.mean):.1f} points"
     if test.significant:
         head = f"{best} is better than {other} by {points}"
     else:
         head = f"{best} is ahead of {other} by {points}, which may be chance"
-    return f"{head} ({on}): better on {won} of {found.subjects} subjects; {shown_test(test)}"
+    return f"{head} ({on}): better on {won} of {difference.subjects} subjects; {shown_test(test)}"
 
 
 def shown_test(test: PairTest) -> str:
     """A test in words."""
-    found = test.found
-    if found.p is None:
+    difference = test.difference
+    if difference.p is None:
         return "one subject, so no test over subjects is possible"
-    kind = "exact" if found.exact else "normal approximation"
-    floor = 2.0 ** (1 - found.subjects)
-    least = f", and no less is possible with {found.subjects} subjects than {floor:.2g}" if floor > SIGNIFICANT else ""
-    return f"Wilcoxon p = {found.p:.2g} ({kind}{least}), Holm {test.holm:.2g}"
+    kind = "exact" if difference.exact else "normal approximation"
+    floor = 2.0 ** (1 - difference.subjects)
+    least = f", and no less is possible with {difference.subjects} subjects than {floor:.2g}" if floor > SIGNIFICANT else ""
+    return f"Wilcoxon p = {difference.p:.2g} ({kind}{least}), Holm {test.holm:.2g}"
 
 
-def shown_difference(found: PairedDifference) -> tuple[str, str, str]:
+def shown_difference(difference: PairedDifference) -> tuple[str, str, str]:
     """A difference in points, and its 95 % intervals over subjects and over segments."""
-    return (f"{100 * found.mean:+.1f}", _span(found.over_subjects), _span(found.over_segments))
+    return (f"{100 * difference.mean:+.1f}", _span(difference.over_subjects), _span(difference.over_segments))
 
 
 def _span(interval: tuple[float, float] | None) -> str:
@@ -107,10 +107,10 @@ TEST_HEAD = (
 
 def tested_cells(test: PairTest) -> list[str]:
     """A row of a table of tests."""
-    found = test.found
-    equal = f"{test.better}, {test.worse}, {found.subjects}"
-    p, holm = ("no test" if value is None else f"{value:.2g}" for value in (found.p, test.holm))
-    return [test.study, test.second, test.first, SHORT[test.measure], *shown_difference(found), equal, p, holm]
+    difference = test.difference
+    equal = f"{test.better}, {test.worse}, {difference.subjects}"
+    p, holm = ("no test" if value is None else f"{value:.2g}" for value in (difference.p, test.holm))
+    return [test.study, test.second, test.first, SHORT[test.measure], *shown_difference(difference), equal, p, holm]
 
 
 def tests_table(tests: Sequence[PairTest]) -> Table:

@@ -100,11 +100,11 @@ def index_of(home: Path) -> HomeIndex:
     """Look at all runs and sweeps of a home. Nothing is trained, tested or changed."""
     index = HomeIndex(home)
     for run in run_records(home):
-        found = _run(run)
-        if isinstance(found, TestedEntry):
-            index.runs.append(found)
+        entry = _run(run)
+        if isinstance(entry, TestedEntry):
+            index.runs.append(entry)
         else:
-            index.unfinished.append(found)
+            index.unfinished.append(entry)
     index.runs.sort(key=lambda one: (sorted(one.evaluation.studies["study"]), -one.accuracy("top10"), -one.accuracy("top1")))
     for sweep in sweep_records(home):
         if sweep.trials() is not None and sweep.space() is not None:

@@ -71,8 +71,8 @@ class SplitAudit:
     def of(cls, manifest: Mapping[str, Any]) -> "SplitAudit":
         """What the manifest of a store tells; "audio" only where stretches of audio were audited."""
         config = SplitConfig.model_validate(manifest.get("data", {}).get("splits", {}))
-        found = {kind: manifest.get(f"{kind}_in_two_splits") for kind in HEARD}
-        heard = {kind: some for kind, some in found.items() if some is not None}
+        known = {kind: manifest.get(f"{kind}_in_two_splits") for kind in HEARD}
+        heard = {kind: some for kind, some in known.items() if some is not None}
         held = {HELD[config.mode]: manifest["held_out_in_two_splits"]} if config.mode in HELD else {}
         gap = Gap(**manifest["gap"]) if manifest.get("gap") else None
         if config.shares_speech:

@@ -71,12 +71,12 @@ def test_who_is_better_by_how_much_and_on_whom() -> None:
     one, other = first_hits([5] * 8), first_hits([6, 7, 8, 9, 10, 11, 12, 4])
     made = compare_models([model("A", ranks(one)), model("B", ranks(other))])
     test = only(made)
-    assert test.found.mean == pytest.approx(27 / 8 / 20)
-    assert (test.better, test.worse, test.found.subjects, test.found.segments) == (7, 1, 8, 160)
-    assert test.found.p == test.holm == pytest.approx(6 / 2**8), "ranks 1.5 of 36 are against it: 3 of 256 on each side"
+    assert test.difference.mean == pytest.approx(27 / 8 / 20)
+    assert (test.better, test.worse, test.difference.subjects, test.difference.segments) == (7, 1, 8, 160)
+    assert test.difference.p == test.holm == pytest.approx(6 / 2**8), "ranks 1.5 of 36 are against it: 3 of 256 on each side"
     assert test.significant
-    low, high = test.found.over_subjects
-    assert 0 < low < test.found.mean < high < 0.35
+    low, high = test.difference.over_subjects
+    assert 0 < low < test.difference.mean < high < 0.35
     assert made.notes == []
     (line,) = verdicts(made)
     assert line.startswith(
@@ -88,7 +88,7 @@ def test_identical_models_do_not_differ() -> None:
     same = ranks(first_hits([5, 6, 7, 8]))
     made = compare_models([model("A", same), model("B", same)])
     test = only(made)
-    assert (test.found.mean, test.found.p, test.holm, test.significant) == (0.0, 1.0, 1.0, False)
+    assert (test.difference.mean, test.difference.p, test.holm, test.significant) == (0.0, 1.0, 1.0, False)
     assert verdicts(made) == ["B and A are equally accurate on every subject (top-10, made)"]
     assert made.settings == []
     assert "Nothing: they ask the very same." in comparison_page(made)
@@ -96,8 +96,8 @@ def test_identical_models_do_not_differ() -> None:
 
 def test_one_subject_cannot_be_tested() -> None:
     made = compare_models([model("A", ranks(first_hits([5]))), model("B", ranks(first_hits([9])))])
-    assert (only(made).found.p, only(made).found.over_subjects) == (None, None)
-    assert only(made).found.over_segments[0] > 0
+    assert (only(made).difference.p, only(made).difference.over_subjects) == (None, None)
+    assert only(made).difference.over_segments[0] > 0
     (line,) = verdicts(made)
     assert line.endswith(
         "may be chance (top-10, made): better on 1 of 1 subjects; one subject, so no test over subjects is possible"
@@ -110,7 +110,7 @@ def test_only_shared_segments_count_and_that_is_said() -> None:
     one = ranks({**first_hits([10, 10, 10]), "07": [False] * 20, "08": [False] * 20})
     other = ranks(first_hits([10, 10, 10]))
     made = compare_models([model("A", one), model("B", other)])
-    assert only(made).found.mean == 0.0
+    assert only(made).difference.mean == 0.0
     assert made.notes == ["made: compared on the 60 test segments that all share (A 100, B 60 were tested)"]
     assert [score.accuracy["top10"] for study in made.studies for score in study.scores] == [0.5, 0.5]
 
@@ -127,7 +127,7 @@ def test_other_candidates_are_said() -> None:
 def test_what_is_heard_twice_is_two_segments() -> None:
     twice = pd.concat([ranks(first_hits([5, 5])), ranks(first_hits([9, 9]))], ignore_index=True)
     made = compare_models([model("A", twice), model("B", twice)])
-    assert only(made).found.segments == 80
+    assert only(made).difference.segments == 80
 
 
 def test_seeds_are_averaged_and_spread_is_shown() -> None:
@@ -136,7 +136,7 @@ def test_seeds_are_averaged_and_spread_is_shown() -> None:
     score = made.studies[0].scores[0]
     assert (score.seeds, score.accuracy["top10"]) == (2, pytest.approx(0.35))
     assert score.sd["top10"] == pytest.approx(np.std([0.25, 0.45], ddof=1))
-    assert only(made).found.mean == pytest.approx(0.0)
+    assert only(made).difference.mean == pytest.approx(0.0)
     assert made.settings == [], "the seed is no difference"
 
 
@@ -150,9 +150,9 @@ def test_every_two_models_are_tested_and_all_tests_are_counted() -> None:
     assert [(test.first, test.second) for test in tests[::3]] == [("A", "B"), ("A", "C"), ("B", "C")]
     assert {test.study for test in tests} == {"made", "other", ALL}
     pooled = next(test for test in tests if (test.study, test.second) == (ALL, "B"))
-    assert pooled.found.subjects == 16
-    assert pooled.found.p is not None and pooled.holm is not None
-    assert pooled.found.p < pooled.holm <= 9 * pooled.found.p
+    assert pooled.difference.subjects == 16
+    assert pooled.difference.p is not None and pooled.holm is not None
+    assert pooled.difference.p < pooled.holm <= 9 * pooled.difference.p
     assert [line.split()[0] for line in verdicts(made)] == ["B", "C", "B"]
 
 
