@@ -44,6 +44,8 @@ def trained(ray_cluster: None, home: Path) -> dict[str, Any]:
     experiment = override(recipe("quickstart"), dict(setting.split("=", 1) for setting in TINY))
     cluster = Cluster(home=home, workers=2)
     done = training.run(experiment, preparing.run(experiment.data, cluster), cluster)
+    sizes = done.job.record.sizes()
+    assert sizes and sizes.contrast.workers == 2, "another test has trained it in this home, with another number of workers"
     return {"trained": done, "evaluation": evaluating.run(done)}
 
 
