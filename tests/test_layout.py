@@ -116,6 +116,7 @@ ONLY = {
             "prepare/parallel.py",
             "train/job.py",
             "train/fit.py",
+            "train/group.py",
             "train/messages.py",
         ),
         *("evaluate/rank.py", "tune/*"),

@@ -233,15 +233,18 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
     """
     import ray.train
     from ray.train import LoggingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    from raybrain.train.group import WorkerGroup
 
     cluster, run = job.cluster, job.record.path.name
     each = worker_resources(cluster)
     least = cluster.min_workers or cluster.workers
     room_for(cluster, least)
     exchange.clear(run)
-    trainer = TorchTrainer(
+    trainer = DataParallelTrainer(
         train_worker,
+        backend_config=WorkerGroup(),
         train_loop_config={"job": job, "audience": Sender(exchange, run, judged)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=cluster.workers if least == cluster.workers else (least, cluster.workers),
