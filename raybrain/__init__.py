@@ -1,7 +1,7 @@
 """raybrain: which model, features and training decode speech best from MEG and EEG.
 
-``recipe``, ``override``, ``Cluster``, ``answer``, ``sweep`` and ``compare`` are the Python door (:mod:`raybrain.flow`);
-``load`` gives a trained model back, which predicts (:mod:`raybrain.predict.model`).
+``recipe``, ``override``, ``Cluster``, ``answer``, ``sweep``, ``compare`` and ``quality`` are the Python door
+(:mod:`raybrain.flow`); ``load`` gives a trained model back, which predicts (:mod:`raybrain.predict.model`).
 """
 
 import importlib
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from raybrain.cluster import Cluster
     from raybrain.config import override
     from raybrain.experiment import recipe
-    from raybrain.flow import answer, compare, sweep
+    from raybrain.flow import answer, compare, quality, sweep
     from raybrain.predict.model import load
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "answer", "compare", "load", "override", "recipe", "sweep"]
+__all__ = ["Cluster", "answer", "compare", "load", "override", "quality", "recipe", "sweep"]
 
 DOORS = {
     "Cluster": "cluster",
@@ -23,6 +23,7 @@ DOORS = {
     "compare": "flow",
     "load": "predict.model",
     "override": "config",
+    "quality": "flow",
     "recipe": "experiment",
     "sweep": "flow",
 }

@@ -12,21 +12,20 @@
 What is done is never done again: the same question comes back at once. Progress goes to standard error.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from raybrain.answers import Answer, SweepAnswer
 from raybrain.cluster import Cluster, home_folder, one_session
-from raybrain.config import InputError
+from raybrain.config import InputError, hint
 from raybrain.console import PlainConsole
-from raybrain.evaluate.rank import Evaluation, recall
+from raybrain.evaluate.rank import recall
 from raybrain.evaluate.rank import run as evaluate
-from raybrain.evaluate.statistics import records
 from raybrain.experiment import Experiment, recipe
 from raybrain.placement import check_room
 from raybrain.prepare import build
+from raybrain.prepare.sources import sources_of
 from raybrain.report.chosen import chosen_models
 from raybrain.report.compared import ModelComparison, compare_models
 from raybrain.report.compared_page import comparison_page, comparison_path
@@ -34,8 +33,10 @@ from raybrain.report.data_card import store_of
 from raybrain.report.gather import check_finished, find_sweep, gather, outdated
 from raybrain.report.index_page import HomeIndex, index_of, index_page
 from raybrain.report.log_report import log_page, log_run_page
+from raybrain.report.oddness import Judged
 from raybrain.report.page import SweepReport, page
-from raybrain.report.pictures import answer_picture, keep_subjects
+from raybrain.report.pictures import keep_subjects
+from raybrain.report.quality_page import write_pages
 from raybrain.report.render import keep_page
 from raybrain.report.run_page import RunReport, run_page
 from raybrain.report.terminal import leak_lines, shared_line
@@ -46,7 +47,6 @@ from raybrain.train.maps import are_whole
 from raybrain.train.precision import slow_precision
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.forecast import trainings
-from raybrain.tune.ledger import Repeat
 from raybrain.tune.log_sweep import log_winner
 from raybrain.tune.outcome import Swept
 from raybrain.tune.space import SearchSpace, load_space
@@ -54,120 +54,18 @@ from raybrain.tune.study import check_database
 from raybrain.tune.sweep import Limits, Sweep, make_sweep, run
 from raybrain.tune.sweep_record import SweepRecord
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
 console = PlainConsole(stderr=True)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A trained and tested experiment.
-
-    Attributes:
-        prepared: the data.
-        trained: the training; ``trained.history`` has one row per epoch.
-        evaluation: the results on the test split, with controls and the split audit.
-    """
-
-    prepared: Prepared
-    trained: Trained
-    evaluation: Evaluation
-
-    @property
-    def experiment(self) -> Experiment:
-        """What was asked."""
-        return self.trained.job.experiment
-
-    @cached_property
-    def table(self) -> "pd.DataFrame":
-        """One row per subject, then one per study (subject "all"): top-k accuracy, chance and the number of candidates."""
-        import pandas as pd
-
-        both = pd.concat([self.evaluation.subjects, self.evaluation.studies.assign(subject="all")], ignore_index=True)
-        return both.sort_values("study", kind="stable", ignore_index=True)
-
-    def figure(self) -> "Figure":
-        """Top-10 accuracy of every subject, with chance."""
-        return answer_picture(self.trained, self.evaluation)
-
-    def result(self) -> dict[str, Any]:
-        """Everything as plain data: what ``--json`` prints."""
-        job = self.trained.job
-        return prepared_result(job.experiment, self.prepared) | {
-            "mlflow_run_id": self.trained.tracking.id,
-            "tracking_uri": self.trained.tracking.address,
-            "run": str(job.record.path),
-            "best": self.trained.best,
-            "history": self.trained.history,
-            "test": records(self.evaluation.studies),
-            "subjects": records(self.evaluation.subjects),
-            "controls": records(self.evaluation.controls),
-            "lags": records(self.evaluation.lags),
-            "absent": self.evaluation.absent,
-            "marks": self.evaluation.marks,
-            "errors": records(self.evaluation.errors),
-            "context": records(self.evaluation.context),
-            "breakdown": records(self.evaluation.breakdown),
-            **_audited(self.evaluation.audit),
-        }
-
-    def _repr_html_(self) -> str:
-        return str(self.table.to_html(index=False))
-
-
-@dataclass(frozen=True)
-class SweepAnswer:
-    """A sweep, and its best trial on the test split.
-
-    Attributes:
-        swept: the trials, best first by the valid split.
-        prepared: the data of every data part.
-        answers: the best trial's trainings by the names of their repetitions: the only ones that meet the test split.
-    """
-
-    swept: Swept
-    prepared: tuple[Prepared, ...]
-    answers: dict[Repeat, Answer]
-
-    @property
-    def best(self) -> Answer:
-        """The best trial, its first repetition."""
-        return next(iter(self.answers.values()))
-
-    @cached_property
-    def table(self) -> "pd.DataFrame":
-        """One row per trial, best first."""
-        import pandas as pd
-
-        return pd.DataFrame([row | row["params"] for row in self.swept.trials]).drop(columns=["params", "runs"])
-
-    @property
-    def tested(self) -> list[dict[str, Any]]:
-        """One row per repetition of the best trial and study: results on the test split."""
-        return [
-            {"repeat": " ".join(repeat), **row}
-            for repeat, answer in self.answers.items()
-            for row in records(answer.evaluation.studies)
-        ]
-
-    def result(self) -> dict[str, Any]:
-        """Everything as plain data: what ``--json`` prints."""
-        repeats = {" ".join(repeat): records(answer.evaluation.studies) for repeat, answer in self.answers.items()}
-        return self.best.result() | {"repeats": repeats, "sweep": self.swept.result()}
-
-    def _repr_html_(self) -> str:
-        return str(self.table.to_html(index=False))
-
-
-def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
+def prepare(experiment: Experiment, cluster: Cluster | None = None, tables: Collection[str] = ()) -> Prepared:
     """Prepare the data of an experiment, what is not prepared yet, and say how much there is.
+
+    Recordings are prepared again of which an earlier version did not write some of ``tables``.
 
     Raises:
         InputError: if a study is not there, no recording could be prepared, or a split is empty.
     """
-    prepared = build.run(experiment.data, _here(cluster))
+    prepared = build.run(experiment.data, _here(cluster), tables)
     manifest = prepared.store.manifest
     counts = ", ".join(f"{count} {split}" for split, count in manifest["counts"].items())
     _say(f"data ready: {len(prepared.recordings)} recordings, {counts} segments in {prepared.store.root}")
@@ -179,6 +77,30 @@ def prepare(experiment: Experiment, cluster: Cluster | None = None) -> Prepared:
     if unknown := manifest.get("untrained"):
         _say(f"no train segments of {', '.join(unknown)}: nothing that is learned of single subjects is known of them")
     return prepared
+
+
+def quality(
+    experiment: Experiment | str, cluster: Cluster | None = None, recording: str = ""
+) -> tuple[list[Judged], list[Path], Prepared]:
+    """Judge the recordings of an experiment, or one ``recording`` alone, and write pages that people look at.
+
+    Returns:
+        The recordings, the oddest first; the pages to open first, one for each study; and the data.
+
+    Raises:
+        InputError: if there is no such recording, it cannot be prepared, or nothing can.
+    """
+    cluster = _here(cluster)
+    experiment = recipe(experiment) if isinstance(experiment, str) else experiment
+    known = [source.recording.uid for source in sources_of(experiment.data, cluster)] if recording else []
+    if recording not in ("", *known):
+        some = ", ".join(known[:5])
+        raise InputError(f"no recording called {recording!r}{hint(recording, known)} among {len(known)} ({some}, ...)")
+    prepared = prepare(experiment, cluster, ("quality",))
+    if recording in prepared.failed:
+        raise InputError(f"{recording} cannot be prepared: {prepared.failed[recording]}")
+    folder = cluster.home / "quality" / experiment.data.brain_signature
+    return *write_pages(prepared, folder, recording), prepared
 
 
 def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answer:
@@ -352,23 +274,6 @@ def report_home(cluster: Cluster | None = None) -> tuple[HomeIndex, Path]:
     index, path = index_of(home), home / "index.html"
     keep_page(path, index_page(index))
     return index, path
-
-
-def prepared_result(experiment: Experiment, prepared: Prepared) -> dict[str, Any]:
-    """What was prepared, as plain data."""
-    manifest = prepared.store.manifest
-    return {
-        "signature": experiment.signature,
-        "store": str(prepared.store.root),
-        "recordings": list(prepared.recordings),
-        "failed_recordings": prepared.failed,
-        "counts": manifest["counts"],
-        **{f"{kind}_in_two_splits": some for kind, some in SplitAudit.of(manifest).leaks.items()},
-    }
-
-
-def _audited(audit: SplitAudit) -> dict[str, Any]:
-    return {"in_two_splits": audit.leaks, "shared_by_design": audit.shared, "gap": audit.gap and asdict(audit.gap)}
 
 
 def _here(cluster: Cluster | None) -> Cluster:

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 import raybrain
-from raybrain import flow, integrity
+from raybrain import integrity
+from raybrain.answers import Answer
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.evaluate import rank
@@ -180,7 +181,7 @@ class Numbers:
     weights: str
 
     @classmethod
-    def of(cls, answer: flow.Answer) -> "Numbers":
+    def of(cls, answer: Answer) -> "Numbers":
         timing = ("seconds", "data_wait")
         history = [{key: value for key, value in row.items() if key not in timing} for row in answer.trained.history]
         weights = file_digest(answer.trained.job.record.model / "model.safetensors")

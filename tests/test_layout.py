@@ -105,7 +105,7 @@ def test_directions(files: str, forbidden: list[str]) -> None:
 
 
 ONLY = {
-    "mne": ["studies/*", "signal/*", "prepare/survey.py", "report/topography.py"],
+    "mne": ["studies/*", "signal/*", "prepare/survey.py", "prepare/quality.py", "report/topography.py"],
     "mne_bids": ["studies/*"],
     "mlflow": ["tracking/mlflow.py"],
     "ray": [

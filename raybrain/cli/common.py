@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from raybrain.answers import Answer
     from raybrain.cluster import Cluster
     from raybrain.experiment import Experiment
-    from raybrain.flow import Answer
     from raybrain.store import Prepared
 
 app = typer.Typer(

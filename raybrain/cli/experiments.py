@@ -1,4 +1,4 @@
-"""Commands for one experiment: list, show, prepare, train, evaluate."""
+"""Commands for one experiment: list, show, prepare, quality, train, evaluate."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -128,10 +128,40 @@ def prepare(
 ) -> None:
     """Turn recordings into prepared data, one task a recording."""
     from raybrain import flow
+    from raybrain.answers import prepared_result
 
     experiment = make_experiment(recipe, settings)
     prepared = flow.prepare(experiment, make_cluster(home, where, profile, address=address, strict=strict or None))
-    print_json(as_json, flow.prepared_result(experiment, prepared))
+    print_json(as_json, prepared_result(experiment, prepared))
+    exit_for_failed(prepared, accept_failed)
+
+
+@app.command()
+def quality(
+    recipe: Recipe,
+    settings: Settings = None,
+    recording: Annotated[str, typer.Option(metavar="NAME", help="look at one recording alone")] = "",
+    profile: ProfileName = None,
+    home: Home = None,
+    address: Address = None,
+    where: Where = None,
+    accept_failed: Accept = False,
+    as_json: Json = False,
+) -> None:
+    """Show which recordings are odd, with a page for each: sensors, spectra, lost time, alignment with what is heard."""
+    from raybrain import flow
+    from raybrain.report.oddness import odd_table
+
+    experiment = make_experiment(recipe, settings)
+    cluster = make_cluster(home, where, profile, address=address)
+    every, pages, prepared = flow.quality(experiment, cluster, recording)
+    odd = [one for one in every if one.marks]
+    if odd:
+        console().print(odd_table(odd))
+    say(f"{len(odd)} of {len(every)} recordings are odd")
+    for page in pages:
+        say(f"page: {page}")
+    print_json(as_json, {"recordings": [one.result() for one in every], "pages": [str(page) for page in pages]})
     exit_for_failed(prepared, accept_failed)
 
 

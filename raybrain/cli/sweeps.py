@@ -26,7 +26,7 @@ from raybrain.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from raybrain.flow import SweepAnswer
+    from raybrain.answers import SweepAnswer
 
 FINER = {"valid_loss": "", "valid_top1": "; valid_loss is finer, where features and contrast are the same"}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

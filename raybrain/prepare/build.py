@@ -3,7 +3,7 @@
 import math
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -24,6 +24,7 @@ from raybrain.prepare.parallel import console, each
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why_empty
 from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
+from raybrain.prepare.sources import sources_of
 from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
 from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
 from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 Records = dict[str, dict[str, Any]]  # of files, by name
 
 
-def run(data: "DataConfig", cluster: Cluster) -> Prepared:
-    """Prepare what is not prepared yet.
+def run(data: "DataConfig", cluster: Cluster, tables: Collection[str] = ()) -> Prepared:
+    """Prepare what is not prepared yet; recordings too of which an earlier version did not write some of ``tables``.
 
     Raises:
         InputError: if a package is missing, no recording could be prepared, or one could not and that is not accepted
@@ -47,11 +48,9 @@ def run(data: "DataConfig", cluster: Cluster) -> Prepared:
     data = locate(data, cluster.home)
     store = Store(cluster.home / "stores" / data.brain_signature)
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
-    folders = [(study, study.fetch(cluster.cache)) for study in data.studies]
-    sources = [Source(study, root, recording) for study, root in folders for recording in study.recordings(root)]
-    _refuse_names(sources)
-    work = _Work(data, store, sources, _left_out(sources))
-    current = _current_parts(store, sources)
+    sources = sources_of(data, cluster)
+    work = _Work(data, store, sources, _left_out(sources), tables)
+    current = _current_parts(store, sources, tables)
     prepared = _finished(work, current)
     if prepared is None:
         with ray_session(cluster):
@@ -69,12 +68,13 @@ def _refuse_failed(prepared: Prepared) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is to be prepared, and what of it has failed so far: recordings and the reasons."""
+    """What is to be prepared, with which ``tables``, and what of it has failed so far: recordings and the reasons."""
 
     data: "DataConfig"
     store: Store
     sources: Sequence[Source]
     left_out: Mapping[str, str]
+    tables: Collection[str] = ()
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -97,31 +97,17 @@ def _left_out(sources: Sequence[Source]) -> dict[str, str]:
     return left_out
 
 
-def _refuse_names(sources: Sequence[Source]) -> None:
-    roots: dict[str, Path] = {}
-    for source in sources:
-        name, root = source.recording.study, source.root
-        if roots.setdefault(name, root) != root:
-            raise InputError(
-                f"{roots[name]} and {root} both hold a study called {name!r}; call one of them otherwise, "
-                "as with data.studies.bids#1.label=NAME"
-            )
-    for recording in [source.recording for source in sources]:
-        if not recording.uid.isprintable() or set(recording.uid) & set('/\\<>:"|?*'):
-            raise InputError(f"{recording} cannot name a file: study, subject and so on must be letters, digits and hyphens")
-    twice = [uid for uid, count in Counter(source.recording.uid for source in sources).items() if count > 1]
-    if twice:
-        raise InputError(f"data.studies names recording {twice[0]} twice; give each study once")
+def _current_parts(store: Store, sources: Sequence[Source], tables: Collection[str]) -> dict[str, Part]:
+    """The parts with all ``tables`` whose recordings are read from the same files as they were.
 
-
-def _current_parts(store: Store, sources: Sequence[Source]) -> dict[str, Part]:
-    """The parts whose recordings are read from the same files as they were, wherever these lie now and whatever their times."""
+    Wherever these lie now, and whatever their times.
+    """
     written = [source for source in sources if store.written(source.recording.uid)]
     files = {source.recording.uid: source.files() for source in written}  # here, as studies may not be asked by many threads
 
     def current(uid: str) -> Part | None:
         part = store.part(uid)
-        return store.unchanged(part, files[uid]) if part else None
+        return store.unchanged(part, files[uid]) if part and set(tables) <= set(part.files) else None
 
     with console.status("comparing what is prepared with its files"), ThreadPoolExecutor() as pool:
         return {uid: part for uid, part in zip(files, pool.map(current, files), strict=True) if part}
@@ -332,7 +318,7 @@ def _folder_remarks(source: Source) -> list[str]:
 def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> None:
     """Make the parts that are not ``current``, which then are."""
     others = [job for job in jobs if (part := current.get(job.source.recording.uid)) is None or part.key != job.key]
-    missing = [job for job in others if not job.adopt()]
+    missing = [job for job in others if not job.adopt(work.tables)]
     if len(missing) < len(others):
         console.print(f"prepare: {len(others) - len(missing)} signals are there already, in another store", highlight=False)
     logs = work.logs

@@ -1,7 +1,7 @@
 """Tasks: what a Ray Data worker does with one recording. Plain functions, no Ray."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from raybrain.config import InputError
 from raybrain.events import Event, Word
 from raybrain.prepare.plan import PlannedBlock
+from raybrain.prepare.quality import Before, Watch, quality_table
 from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
@@ -59,12 +60,15 @@ class Job:
         plan = [(b.block.start, b.block.duration, b.split, b.stimulus, b.origin_s) for b in self.blocks]
         return content_digest([self.data.reading_signature(self.source.study), self.source.recording.uid, plan])
 
-    def adopt(self) -> bool:
-        """Take the part from another store of the same home, if one has it. Not where no files say what it was made from."""
+    def adopt(self, tables: Collection[str] = ()) -> bool:
+        """Take the part from another store of the same home, if one has it, ``tables`` too.
+
+        Not where no files say what it was made from.
+        """
         uid = self.source.recording.uid
         for other in map(Store, sorted(self.store.root.parent.glob("*"))):
             written = other.written(uid) if other != self.store else None
-            if written is None or written.key != self.key or not written.sources:
+            if written is None or written.key != self.key or not written.sources or not set(tables) <= set(written.files):
                 continue
             part = other.part(uid)
             same = other.unchanged(part, self.source.files()) if part else None
@@ -113,6 +117,7 @@ def make_part(job: Job) -> dict[str, Any]:
     raw = source.study.raw(source.root, source.recording)
     bad = bad_stretches(raw)
     remarks = odd_recording(raw)
+    before = Before.of(raw)
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
     signal = read_signal(raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, signal.samples)
@@ -123,18 +128,22 @@ def make_part(job: Job) -> dict[str, Any]:
             f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
         )
         raise InputError(f"nothing of it can be used: of windows of {data.segments.length_s:g} s {why}")
-    with job.store.draft(source.recording.uid) as draft:
-        scaler = _written(job, signal, segments, draft)
-        part = _part(job, signal, segments, scaler)
-        job.store.write_part(part, draft, {"events": events_table(job.events), "segments": segments})
-    lost = len(every) - len(segments)
+    lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
     remarks += signal.remarks
-    remarks += [f"{described(bad)}: {lost} of {len(every)} windows are left out"] if lost else []
+    left_out = len(every) - len(segments)
+    remarks += [f"{described(bad)}: {left_out} of {len(every)} windows are left out"] if left_out else []
+    watch = Watch(before, signal, job.events, rate)
+    with job.store.draft(source.recording.uid) as draft:
+        scaler = _written(job, signal, segments, draft, watch)
+        part = _part(job, signal, segments, scaler)
+        quality = quality_table(watch.row(bad, lost, len(every), remarks))
+        tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
+        job.store.write_part(part, draft, tables)
     return {"remarks": remarks}
 
 
-def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft) -> Scaler:
-    """Write the signal, chunk by chunk; the scaler is fitted on what passes by."""
+def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft, watch: Watch) -> Scaler:
+    """Write the signal, chunk by chunk; the scaler is fitted on what passes by, and ``watch`` looks at it."""
     data, rate = job.data, job.data.signal.rate_hz
     window = data.window
     starts = drawn_starts(_starts(segments), signal.samples, window, data.splits.seed)
@@ -143,6 +152,7 @@ def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft) -> Sc
     for number, piece in enumerate(signal.pieces(length)):
         draft.append(chunk_table(piece, rate, number * length))
         gathered.pass_by(number * length, piece)
+        watch.pass_by(number * length, piece)
     return Scaler.of(gathered.windows, window.baseline_samples)
 
 

@@ -8,7 +8,8 @@
       brain/recording=UID/data.parquet    rows of CHUNK_S seconds of signal, time-major float32, a row group each
       events/recording=UID/data.parquet   what was heard when
       segments/recording=UID/data.parquet split, first sample, stimulus and place in it, word, sentence
-      parts/UID.json                      says that all three are whole: sizes, checksums, scaler, sensor positions
+      quality/recording=UID/data.parquet  one row by which people judge the recording: spectra, bad channels, alignment
+      parts/UID.json                      says that all four are whole: sizes, checksums, scaler, sensor positions
       stimuli.parquet                     one row per unique stimulus
     features/NAME-SIGNATURE/
       STIMULUS.parquet                    its frames at their native rate; all stores share them
@@ -23,12 +24,13 @@ Damage is noticed by checksums when a file is read for a memory map; it is set a
 
 from raybrain.store.frames import Frames, feature_digest, feature_name, frames_folder
 from raybrain.store.parts import Draft, Part, Prepared, Store, brain_digest
-from raybrain.store.schema import CHUNK_S, EVENTS, SEGMENTS, chunk_samples, chunk_table, frames_table
+from raybrain.store.schema import CHUNK_S, EVENTS, QUALITY, SEGMENTS, chunk_samples, chunk_table, frames_table
 from raybrain.store.split_audit import Gap, SplitAudit
 
 __all__ = [
     "CHUNK_S",
     "EVENTS",
+    "QUALITY",
     "SEGMENTS",
     "Draft",
     "Frames",

@@ -34,7 +34,7 @@ from raybrain.store.frames import Frames
 from raybrain.store.schema import BRAIN, SEGMENTS
 
 MANIFEST = {"data", "sources", "sounds", "failed", "counts", "plan", "features"}
-TABLES = ("brain", "events", "segments")
+TABLES = ("brain", "events", "segments", "quality")
 
 
 @dataclass
@@ -257,6 +257,17 @@ class Store:
         path = self.table_path("events", uid)
         with explaining_damage(path):
             return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+    def quality(self, uid: str) -> dict[str, Any]:
+        """The row of the table QUALITY of a recording.
+
+        Raises:
+            InputError: if the file is damaged.
+        """
+        path = self.table_path("quality", uid)
+        with explaining_damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+            row: dict[str, Any] = file.read().to_pylist()[0]
+            return row
 
     def frames(self, feature: str) -> Frames:
         """The frames of a feature the manifest tells of."""

@@ -41,6 +41,59 @@ EVENTS = pa.schema(
 )
 
 
+QUALITY = pa.schema(  # one row per recording
+    [
+        ("seconds", pa.float64()),
+        ("recorded_hz", pa.float64()),  # of the recording before its steps
+        (
+            "channels",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("name", pa.string()),
+                        ("kind", pa.string()),
+                        ("deviation", pa.float64()),  # standard deviation in the median stretch, in V, T or T/m
+                        ("deviation_after", pa.float64()),
+                        ("state", pa.string()),  # good, odd, mended, bad or left out
+                        ("reason", pa.string()),
+                        ("response", pa.float32()),  # correlation with what is heard, at the lag of the highest response
+                    ]
+                )
+            ),
+        ),
+        (
+            "spectra",  # over good channels: quartiles, in the unit of the channels per root Hz
+            pa.list_(
+                pa.struct(
+                    [("stage", pa.string()), ("kind", pa.string())]
+                    + [(name, pa.list_(pa.float64())) for name in ("hz", "low", "middle", "high")]
+                )
+            ),
+        ),
+        ("line_hz", pa.float64()),
+        ("line_db_before", pa.float64()),  # the power line above the frequencies beside it
+        ("line_db_after", pa.float64()),
+        ("stretches", pa.list_(pa.struct([("start_s", pa.float64()), ("stop_s", pa.float64()), ("why", pa.string())]))),
+        ("windows", pa.int64()),
+        ("lost_windows_s", pa.list_(pa.float64())),
+        (
+            "alignment",
+            pa.list_(
+                pa.struct(
+                    [("what", pa.string())]
+                    + [(name, pa.list_(pa.float64())) for name in ("lags_s", "response")]
+                    + [(name, pa.float64()) for name in ("low", "high", "limit", "peak", "peak_s", "deviations")]
+                )
+            ),
+        ),
+        ("minute_s", pa.float64()),  # where a minute of sound begins that pages show
+        ("minute_hz", pa.float64()),
+        ("minute", pa.list_(pa.float32())),  # its amplitude
+        ("remarks", pa.list_(pa.string())),
+    ]
+)
+
+
 def chunk_samples(rate_hz: float) -> int:
     """Samples of a chunk of continuous signal: CHUNK_S seconds."""
     return max(1, round(CHUNK_S * rate_hz))

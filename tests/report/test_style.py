@@ -3,10 +3,18 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
 from raybrain.report.page import SweepReport, page
+from raybrain.report.quality_page import recording_page, study_page
 from raybrain.report.style import DARK, LIGHT, canvas, picture, png, styled
+from raybrain.store import EVENTS, SEGMENTS, Store
 from tests.browser import Browser
+from tests.report.test_quality_page import judge, row_of
 from tests.report.test_report import seeds_of
+
+WORD = {"kind": "word", "start_s": 2.0, "duration_s": 0.3, "text": "<word>" * 9}
 
 
 def test_the_colours_of_a_picture_are_those_of_its_page() -> None:
@@ -60,3 +68,16 @@ def test_the_page_of_a_sweep_in_a_browser(chromium: Browser, tmp_path: Path) -> 
     file = tmp_path / "report.html"
     file.write_text(page(SweepReport("ablation-" * 9, seeds_of(long), ["trial 7 failed: " + "no room " * 30])))
     check_page(chromium, file)
+
+
+def test_the_pages_of_quality_in_a_browser(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {"a-recording-" * 9: row_of(remarks=["no room " * 40 + "x" * 200]), **{uid: row_of(uid) for uid in "bcdefg"}}
+    rows["late"] = row_of(lost_windows_s=[2.0] * 60, stretches=[{"start_s": 2.0, "stop_s": 9.0, "why": "BAD_" + "y" * 90}])
+    every = judge(**rows)
+    monkeypatch.setattr(Store, "events", lambda store, uid: pa.Table.from_pylist([WORD], schema=EVENTS))
+    monkeypatch.setattr(Store, "segments", lambda store, uid: pa.Table.from_pylist([], schema=SEGMENTS))
+    pages = {one.part.uid: recording_page(Store(tmp_path), one) for one in every if one.part.uid == "late" or one.marks}
+    pages["study"] = study_page("a-study-" * 12, every, {"b" * 90: "no file " * 30})
+    for number, content in enumerate(pages.values()):
+        (tmp_path / f"{number}.html").write_text(content)
+        check_page(chromium, tmp_path / f"{number}.html")
