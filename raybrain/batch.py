@@ -1,4 +1,4 @@
-"""Batch, Shapes and Layout: what an encoder sees."""
+"""Batch, Shapes, Layout and Keys: what an encoder sees."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,6 +72,24 @@ class Shapes:
     slices: tuple[FeatureSlice, ...] = ()
 
 
+@dataclass(frozen=True)
+class Keys:
+    """What the random numbers of some segments are drawn for (:mod:`raybrain.encoders.draws`).
+
+    Attributes:
+        step: a number in int64, which depends on the seed and the step.
+        segment: [batch], int64: which segments; the same segment has the same number on every worker.
+    """
+
+    step: Tensor
+    segment: Tensor
+
+    @classmethod
+    def of(cls, draws: Tensor, segment: Tensor) -> "Keys":
+        """Those of some segments in a step, by its random numbers: the bits of the last of them."""
+        return cls(draws[-1].view(torch.int64), segment)
+
+
 @dataclass
 class Batch:
     """Segments of the signal that goes into a network, on one device.
@@ -85,8 +103,10 @@ class Batch:
         layout: [batch], index into ``positions`` and ``Shapes.layouts``.
         positions: [layouts channels 2], x and y of each sensor in [0, 1].
         valid: [layouts channels], False for padding, for bad sensors and for those of unknown position.
-        draws: [8] uniform in [0, 1): the only randomness an encoder may use. They depend on the seed and the step alone,
-            so that they are the same on every worker and after a restart.
+        draws: [8] float64, uniform in [0, 1): random numbers of the step. They depend on the seed and the step alone, so that
+            they are the same on every worker and after a restart. With ``segment`` they are what all else is drawn by
+            (``keys``): an encoder may use no other randomness.
+        segment: [batch], a number of each segment, the same on every worker.
     """
 
     signal: Tensor
@@ -95,6 +115,12 @@ class Batch:
     positions: Tensor
     valid: Tensor
     draws: Tensor
+    segment: Tensor
+
+    @property
+    def keys(self) -> Keys:
+        """What random numbers of these segments are drawn for."""
+        return Keys.of(self.draws, self.segment)
 
     def __len__(self) -> int:
         return len(self.signal)

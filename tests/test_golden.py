@@ -106,6 +106,7 @@ def batch_of(golden: dict[str, Any]) -> Batch:
         positions=positions[None],
         valid=(positions >= 0).all(dim=-1)[None],
         draws=step_draws(seed=0, step=0),
+        segment=torch.arange(len(golden["brain"])),
     )
 
 

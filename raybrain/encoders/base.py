@@ -18,7 +18,7 @@ The smallest complete encoder:
 >>> shapes = Shapes(channels=4, subjects=("study/01",), features=3, times=50, rate_hz=120.0)
 >>> batch = Batch(signal=torch.randn(2, 4, 50), subject=torch.zeros(2, dtype=torch.long),
 ...     layout=torch.zeros(2, dtype=torch.long), positions=torch.rand(1, 4, 2), valid=torch.ones(1, 4, dtype=torch.bool),
-...     draws=step_draws(seed=0, step=0))
+...     draws=step_draws(seed=0, step=0), segment=torch.arange(2))
 >>> Linear().build(shapes)(batch).shape
 torch.Size([2, 3, 50])
 """

@@ -55,8 +55,9 @@ class Program(nn.Module):
 
     def forward(self, signal: Tensor, positions: Tensor, valid: Tensor, subject: Tensor) -> Tensor:
         """[batch features time]."""
+        nought = torch.zeros_like(subject)
         draws = torch.zeros(DRAWS, dtype=torch.float64, device=signal.device)  # which training alone uses
-        estimates: Tensor = self.encoder(Batch(signal, subject, torch.zeros_like(subject), positions[None], valid[None], draws))
+        estimates: Tensor = self.encoder(Batch(signal, subject, nought, positions[None], valid[None], draws, nought))
         return estimates
 
 

@@ -283,6 +283,7 @@ class Model:
             positions=positions,
             valid=valid,
             draws=step_draws(self.card.experiment["train"]["seed"], 0),
+            segment=torch.arange(len(signal)),
         )
         return batch.to(self.device, signal.dtype)
 

@@ -92,6 +92,7 @@ class Tables:
             positions=self.positions,
             valid=self.valid,
             draws=draws,
+            segment=rows,
         )
 
     def speech(self, rows: Tensor) -> Tensor:

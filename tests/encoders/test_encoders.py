@@ -75,6 +75,7 @@ def random_batch(shapes: Shapes = SHAPES, seed: int = 0) -> Batch:
         positions=torch.rand(LAYOUTS, shapes.channels, 2, generator=generator),
         valid=valid,
         draws=step_draws(seed=seed, step=0),
+        segment=torch.arange(ROWS) + 10,
     )
 
 
@@ -201,6 +202,7 @@ def test_two_layouts_in_a_batch_equal_each_alone(name: str, training: bool) -> N
             signal=batch.signal[rows],
             subject=batch.subject[rows],
             layout=torch.zeros(int(rows.sum()), dtype=torch.long),
+            segment=batch.segment[rows],
             positions=batch.positions[layout : layout + 1],
             valid=batch.valid[layout : layout + 1],
         )

@@ -38,7 +38,7 @@ def maps(changes: dict[str, Any], subjects: int = 1, dtype: torch.dtype = torch.
 def estimates(module: RidgeMaps, given: Tensor, subject: Tensor | None = None) -> Tensor:
     none = torch.zeros(len(given), dtype=torch.long)
     nowhere, draws = torch.zeros(1, CHANNELS, 2), step_draws(0, 0)
-    batch = Batch(given, none if subject is None else subject, none, nowhere, nowhere[..., 0].bool(), draws)
+    batch = Batch(given, none if subject is None else subject, none, nowhere, nowhere[..., 0].bool(), draws, none)
     with torch.no_grad():
         return module(batch)
 

@@ -51,7 +51,7 @@ def given(model: Model, count: int) -> dict[str, torch.Tensor]:
 
 def expected(model: Model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     signal, positions, valid, subject = inputs.values()
-    batch = Batch(signal, subject, torch.zeros_like(subject), positions[None], valid[None], step_draws(0, 0))
+    batch = Batch(signal, subject, torch.zeros_like(subject), positions[None], valid[None], step_draws(0, 0), subject)
     with torch.no_grad():
         estimates: torch.Tensor = model.network.encoder(batch)
     return estimates
