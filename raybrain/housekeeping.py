@@ -26,7 +26,8 @@ from raybrain.tune.sweep_record import SweepRecord, sweep_records
 if TYPE_CHECKING:
     from filelock import FileLock
 
-Kind = Literal["run", "sweep", "baseline", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
+Pages = Literal["comparison", "quality"]
+Kind = Literal["run", "sweep", Pages, "baseline", "store", "features", "map", "study", "tracking", "Ray's files", "left behind"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 REMOVED = ".now-removed-"
 
@@ -92,6 +93,8 @@ def look(cluster: Cluster) -> list[Item]:
     items = [
         *_runs(runs, sweeps),
         *(_sweep(sweep) for sweep in sweeps),
+        *(Item("comparison", path, "a page") for path in sorted((home / "comparisons").glob("[!.]*.html"))),
+        *(_quality(path) for path in _inside(home / "quality")),
         *_baselines(home, runs),
         *stores,
         *features,
@@ -251,6 +254,12 @@ def _sweep(record: SweepRecord) -> Item:
     return Item("sweep", record.path, "not finished" if trials is None else f"{len(trials)} trials")
 
 
+def _quality(path: Path) -> Item:
+    """The pages of one store's recordings, which are results: who looks at them may have no recordings any more."""
+    count = sum(1 for _ in path.glob("[!.]*.html"))
+    return Item("quality", path, f"{count} page{'s' * (count != 1)}, of store {path.name}")
+
+
 def _study(path: Path) -> str:
     return f"link to {path.readlink()}" if path.is_symlink() else ""
 
@@ -296,7 +305,7 @@ def _held(lock: "FileLock") -> bool:
 
 def _left_behind(cluster: Cluster) -> Iterator[Item]:
     """What killed processes wrote or removed half, and files that were set aside as damaged."""
-    rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps", "baselines")]
+    rooms = [cluster.home / name for name in ("stores", "features", "runs", "sweeps", "comparisons", "quality", "baselines")]
     for room in rooms:
         yield from _half_written(room.rglob(".*"))
         for path in sorted(room.glob("*/damaged")):

@@ -95,6 +95,23 @@ def test_what_is_kept_and_what_uses_it(kept: Kept, prepared: Parts) -> None:
     assert len(names(cluster, "study")) == 1
 
 
+def test_pages_are_listed_and_stay_when_what_they_show_goes(kept: Kept, prepared: Parts) -> None:
+    cluster, _ = kept
+    unused = prepared[1]["unused"].store.root.name
+    folder, compared = cluster.home / "quality" / unused, cluster.home / "comparisons"
+    for path in (folder / "study-a.html", folder / "a_1.html", compared / "0123456789ab.html", compared / HALF, folder / HALF):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a page")
+        os.utime(path, (0, 0))
+    (pages,) = names(cluster, "quality").values()
+    assert (pages.path, pages.what, pages.bytes) == (folder, f"2 pages, of store {unused}", 3 * len("a page"))
+    assert list(names(cluster, "comparison")) == ["0123456789ab.html"]
+    assert needless(cluster)["left behind"] == [HALF, HALF]
+    clean(cluster, look(cluster))
+    assert sorted(path.name for path in folder.iterdir()) == ["a_1.html", "study-a.html"]
+    assert [path.name for path in compared.iterdir()] == ["0123456789ab.html"]
+
+
 def test_only_what_nothing_needs_is_removed(kept: Kept, prepared: Parts) -> None:
     cluster, run = kept
     assert {kind: len(some) for kind, some in needless(cluster).items()} == {"store": 1, "features": 1, "map": 2}

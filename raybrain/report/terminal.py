@@ -295,7 +295,8 @@ def settings_table(tree: Mapping[str, Any], differences: Mapping[str, Any]) -> T
 
 
 MOST = 10  # rows of a kind that are shown of what a home keeps
-MANY = {"run": "runs", "sweep": "sweeps", "baseline": "baselines", "store": "stores", "map": "memory maps", "study": "studies"}
+MANY = {"run": "runs", "sweep": "sweeps", "comparison": "comparisons", "quality": "pages of quality", "baseline": "baselines"}
+MANY |= {"store": "stores", "map": "memory maps", "study": "studies"}
 
 
 def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
@@ -321,11 +322,7 @@ def home_table(items: Sequence[Item], most: int | None = MOST) -> Table:
 
 def _home_name(item: Item) -> str:
     """Where something lies, as short as it is clear."""
-    return (
-        item.path.name
-        if item.kind in ("run", "sweep", "baseline", "store", "features", "map", "study", "tracking")
-        else str(item.path)
-    )
+    return item.path.name if item.kind not in ("Ray's files", "left behind") else str(item.path)
 
 
 def explained(groups: Iterable[explain.Group]) -> Group:
