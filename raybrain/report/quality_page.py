@@ -119,6 +119,7 @@ def recording_page(store: Store, one: Judged) -> str:
         lost=len(row["lost_windows_s"]),
         response=response,
         numbers=[[name, shown(one, name), _far(one, name)] for name in MEASURES],
+        compared=any(not np.isnan(far) for far in one.deviations.values()),
         maps=list(_maps(one)),
         troubled=[_channel_row(channel) for channel in troubled[:MOST_ROWS]],
         untold=max(0, len(troubled) - MOST_ROWS),
@@ -141,9 +142,7 @@ def _far(one: Judged, name: str) -> str:
 def _maps(one: Judged) -> Iterator[Picture]:
     yield picture(sensors_picture(one), "sensors seen from above, and which of them are used")
     if any(channel["response"] is not None for channel in one.row["channels"]):
-        what = (
-            "correlation with what is heard at the lag of the highest response, without sign: the darker and larger, the more"
-        )
+        what = "correlation with what is heard at the lag of the highest response, without sign: the larger, the more"
         yield picture(response_map(one), what)
 
 
