@@ -57,6 +57,16 @@ CASES: dict[str, dict[str, Any]] = {
     "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
     "regression": {"train.contrast_size": 16, "loss": "mse"},
     "regression and classes": {"train.contrast_size": 16, "loss": "mixed"},
+    "both directions": {"train.contrast_size": 8, "train.extra_negatives": 5, "loss": "info_nce", "loss.linear": 3},
+    "both directions, soft": {
+        "train.contrast_size": 16,
+        "loss": "info_nce",
+        "loss.equal": "one",
+        "loss.alike": "left_out",
+        "loss.soft.weight": 0.3,
+        **DEEP,
+    },
+    "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
 }
 
 

@@ -5,12 +5,14 @@ Dimension letters: R rows (estimates), N candidates, F features, T time samples.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from raybrain.batch import Shapes
 from raybrain.config import Choice
+from raybrain.excerpts import Excerpts
 
 TINY = 1e-8
 
@@ -23,16 +25,49 @@ class Loss(Choice):
         """The loss for estimates of these shapes."""
 
 
-class LossModule(nn.Module):
-    """A loss that can also score: the scores rank candidates, the same way for every loss, so that tables compare."""
+@dataclass(frozen=True)
+class LossGroup:
+    """What is known of a group of rows, whichever workers hold their estimates. Row n aims at candidate n.
 
-    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    Attributes:
+        excerpts: where the candidates lie in what was heard; None where nobody knows.
+        shared: [group ...], what :meth:`LossModule.shared` gives of every row, with gradients, for a loss that needs it.
+        estimates: [group features time], without gradients, for a loss that needs them.
+
+    Where both are None, the rows at hand are the whole group.
+    """
+
+    excerpts: Excerpts | None = None
+    shared: Tensor | None = None
+    estimates: Tensor | None = None
+
+
+ALONE = LossGroup()
+
+
+class LossModule(nn.Module):
+    """A loss that can also score: the scores rank candidates, the same way for every loss, so that tables compare.
+
+    Attributes:
+        needs_shared: whether the loss of a row depends on what :meth:`shared` gives of the other rows of its group.
+        needs_estimates: whether it depends on their estimates, without changing them.
+    """
+
+    needs_shared: bool = False
+    needs_estimates: bool = False
+
+    def shared(self, estimates: Tensor, candidates: Tensor) -> Tensor:
+        """What the losses of other rows of the group need to know of each row, [rows ...]; workers exchange it."""
+        return self.scores(estimates, candidates)
+
+    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor, group: LossGroup = ALONE) -> Tensor:
         """The loss of each row, not reduced.
 
         Args:
             estimates: [rows features time].
             candidates: [candidates features time]; those no row aims at serve as further negatives.
             targets: [rows], which candidate each row should give.
+            group: what is known beside.
 
         Returns:
             [rows], at least float32.
@@ -65,7 +100,7 @@ class RegressionLoss(LossModule):
         super().__init__()
         self.difference = difference
 
-    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor, group: LossGroup = ALONE) -> Tensor:
         """The mean difference of each row."""
         wanted = candidates[targets]
         dtype = torch.promote_types(torch.promote_types(estimates.dtype, wanted.dtype), torch.float32)

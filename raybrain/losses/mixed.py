@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from raybrain.batch import FeatureSlice, Shapes
 from raybrain.config import InputError
-from raybrain.losses.base import Loss, LossModule, inner_products
+from raybrain.losses.base import ALONE, Loss, LossGroup, LossModule, inner_products
 
 
 class Mixed(Loss, name="mixed"):
@@ -37,7 +37,7 @@ class MixedLoss(LossModule):
         for number, part in enumerate(slices):
             self.register_buffer(f"weights{number}", torch.tensor(part.weights), persistent=False)
 
-    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor, group: LossGroup = ALONE) -> Tensor:
         """The mean over features of each row's mean difference, or mean cross-entropy over time."""
         wanted = candidates[targets]
         dtype = torch.promote_types(torch.promote_types(estimates.dtype, wanted.dtype), torch.float32)

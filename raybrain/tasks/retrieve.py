@@ -12,6 +12,7 @@ from torch import Tensor
 
 from raybrain.batch import Shapes
 from raybrain.config import InputError
+from raybrain.excerpts import digests, first_of_same
 from raybrain.metrics import TOP, mean_chance, predictions, ranks, word_ranks
 from raybrain.tasks.base import Task
 from raybrain.tasks.candidates import Pool, candidate_counts
@@ -19,7 +20,6 @@ from raybrain.tasks.candidates import Pool, candidate_counts
 ROWS_AT_ONCE = 256
 TILE_BYTES = 128 * 2**20
 KEPT_SHARE = 0.25  # of the memory that is free, that candidates may take until all estimates are ranked
-WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 Estimate = Callable[[Tensor], Tensor]  # from rows to estimates [rows features time]
 
 
@@ -125,9 +125,10 @@ class _Candidates:
         for tile in self._tiles():
             parts.append(self.ranker.scores(estimates, tile))
             if self.first is None:
-                sums.append(_digests(tile))
+                sums.append(digests(tile).cpu())
         if self.first is None:
-            self.first = _first_of_same(torch.cat(sums))
+            first = first_of_same(torch.cat(sums))
+            self.first = first if (first != torch.arange(len(first))).any() else first[:0]  # nothing where all differ
         scores = torch.cat(parts, dim=1)
         return scores if len(self.first) == 0 else scores[:, self.first.to(scores.device)]
 
@@ -149,24 +150,6 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def _digests(candidates: Tensor) -> Tensor:
-    """A whole number for each candidate, the same for those that are the same to the last bit, whatever tile they are in."""
-    bits = candidates.contiguous().flatten(1).view(WHOLE[candidates.element_size()])
-    ends = torch.iinfo(torch.int64)
-    weights = torch.randint(ends.min, ends.max, bits.shape[1:], generator=torch.Generator().manual_seed(0)).to(bits.device)
-    return torch.cat([(some.long() * weights).sum(dim=1) for some in torch.split(bits, 16)]).cpu()
-
-
-def _first_of_same(digests: Tensor) -> Tensor:
-    """Of each candidate, the number of the first one that is the same; nothing where all differ."""
-    unique, number = torch.unique(digests, return_inverse=True)
-    if len(unique) == len(digests):
-        return torch.empty(0, dtype=torch.long)
-    count = len(digests)
-    first = torch.full((len(unique),), count).scatter_reduce(0, number, torch.arange(count), "amin")
-    return first[number]
 
 
 def tally(ranked: Ranked) -> Tensor:

@@ -167,9 +167,7 @@ class ClosedForm:
         spread = torch.linspace(0, len(rows) - 1, min(count * group, len(rows)), dtype=torch.float64).round().long()
         picked = rows[spread.to(rows.device)]
         for number in range(count):
-            some = picked[number::count]
-            targets = torch.arange(len(some), device=learner.place.device)
-            losses.append(learner.network.loss(learner.estimates(some), learner.aimed(some), targets).double().mean())
+            losses.append(learner.group_losses(picked[number::count]).double().mean())
         return float(torch.stack(losses).mean())
 
     def _save(self) -> None:

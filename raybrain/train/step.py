@@ -8,6 +8,7 @@ summed, divided by the size of the whole batch, and gradients are summed over wo
 order).
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from raybrain.batch import Batch, Shapes, step_draws, to_device
+from raybrain.excerpts import Excerpts
 from raybrain.experiment import Experiment, OptimConfig
+from raybrain.losses.base import LossGroup
 from raybrain.network import Network, Parts
 from raybrain.tasks.base import Task
 from raybrain.train.order import Contrast
@@ -104,7 +107,7 @@ class Learner:
             extra: [extra], segments that serve as negatives only.
             step: keys the random draws.
         """
-        mine, group = self.place.share(len(rows)), self.sizes.group
+        mine, group, everything = self.place.share(len(rows)), self.sizes.group, torch.cat([rows, extra])
         if self.network.aimed_side is None:  # the groups that hold a row of this worker
             aimed = slice(mine.start // group * group, -(-mine.stop // group) * group)
         else:
@@ -114,6 +117,7 @@ class Learner:
             self.taught(rows[mine], step),
             self.wanted(torch.cat([rows[aimed], extra])),
             Shares(len(rows), mine, aimed),
+            self.tables.excerpts(self._wanted_rows(everything)),
         )
 
     def update(self, loaded: "Loaded") -> Tensor:
@@ -132,18 +136,56 @@ class Learner:
 
     def loss(self, loaded: "Loaded") -> Tensor:
         """This worker's part of the mean loss over a batch; the parts of all workers add up to it."""
-        sizes, mine, group = loaded.sizes, loaded.sizes.mine, self.sizes.group
         estimates = self.encoded(loaded.given)
-        aimed = self._gathered(loaded)
+        parts = list(self._parts(loaded, self._gathered(loaded)))
+        groups = self._groups(estimates, parts, loaded)
+        losses = [
+            self.network.loss(estimates[part.own], part.candidates, part.targets, group).sum()
+            for part, group in zip(parts, groups, strict=True)
+        ]
+        return torch.stack(losses).sum() / loaded.sizes.batch
+
+    def group_losses(self, rows: Tensor) -> Tensor:
+        """The losses of some segments that are ranked against each other, [rows]."""
+        targets = torch.arange(len(rows), device=self.place.device)
+        group = LossGroup(self.tables.excerpts(rows).to(self.place.device))
+        losses: Tensor = self.network.loss(self.estimates(rows), self.aimed(rows), targets, group)
+        return losses
+
+    def _parts(self, loaded: "Loaded", aimed: "Candidates") -> Iterator["_Part"]:
+        """This worker's rows, group by group, with the candidates of each group."""
+        sizes, mine, group = loaded.sizes, loaded.sizes.mine, self.sizes.group
         count = (sizes.batch if self.network.aimed_side else sizes.aimed.stop) - aimed.first
         rows, extra = aimed.values[:count], aimed.values[count:]
-        losses = []
         for start in range(mine.start // group * group, mine.stop, group):
             own = slice(max(start, mine.start) - mine.start, min(start + group, mine.stop) - mine.start)
             candidates = torch.cat([rows[start - aimed.first : start - aimed.first + group], extra])
-            targets = torch.arange(own.start, own.stop, device=estimates.device) + mine.start - start
-            losses.append(self.network.loss(estimates[own], candidates, targets).sum())
-        return torch.stack(losses).sum() / sizes.batch
+            targets = torch.arange(own.start, own.stop, device=candidates.device) + mine.start - start
+            yield _Part(slice(start, start + group), own, candidates, targets)
+
+    def _groups(self, estimates: Tensor, parts: Sequence["_Part"], loaded: "Loaded") -> list[LossGroup]:
+        """What is known of the group of each part; what its loss needs of the rows of other workers is exchanged."""
+        loss, batch = self.network.loss, loaded.sizes.batch
+        shared = others = None
+        if loss.needs_shared:
+            shared = self._everyones(torch.cat([loss.shared(estimates[part.own], part.candidates) for part in parts]), batch)
+        if loss.needs_estimates:
+            others = self._everyones(estimates.detach(), batch)
+        groups = []
+        for part in parts:
+            rows = [torch.arange(part.rows.start, part.rows.stop), torch.arange(batch, len(loaded.excerpts))]
+            excerpts = loaded.excerpts.at(torch.cat(rows).to(loaded.excerpts.stimulus.device)).to(self.place.device)
+            own = (None if values is None else values[part.rows] for values in (shared, others))
+            groups.append(LossGroup(excerpts, *own))
+        return groups
+
+    def _everyones(self, values: Tensor, batch: int) -> Tensor:
+        """What all workers have of their rows of a batch, [batch ...], with gradients to each."""
+        world = self.place.world
+        if world == 1:
+            return values
+        lengths = [_length(Place(rank, world).share(batch)) for rank in range(world)]
+        return torch.cat(_gather(values, lengths, self.place.rank))
 
     def given(self, rows: Tensor, step: int = 0, tables: Tables | None = None) -> Batch:
         """What goes in of some segments, on this worker's device; of other ``tables`` than its own if these are given."""
@@ -166,7 +208,10 @@ class Learner:
 
     def wanted(self, rows: Tensor) -> Tensor:
         """What is aimed at in some train segments, as it is stored; that of others if the control asks for that."""
-        return self.stored(self._partners[rows.cpu()] if self.control == "shuffled" else rows)
+        return self.stored(self._wanted_rows(rows))
+
+    def _wanted_rows(self, rows: Tensor) -> Tensor:
+        return self._partners[rows.cpu()] if self.control == "shuffled" else rows
 
     @cached_property
     def _partners(self) -> Tensor:
@@ -250,12 +295,26 @@ class Shares:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A step's data on a worker's device: what goes in, and what is aimed at as it is stored, extra negatives last."""
+    """A step's data on a worker's device: what goes in, and what is aimed at as it is stored, extra negatives last.
+
+    ``excerpts`` are those of the whole batch and all extra negatives.
+    """
 
     step: int
     given: Batch
     aimed: Tensor
     sizes: Shares
+    excerpts: Excerpts
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows ``own`` of a worker's estimates, which belong to a group of ``rows`` of the batch, with what they aim at."""
+
+    rows: slice
+    own: slice
+    candidates: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)

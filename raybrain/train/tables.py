@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Batch, FeatureSlice, Layout, Shapes
+from raybrain.excerpts import Excerpts
 from raybrain.features.frame_table import FeatureTable
 from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
@@ -151,6 +152,18 @@ class Tables:
         """Of some segments, a number for the stimulus that each is a stretch of, and the seconds at which it begins there."""
         table, rows = self.features[0], rows.to(self.device)
         return table.begin[rows].cpu(), (table.first[rows] / table.rate_hz).cpu()
+
+    def excerpts(self, rows: Tensor) -> Excerpts:
+        """Where some segments lie in what was heard."""
+        table, rows = self.features[0], rows.to(self.device)
+        return Excerpts(
+            stimulus=table.begin[rows],
+            start_s=table.first[rows] / table.rate_hz,
+            word=self.candidate[rows],
+            subject=self.subject[self.recording[rows]],
+            length_s=self.window.times / self.window.rate_hz,
+            rate_hz=self.window.rate_hz,
+        )
 
     def heard_s(self, rows: Tensor) -> Tensor:
         """The seconds of some segments in which their stimulus is heard; the rest lies before or after it."""

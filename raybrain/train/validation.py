@@ -24,10 +24,7 @@ class Validation:
         groups = torch.split(rows, learner.sizes.group)
         total = torch.zeros((), dtype=torch.float64, device=place.device)
         for number in range(place.rank, len(groups), place.world):
-            group = groups[number]
-            targets = torch.arange(len(group), device=place.device)
-            losses = learner.network.loss(learner.estimates(group), learner.aimed(group), targets)
-            total += losses.double().sum()
+            total += learner.group_losses(groups[number]).double().sum()
         return float(self._summed(total)) / len(rows)
 
     def retrieval(self) -> dict[str, float]:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from raybrain.batch import FeatureSlice, Shapes
 from raybrain.config import InputError, override
-from raybrain.losses.base import Loss
+from raybrain.excerpts import Excerpts
+from raybrain.losses.base import Loss, LossGroup
 from raybrain.losses.contrastive import Contrastive
 
 SHAPES = Shapes(channels=1, subjects=("s/1",), features=3, times=20, rate_hz=10.0, tmin_s=-0.5)
@@ -23,7 +24,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 def test_kinds() -> None:
-    assert set(Loss.kinds()) >= {"contrastive", "l1", "mse", "mixed"}
+    assert set(Loss.kinds()) >= {"contrastive", "info_nce", "siglip", "l1", "mse", "mixed"}
 
 
 def test_contrastive_by_hand(pair: tuple[Tensor, Tensor]) -> None:
@@ -190,3 +191,119 @@ def test_mixed_trains_quantities_and_rare_classes(mixed: tuple[Tensor, Tensor, T
 def test_mixed_needs_stored_features() -> None:
     with pytest.raises(InputError, match="type speech_encoder=stored"):
         Loss.parse("mixed").build(SHAPES)
+
+
+# losses that know how candidates relate: candidate 1 overlaps with 2, 4 is the same as 0 to the last bit, 3 shows the word of 5
+
+EXCERPTS = Excerpts(
+    stimulus=torch.tensor([7, 7, 7, 8, 9, 8]),
+    start_s=torch.tensor([0.0, 10.0, 11.0, 0.0, 0.0, 5.0], dtype=torch.float64),
+    word=torch.tensor([-1, -1, -1, 3, -1, 3]),
+    subject=torch.zeros(6, dtype=torch.long),
+    length_s=2.0,
+    rate_hz=10.0,
+)
+ALIKE = {1: {2}, 2: {1}, 3: {5}, 5: {3}}
+
+
+@pytest.fixture
+def family(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Six estimates, one for each candidate."""
+    candidates = pair[1].clone()
+    candidates[4] = candidates[0]
+    return torch.randn(candidates.shape, generator=torch.Generator().manual_seed(2)), candidates
+
+
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    return torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0)
+
+
+def negatives(row: int, equal: bool = True) -> list[int]:
+    same = {0: 4, 4: 0}.get(row) if equal else None
+    return [n for n in range(CANDIDATES) if n not in {row, same, *ALIKE.get(row, ())}]
+
+
+def test_siglip_by_hand(family: tuple[Tensor, Tensor]) -> None:
+    """Neither what overlaps or says the same nor what is the same to the last bit is a negative; the latter counts once."""
+    estimates, candidates = family
+    loss = override(Loss.parse("siglip"), {"temperature": 0.5, "bias": -1}).build(SHAPES)
+    losses = loss(estimates, candidates, torch.arange(6), LossGroup(EXCERPTS))
+    for row in range(6):
+        logits = [2 * cosine(estimates[row], one) - 1 for one in candidates]
+        wrong = [n for n in negatives(row) if n != 4]
+        expected = -torch.log(torch.sigmoid(logits[row])) - sum(torch.log(torch.sigmoid(-logits[n])) for n in wrong)
+        torch.testing.assert_close(losses[row], expected)
+    losses.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad != 0 for parameter in loss.parameters())
+
+
+def test_info_nce_by_hand(family: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = family
+    loss = override(Loss.parse("info_nce"), {"temperature": 0.5, "alike": "left_out"}).build(SHAPES)
+    losses = loss(estimates, candidates, torch.arange(6), LossGroup(EXCERPTS))
+    logits = torch.stack([torch.stack([2 * cosine(row, one) for one in candidates]) for row in estimates])
+    for row in range(6):
+        kept = [row, *negatives(row, equal=False)]
+        both = torch.logsumexp(logits[row, kept], 0) + torch.logsumexp(logits[kept, row], 0) - 2 * logits[row, row]
+        torch.testing.assert_close(losses[row], both / 2)
+    one_way = override(Loss.parse("info_nce"), {"symmetric": False}).build(SHAPES)
+    assert not one_way.needs_shared
+    entropy = nn.functional.cross_entropy(logits * (0.5 / 0.07), torch.arange(6), reduction="none")
+    torch.testing.assert_close(one_way(estimates, candidates, torch.arange(6)), entropy)
+
+
+def test_some_rows_of_a_group_have_the_losses_they_have_in_it(family: tuple[Tensor, Tensor]) -> None:
+    """With one more candidate, which is a negative only."""
+    estimates, candidates = family
+    loss = override(Loss.parse("info_nce"), {"equal": "one", "soft.weight": 0.2}).build(SHAPES)
+    whole = loss(estimates[:5], candidates, torch.arange(5))
+    shared = loss.shared(estimates[:5], candidates)
+    part = loss(estimates[2:4], candidates, torch.tensor([2, 3]), LossGroup(shared=shared))
+    torch.testing.assert_close(part, whole[2:4])
+
+
+@pytest.mark.parametrize("name", ["contrastive", "info_nce"])
+def test_equal_candidates_count_once(name: str, family: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = family
+    one = override(Loss.parse(name), {"equal": "one"} | ({"symmetric": False} if name == "info_nce" else {})).build(SHAPES)
+    several = override(Loss.parse(name), {"symmetric": False} if name == "info_nce" else {}).build(SHAPES)
+    targets = torch.tensor([0, 1, 2, 3, 0, 5])
+    distinct = several(estimates, candidates[[0, 1, 2, 3, 5]], torch.tensor([0, 1, 2, 3, 0, 4]))
+    torch.testing.assert_close(one(estimates, candidates, torch.arange(6)), distinct)
+    torch.testing.assert_close(one(estimates, candidates, targets), distinct)
+    assert (several(estimates, candidates, targets) > distinct).all()
+
+
+def test_both_estimates_of_a_candidate_that_is_there_twice_are_right(family: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = family
+    loss = override(Loss.parse("info_nce"), {"equal": "one"}).build(SHAPES)
+    estimates[4] = estimates[0]
+    losses = loss(estimates, candidates, torch.arange(6))
+    torch.testing.assert_close(losses[0], losses[4])
+    logits = loss.scores(estimates, candidates)
+    way_back = -logits[:, 0].log_softmax(dim=0)[[0, 4]].mean()
+    there = -logits[0, [0, 1, 2, 3, 5]].log_softmax(dim=0)[0]
+    torch.testing.assert_close(losses[0], (there + way_back) / 2)
+
+
+def test_soft_targets_by_hand(family: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = family
+    loss = override(Loss.parse("contrastive"), {"soft.weight": 0.25, "soft.temperature": 0.5, "temperature": 3}).build(SHAPES)
+    losses = loss(estimates, candidates, torch.arange(6))
+    logits = Contrastive().build(SHAPES).scores(estimates, candidates) / 3
+    for row in range(6):
+        soft = torch.stack([cosine(candidates[row], one) / 0.5 for one in candidates]).softmax(dim=0)
+        wanted = 0.75 * torch.eye(6)[row] + 0.25 * soft
+        torch.testing.assert_close(losses[row], -(wanted * logits[row].log_softmax(dim=0)).sum())
+    with pytest.raises(InputError, match=r"type loss\.soft\.weight=0"):
+        override(Loss.parse("siglip"), {"soft.weight": 0.1}).build(SHAPES)
+
+
+def test_contrastive_leaves_out_what_is_alike(family: tuple[Tensor, Tensor]) -> None:
+    estimates, candidates = family
+    loss = override(Loss.parse("contrastive"), {"alike": "left_out"}).build(SHAPES)
+    losses = loss(estimates, candidates, torch.arange(6), LossGroup(EXCERPTS))
+    logits = loss.scores(estimates, candidates)
+    for row in range(6):
+        kept = [row, *negatives(row, equal=False)]
+        torch.testing.assert_close(losses[row], torch.logsumexp(logits[row, kept], 0) - logits[row, row])
