@@ -12,7 +12,7 @@ from raybrain.signal.base import SignalConfig
 from raybrain.signal.window import SegmentConfig, Window
 from raybrain.studies.base import Study
 
-PREPARE_VERSION = 10  # raise it when the code that prepares data gives other numbers
+PREPARE_VERSION = 11  # raise it when the code that prepares data gives other numbers
 
 
 class DataConfig(Config):

@@ -12,7 +12,7 @@ from raybrain.encoders.base import Encoder
 from raybrain.encoders.front import FrontEncoder
 from raybrain.model_folder import ModelCard
 from raybrain.plain import from_tree
-from raybrain.signal.bad_stretches import BadStretch, described
+from raybrain.signal.bad_stretches import BadStretch, beyond, described
 from raybrain.signal.base import Context, SignalConfig, Step
 from raybrain.signal.montage import Matched, arranged, best_match, place_unknown
 from raybrain.signal.window import Scaler, SegmentConfig, Window
@@ -29,7 +29,7 @@ class NewRecording:
         values: [samples channels] of the prepared signal, unscaled, in the order of ``layout``.
         layout: sensors of the model; those that the recording lacks are not valid.
         scaler: fitted on the recording itself.
-        bad: what its annotations take out of use.
+        bad: what its annotations take out of use, and where it is flat.
         window: how windows are cut.
         assumed: what had to be assumed, a line each.
     """
@@ -78,9 +78,10 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
     if placed := place_unknown(raw, places):
         assumed.append(f"{placed} channels are taken to lie where those of their names do that the model knows")
     steps, context, lines = _preparation(card, float(raw.info["sfreq"]))
-    bad = tuple(bad_stretches(raw))
+    marked = bad_stretches(raw)
     signal = read_signal(raw, steps, context)
     bads, values = set(signal.recording.info["bads"]), signal.values
+    bad = (*marked, *beyond(signal.flat.stretches(), marked))
     usable = np.array([name not in bads for name in signal.channels])
     matched = best_match(signal.channels, signal.places, usable, card.shapes.layouts)
     encoder = from_tree(Encoder, card.experiment["encoder"])
@@ -90,7 +91,7 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
         lasts, needs = len(values) / card.window.rate_hz, card.window.samples / card.window.rate_hz
         raise InputError(f"{path} lasts {lasts:.1f} s, and a window of this model {needs:.1f} s")
     assumed += [*lines, *signal.remarks, *_about_channels(matched, masks, bads)]
-    assumed += [f"{described(list(bad))}: no window holds any of it"] if bad else []
+    assumed += [f"{described(bad)}: no window holds any of it"] if bad else []
     scaler = Scaler.fitted(values, np.array([], dtype=int), card.window, context.seed)
     layout = _masked(matched) if masks else matched.layout
     return NewRecording(path, values, layout, scaler, bad, card.window, assumed)

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.quality import Before, Watch, quality_table
 from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
-from raybrain.signal.bad_stretches import BadStretch, bad_stretches, described
+from raybrain.signal.bad_stretches import BadStretch, bad_stretches, beyond, described
 from raybrain.signal.base import Context
 from raybrain.signal.odd_signal import odd_recording
 from raybrain.signal.pipeline import Signal, read_signal
@@ -105,41 +105,66 @@ def guarded(task: Callable[[], dict[str, Any]], uid: str, log: Path) -> dict[str
         return {"uid": uid, "error": f"{type(error).__name__}: {line} (more in {log / uid}.txt)"}
 
 
+@dataclass(frozen=True)
+class _Recorded:
+    """A recording as it was, what is odd about it, and its stretches that are not used."""
+
+    before: Before
+    odd: Sequence[str]
+    bad: Sequence[BadStretch]
+
+
 def make_part(job: Job) -> dict[str, Any]:
     """Read one recording, apply the steps to it and cut it; write its part of the store.
 
-    Signal is read, resampled and written a few seconds at a time, as far as the steps allow it.
+    Signal is read, resampled and written a few seconds at a time, as far as the steps allow it. Where it is flat is known once
+    it was read: if that costs windows, it is read once more without these, as steps and scaler are fitted on windows.
 
     Returns:
         What is odd about the signal, and how many windows were left out.
     """
-    data, source, rate = job.data, job.source, job.data.signal.rate_hz
-    raw = source.study.raw(source.root, source.recording)
-    bad = bad_stretches(raw)
-    remarks = odd_recording(raw)
-    before = Before.of(raw)
+    raw = job.source.study.raw(job.source.root, job.source.recording)
+    recorded = _Recorded(odd=odd_recording(raw), before=Before.of(raw), bad=bad_stretches(raw))
+    remarks, flat = _attempt(job, recorded)
+    if flat:
+        remarks, _ = _attempt(job, replace(recorded, bad=sorted([*recorded.bad, *flat])))
+    return {"remarks": remarks}
+
+
+def _attempt(job: Job, recorded: _Recorded) -> tuple[list[str], list[BadStretch]]:
+    """Write the part, unless windows lie over flat stretches: remarks, or these stretches."""
+    data, bad, rate = job.data, recorded.bad, job.data.signal.rate_hz
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
-    signal = read_signal(raw, data.signal.steps, context)
+    signal = read_signal(recorded.before.raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, signal.samples)
-    segments = without_bad(every, bad, data.segments, rate)
+    segments = _used(job, every, bad)
+    lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
+    left_out = len(every) - len(segments)
+    remarks = [*recorded.odd, *signal.remarks]
+    remarks += [f"{described(bad)}: {left_out} of {len(every)} windows are left out"] if left_out else []
+    watch = Watch(recorded.before, signal, job.events, rate)
+    with job.store.draft(job.source.recording.uid) as draft:
+        scaler = _written(job, signal, segments, draft, watch)
+        flat = beyond(signal.flat.stretches(), bad)
+        if without_bad(segments, flat, data.segments, rate).num_rows < len(segments):
+            return [], flat
+        part = _part(job, signal, segments, scaler)
+        quality = quality_table(watch.row([*bad, *flat], lost, len(every), remarks))
+        tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
+        job.store.write_part(part, draft, tables)
+    return remarks, []
+
+
+def _used(job: Job, every: "pa.Table", bad: Sequence[BadStretch]) -> "pa.Table":
+    """The windows that hold nothing bad; InputError if there are none."""
+    segments = without_bad(every, bad, job.data.segments, job.data.signal.rate_hz)
     if not len(segments):
         words = sum(isinstance(event, Word) for event in job.events)
         why = (
             f"{described(bad)} takes all {len(every)} windows" if len(every) else f"none lies inside one block ({words} words)"
         )
-        raise InputError(f"nothing of it can be used: of windows of {data.segments.length_s:g} s {why}")
-    lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
-    remarks += signal.remarks
-    left_out = len(every) - len(segments)
-    remarks += [f"{described(bad)}: {left_out} of {len(every)} windows are left out"] if left_out else []
-    watch = Watch(before, signal, job.events, rate)
-    with job.store.draft(source.recording.uid) as draft:
-        scaler = _written(job, signal, segments, draft, watch)
-        part = _part(job, signal, segments, scaler)
-        quality = quality_table(watch.row(bad, lost, len(every), remarks))
-        tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
-        job.store.write_part(part, draft, tables)
-    return {"remarks": remarks}
+        raise InputError(f"nothing of it can be used: of windows of {job.data.segments.length_s:g} s {why}")
+    return segments
 
 
 def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft, watch: Watch) -> Scaler:

@@ -1,11 +1,13 @@
-"""Bad stretches: what of a recording its own annotations take out of use: marked bad, skipped, or cut together."""
+"""Bad stretches: what of a recording is not used: marked bad by its annotations, skipped, cut together, or flat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import mne
 
+FLAT = "flat"  # why a stretch is bad that nobody marked
 BOUNDARIES = ("boundary", "new segment")  # where a piece begins: as EEGLAB and mne call it, and BrainVision after a pause
 
 
@@ -35,7 +37,12 @@ def bad_stretches(raw: "mne.io.BaseRaw") -> list[BadStretch]:
     return sorted(stretch for stretch in stretches if stretch.stop > 0 and stretch.start < lasts)
 
 
-def bad_seconds(stretches: "list[BadStretch]") -> float:
+def beyond(stretches: Sequence[BadStretch], others: Sequence[BadStretch]) -> list[BadStretch]:
+    """Those of some stretches that none of the others covers."""
+    return [one for one in stretches if not any(other.start <= one.start and one.stop <= other.stop for other in others)]
+
+
+def bad_seconds(stretches: Sequence[BadStretch]) -> float:
     """How much of a recording they cover; what two of them share counts once."""
     total, until = 0.0, 0.0
     for stretch in stretches:
@@ -44,9 +51,12 @@ def bad_seconds(stretches: "list[BadStretch]") -> float:
     return total
 
 
-def described(stretches: "list[BadStretch]") -> str:
+def described(stretches: Sequence[BadStretch]) -> str:
     """``30.0 s are marked as BAD_noise`` and the like."""
-    kinds = ", ".join(sorted({stretch.why for stretch in stretches if stretch.stop > stretch.start})[:3])
+    flat, marked = ([one for one in stretches if (one.why == FLAT) == is_flat] for is_flat in (True, False))
+    kinds = ", ".join(sorted({stretch.why for stretch in marked if stretch.stop > stretch.start})[:3])
     seams = sum(stretch.stop == stretch.start for stretch in stretches)
-    parts = [f"{bad_seconds(stretches):.1f} s are marked as {kinds}"] if kinds else []
-    return " and ".join([*parts, *([f"{seams} boundaries lie between pieces"] if seams else [])])
+    parts = [f"{bad_seconds(marked):.1f} s are marked as {kinds}"] if kinds else []
+    parts += [f"{bad_seconds(flat):.1f} s are flat"] if flat else []
+    parts += [f"{seams} boundaries lie between pieces"] if seams else []
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)

@@ -134,9 +134,13 @@ class _Mapped(Blocks):
     ) -> None:
         super().__init__(raw, channels, raw.n_times, block_length(len(raw.ch_names)))
         self.function, self.picks = function, slice(None) if picks is None else picks
+        self.watch: Callable[[int, Values], None] | None = None
 
     def compute(self, start: int, stop: int) -> Values:
-        return self.function(self.raw[self.picks, start:stop][0])
+        values = self.raw[self.picks, start:stop][0]
+        if self.watch:
+            self.watch(start, values)
+        return self.function(values)
 
 
 def mapped(
@@ -144,6 +148,7 @@ def mapped(
     function: Callable[[Values], Values],
     info: "mne.Info | None" = None,
     picks: Values | None = None,
+    watch: Callable[[int, Values], None] | None = None,
 ) -> "mne.io.BaseRaw":
     """A recording of which each sample is a function of the same sample of another.
 
@@ -152,12 +157,15 @@ def mapped(
         function: from a stretch of it [channels samples], which is not to be changed, to the same stretch of the result.
         info: of the result, if its channels are others than those picked.
         picks: the channels that the function gets; None for all.
+        watch: is shown each block before, with the sample it begins at.
     """
     import mne
 
     if info is None:
         info = raw.info if picks is None else mne.pick_info(raw.info, picks)
-    return chunked(_Mapped(raw, function, picks, len(info["chs"])), info)
+    blocks = _Mapped(raw, function, picks, len(info["chs"]))
+    blocks.watch = watch
+    return chunked(blocks, info)
 
 
 class Forward:

@@ -14,6 +14,7 @@ from raybrain.config import InputError
 from raybrain.signal.base import Context, Step
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_places, sensor_positions, usable_channels
 from raybrain.signal.chunked import block_length, mapped
+from raybrain.signal.flat_stretches import FlatStretches
 
 if TYPE_CHECKING:
     import mne
@@ -30,6 +31,7 @@ class Signal:
         places: [channels 3] in metres in head coordinates, NaN where unknown.
         valid: [channels], False where a position is not known or the channel is marked bad.
         remarks: what people should know of how the steps went, a line each.
+        flat: where the recording stands still, of what was read of it so far.
     """
 
     recording: "mne.io.BaseRaw"
@@ -37,7 +39,8 @@ class Signal:
     positions: np.ndarray
     places: np.ndarray
     valid: np.ndarray
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    flat: FlatStretches
 
     @property
     def samples(self) -> int:
@@ -71,14 +74,17 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
 
     with mne.utils.use_log_level("error"):
         raw = _picked(raw, _wanted(raw, steps))
-        checked, remarks = False, list[str]()
+        flat, remarks = None, list[str]()
         for number, step in enumerate(steps):
-            if not checked and not step.takes_gaps:
-                raw, checked = _numbers_only(raw), True
+            if flat is None and not step.takes_gaps:
+                flat = _flat_stretches(raw)
+                raw = _numbers_only(raw, flat)
             raw = _applied(step, raw, context, remarks)
             if step.beside and not any(later.beside for later in steps[number + 1 :]):
                 raw = _picked(raw, brain_channels(raw))
-        raw = _numbers_only(raw)
+        watched = flat is not None
+        flat = flat or _flat_stretches(raw)
+        raw = _numbers_only(raw, None if watched else flat)
         if raw.info["sfreq"] != context.rate_hz:
             asked = ", ".join(step.name for step in steps) or "none"
             raise InputError(
@@ -89,7 +95,7 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
         places, usable = sensor_places(raw.info), usable_channels(raw.info)
-        return Signal(raw, list(raw.ch_names), positions, places, usable, tuple(remarks))
+        return Signal(raw, list(raw.ch_names), positions, places, usable, tuple(remarks), flat)
 
 
 def _wanted(raw: "mne.io.BaseRaw", steps: Sequence[Step]) -> np.ndarray:
@@ -126,10 +132,20 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context, remarks: list[
     return result
 
 
-def _numbers_only(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
-    """The recording, with an InputError where values are not numbers; in channels marked bad or beside the brain's, zeros."""
+def _flat_stretches(raw: "mne.io.BaseRaw") -> FlatStretches:
+    return FlatStretches(float(raw.info["sfreq"]), ~_aside(raw))
+
+
+def _aside(raw: "mne.io.BaseRaw") -> np.ndarray:
+    """Which channels are marked bad or lie beside the brain's, [channels]."""
     bad = np.isin(raw.ch_names, raw.info["bads"])
     bad[np.setdiff1d(np.arange(len(bad)), brain_channels(raw))] = True
+    return bad
+
+
+def _numbers_only(raw: "mne.io.BaseRaw", flat: FlatStretches | None) -> "mne.io.BaseRaw":
+    """The recording, with an InputError where values are not numbers; in channels marked bad or beside the brain's, zeros."""
+    bad = _aside(raw)
 
     def checked(values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -139,7 +155,7 @@ def _numbers_only(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
             _refuse_gaps(raw, np.flatnonzero(~bad))
         return np.where(np.isfinite(values), values, 0.0)
 
-    return mapped(raw, checked)
+    return mapped(raw, checked, watch=flat.pass_by if flat else None)
 
 
 def _refuse_gaps(raw: "mne.io.BaseRaw", picks: np.ndarray) -> None:

@@ -31,7 +31,8 @@ class SegmentConfig(Config):
         tmax_s: its end, relative to the anchor.
         stride_s: between two windows of the grid.
         baseline: take the mean from the start of a window to its anchor off each channel.
-        over_bad: keep windows over what the recording's annotations call BAD or skipped, and over boundaries between pieces.
+        over_bad: keep windows over what the recording's annotations call BAD or skipped, over boundaries between pieces, and
+            over a second or more in which the recording is flat.
     """
 
     tmin_s: float = -0.5

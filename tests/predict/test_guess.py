@@ -139,6 +139,19 @@ def test_a_fixed_montage_is_filled_by_interpolation(make: Make, heard: Heard, tm
     assert np.corrcoef(less.values[:, 4], whole.values[:, 4])[0, 1] > 0.3
 
 
+def test_no_window_holds_what_is_flat(make: Make, heard: Heard, tmp_path: Path) -> None:
+    from raybrain.predict.new_recording import read_recording
+
+    def still(raw: Any) -> None:
+        first = round(10 * raw.info["sfreq"])
+        raw._data[:, first : first + round(2 * raw.info["sfreq"])] = 0.0
+
+    read = read_recording(changed_raw(heard, tmp_path / "still_raw.fif", still), package.load(make("encoder=ridge")).card)
+    assert "2.0 s are flat: no window holds any of it" in read.assumed
+    starts, length = read.grid(0.5) / read.window.rate_hz, read.window.samples / read.window.rate_hz
+    assert len(starts) and ((starts + length <= 10 + 0.01) | (starts >= 12 - 0.01)).all()
+
+
 # somebody new
 
 

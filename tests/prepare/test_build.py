@@ -170,6 +170,38 @@ def test_windows_over_bad_stretches_are_left_out_and_counted(job: Job, tmp_path:
     assert remarks[1:] == [f"4.0 s are marked as BAD_noise: {len(starts) - len(kept)} of {len(starts)} windows are left out"]
 
 
+def test_seconds_of_zeros_that_nobody_marked_are_left_out_as_if_they_were(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scaler is fitted without them, too; ``over_bad`` keeps them, and a part without any is the same bit for bit."""
+    import mne
+
+    kind, uid = type(job.source.study), job.source.recording.uid
+
+    def made(name: str, why: str, over_bad: bool = False) -> tuple[Job, list[str]]:
+        def zeros(study: Study, root: Path, recording: Recording, read: Callable[..., Any] = kind.raw) -> Any:
+            raw = read(study, root, recording).load_data()
+            raw._data[:, 500:900] = 0.0
+            return raw.set_annotations(mne.Annotations([5.0], [4.0], [why]))
+
+        data = override(Experiment(data=job.data), {"data.segments.over_bad": over_bad}).data
+        one = replace(job, store=Store(tmp_path / name), data=data)
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "raw", zeros)
+            return one, make_part(one)["remarks"]
+
+    (marked, told), (found, remarks), (kept, nothing) = made("a", "BAD_x"), made("b", "fine"), made("c", "fine", True)
+    every, left = len(kept.store.segments(uid)), len(found.store.segments(uid))
+    assert remarks == [f"4.0 s are flat: {every - left} of {every} windows are left out"] and every > left and nothing == []
+    assert told == [remarks[0].replace("are flat", "are marked as BAD_x")]
+    assert found.store.segments(uid) == marked.store.segments(uid)
+    parts = [one.store.part(uid) for one in (marked, found, kept)]
+    assert parts[0] and parts[1] and parts[2]
+    assert parts[0].scale == parts[1].scale != parts[2].scale
+    assert found.store.quality(uid)["stretches"] == [{"start_s": 5.0, "stop_s": 9.0, "why": "flat"}]
+    assert [path.name for path in (tmp_path / "b").rglob(".*")] == [], "what was written at first is gone"
+
+
 def test_two_who_make_the_same_part_end_with_a_whole_one(job: Job, tmp_path: Path) -> None:
     job = replace(job, store=Store(tmp_path))
     threads = [threading.Thread(target=make_part, args=(job,)) for _ in range(2)]

@@ -8,7 +8,7 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.prepare.segments import without_bad
-from raybrain.signal.bad_stretches import BadStretch, bad_seconds, bad_stretches, described
+from raybrain.signal.bad_stretches import FLAT, BadStretch, bad_seconds, bad_stretches, described
 from raybrain.signal.base import Context
 from raybrain.signal.pipeline import read_signal
 from raybrain.signal.window import SegmentConfig
@@ -62,6 +62,9 @@ def test_what_overlaps_counts_once() -> None:
     ]
     assert bad_seconds(stretches) == 6.0
     assert described(stretches) == "6.0 s are marked as BAD_a, BAD_b and 1 boundaries lie between pieces"
+    stretches.append(BadStretch(20.0, 25.0, FLAT))
+    assert described(stretches[2:]) == "3.0 s are marked as BAD_a, 5.0 s are flat and 1 boundaries lie between pieces"
+    assert described(stretches[-1:]) == "5.0 s are flat"
 
 
 @pytest.mark.parametrize("case", ["noise", "a seam of mne"])
