@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from raybrain.batch import Batch
 from raybrain.config import override
 from raybrain.encoders import layers
 from raybrain.experiment import Experiment, TrainConfig
@@ -45,6 +46,15 @@ WAVE = {
     "speech_encoder.depth": 1,
     "speech_encoder.output": 4,
 }
+RANDOM = {
+    "encoder.augment.shift_s": 0.1,
+    "encoder.augment.amplitude": 0.3,
+    "encoder.augment.noise": 0.3,
+    "encoder.augment.bands.count": 1,
+    "encoder.augment.time.count": 2,
+    "encoder.augment.sensors.share": 0.2,
+    "encoder.augment.sensors.radius": 0.1,
+}
 # smaller than, equal to and larger than the batch of one of two and of four workers
 CASES: dict[str, dict[str, Any]] = {
     "inside a worker": {"train.contrast_size": 2},
@@ -56,6 +66,7 @@ CASES: dict[str, dict[str, Any]] = {
     "end to end": {"train.contrast_size": 16, **WAVE},
     "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
     "regression": {"train.contrast_size": 16, "loss": "mse"},
+    "every random option": {"train.contrast_size": 8, "train.extra_negatives": 5, **RANDOM},
     "regression and classes": {"train.contrast_size": 16, "loss": "mixed"},
     "both directions": {"train.contrast_size": 8, "train.extra_negatives": 5, "loss": "info_nce", "loss.linear": 3},
     "both directions, soft": {
@@ -205,6 +216,17 @@ def _own_draws(rank: int) -> Iterator[None]:
 
 
 @contextmanager
+def _own_segments(rank: int) -> Iterator[None]:
+    honest = Tables.brain
+
+    def counted(self: Tables, rows: Tensor, draws: Tensor) -> Batch:
+        return replace(honest(self, rows, draws), segment=torch.arange(len(rows)))
+
+    with mock.patch.object(Tables, "brain", counted):
+        yield
+
+
+@contextmanager
 def _own_negatives(rank: int) -> Iterator[None]:
     honest = Order.extra
     with mock.patch.object(Order, "extra", lambda self, step: honest(self, step + 1000 * rank)):
@@ -236,6 +258,7 @@ FAULTS: dict[str, Callable[[int], Any]] = {
     "none": _nothing,
     "batch norm of one worker": _local_batch_norm,
     "attention dropout of each worker": _own_draws,
+    "segments as each worker counts them": _own_segments,
     "extra negatives of each worker": _own_negatives,
     "negatives of one worker": _local_negatives,
     "gather without gradient": _one_way_gather,

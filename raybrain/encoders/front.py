@@ -3,6 +3,7 @@
 Dimension letters: B batch, C channels, T time samples.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from raybrain.batch import Batch, Shapes
+from raybrain.encoders.augment import Augment, AugmentConfig
 from raybrain.encoders.base import Encoder
 from raybrain.encoders.layers import AttentionConfig, SpatialAttention, SubjectLayer
 
@@ -22,12 +24,14 @@ class FrontEncoder(Encoder):
         initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
         subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
         subject_size: length of that vector.
+        augment: how signals are changed at random while training.
     """
 
     attention: AttentionConfig = AttentionConfig()
     initial_linear: int | None = Field(270, gt=0)
     subject: Literal["layer", "embedding", "none"] = "layer"
     subject_size: int = Field(64, gt=0)
+    augment: AugmentConfig = AugmentConfig()
 
     def without_subjects(self) -> str:
         """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
@@ -44,6 +48,7 @@ class Front(nn.Module):
     def __init__(self, config: FrontEncoder, shapes: Shapes) -> None:
         super().__init__()
         channels = shapes.channels
+        self.augment = Augment(config.augment, shapes.rate_hz) if config.augment.on else None
         self.attention: SpatialAttention | None = None
         if config.attention.on:
             self.attention = SpatialAttention(config.attention)
@@ -61,6 +66,8 @@ class Front(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch channels time]."""
+        if self.augment is not None:
+            batch = replace(batch, signal=self.augment(batch))
         x = batch.signal if self.attention is None else self.attention(batch)
         if self.linear is not None:
             x = self.linear(x)

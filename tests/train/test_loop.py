@@ -24,9 +24,9 @@ from raybrain.train.messages import Epochs, Message, Nobody, Started, Steps
 from raybrain.train.order import contrast
 from raybrain.train.record import Row, RunRecord
 from raybrain.train.step import Place
-from tests.workers import SMALL, random_tables
+from tests.workers import RANDOM, SMALL, random_tables
 
-SETTINGS: dict[str, Any] = SMALL | {"train.contrast_size": 8, "train.epochs": 3, "train.extra_negatives": 2}
+SETTINGS: dict[str, Any] = SMALL | RANDOM | {"train.contrast_size": 8, "train.epochs": 3, "train.extra_negatives": 2}
 UPDATES = 6  # an epoch
 
 

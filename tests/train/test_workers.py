@@ -16,6 +16,7 @@ LIMIT = {"float64": 1e-9, "float32": 1e-4}
 FAULTS = [
     ("across workers", "batch norm of one worker"),
     ("across workers", "attention dropout of each worker"),
+    ("every random option", "segments as each worker counts them"),
     ("extra negatives", "extra negatives of each worker"),
     ("across workers", "negatives of one worker"),
     ("trained speech side", "gather without gradient"),
