@@ -77,6 +77,8 @@ CASES: dict[str, dict[str, Any]] = {
         "loss.soft.weight": 0.3,
         **DEEP,
     },
+    "consensus": {"train.contrast_size": 8, "loss": "consensus", "loss.weight": 2.0, "loss.of": "info_nce"},
+    "each feature": {"train.contrast_size": 16, "loss": "by_feature", "loss.of": "info_nce", "loss.weights": (1.0, 3.0)},
     "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
 }
 
@@ -115,7 +117,7 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
         recording=recording,
         start=start,
         candidate=torch.arange(SEGMENTS),
-        features=[feature, classes] if experiment.loss.name == "mixed" else [feature],
+        features=[feature, classes] if experiment.loss.name in ("mixed", "by_feature") else [feature],
         rows={name: torch.arange(*ends) for name, ends in SPLITS.items()},
         meta={
             "subjects": [["a", "1"], ["a", "2"]],

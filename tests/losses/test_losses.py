@@ -24,7 +24,7 @@ def pair() -> tuple[Tensor, Tensor]:
 
 
 def test_kinds() -> None:
-    assert set(Loss.kinds()) >= {"contrastive", "info_nce", "siglip", "l1", "mse", "mixed"}
+    assert set(Loss.kinds()) >= {"contrastive", "info_nce", "siglip", "consensus", "by_feature", "l1", "mse", "mixed"}
 
 
 def test_contrastive_by_hand(pair: tuple[Tensor, Tensor]) -> None:
@@ -307,3 +307,43 @@ def test_contrastive_leaves_out_what_is_alike(family: tuple[Tensor, Tensor]) -> 
     for row in range(6):
         kept = [row, *negatives(row, equal=False)]
         torch.testing.assert_close(losses[row], torch.logsumexp(logits[row, kept], 0) - logits[row, row])
+
+
+def test_consensus_by_hand(family: tuple[Tensor, Tensor]) -> None:
+    """Rows 1 and 2 overlap by a second, 3 and 5 are the same stretch; 0 and 4 are alone."""
+    estimates, candidates = family
+    subject = torch.tensor([0, 0, 1, 0, 0, 1])
+    start_s = torch.tensor([0.0, 10.0, 11.0, 5.0, 10.0, 5.0], dtype=torch.float64)
+    where = replace(EXCERPTS, subject=subject, start_s=start_s, stimulus=torch.tensor([7, 7, 7, 8, 9, 8]))
+    plain, loss = Contrastive().build(SHAPES), override(Loss.parse("consensus"), {"weight": 0.5}).build(SHAPES)
+    pull = loss(estimates, candidates, torch.arange(6), LossGroup(where)) - plain(estimates, candidates, torch.arange(6))
+    later = slice(10, 20), slice(0, 10)  # a second at 10 Hz
+    mean = (estimates[1, :, later[0]] + estimates[2, :, later[1]]) / 2
+    shared = [(1, estimates[1, :, later[0]], mean), (2, estimates[2, :, later[1]], mean)]
+    shared += [(row, estimates[row], (estimates[3] + estimates[5]) / 2) for row in (3, 5)]
+    expected = torch.zeros(6)
+    for row, own, towards in shared:
+        expected[row] = 0.5 * (1 - cosine(own, towards))
+    torch.testing.assert_close(pull, expected, atol=1e-5, rtol=1e-5)
+    part = loss(estimates[2:4], candidates, torch.tensor([2, 3]), LossGroup(where, estimates=estimates))
+    torch.testing.assert_close(part, loss(estimates, candidates, torch.arange(6), LossGroup(where))[2:4])
+    loss.eval()
+    rows = torch.arange(6)
+    assert torch.equal(loss(estimates, candidates, rows, LossGroup(where)), plain(estimates, candidates, rows))
+
+
+def test_each_feature_counts_by_its_weight(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
+    estimates, candidates, _ = mixed
+    loss = override(Loss.parse("by_feature"), {"weights": "1,2,5"}).build(MIXED)
+    weighted = [(part, weight / 8) for part, weight in zip(PARTS, (1, 2, 5), strict=True)]
+    own = Contrastive().build(SHAPES)
+    losses = sum(w * own(estimates[:, part.slice], candidates[:, part.slice], TARGETS) for part, w in weighted)
+    scores = sum(w * own.scores(estimates[:, part.slice], candidates[:, part.slice]) for part, w in weighted)
+    torch.testing.assert_close(loss(estimates, candidates, TARGETS), losses)
+    torch.testing.assert_close(loss.scores(estimates, candidates), scores)
+    mse, mixture = override(Loss.parse("by_feature"), {"of": "mixed"}).build(MIXED), Loss.parse("mixed").build(MIXED)
+    torch.testing.assert_close(mse(estimates, candidates, TARGETS), mixture(estimates, candidates, TARGETS))
+    with pytest.raises(InputError, match=r"2 numbers for 3 features \(mel, phoneme, length\)"):
+        override(Loss.parse("by_feature"), {"weights": "1,2"}).build(MIXED)
+    with pytest.raises(InputError, match="type speech_encoder=stored"):
+        Loss.parse("by_feature").build(SHAPES)

@@ -1,0 +1,90 @@
+"""Consensus: subjects who hear the same should be estimated alike, as a further aim beside any loss."""
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field, PositiveFloat
+from torch import Tensor
+
+from raybrain.batch import Shapes
+from raybrain.excerpts import Excerpts
+from raybrain.losses.base import ALONE, TINY, Loss, LossGroup, LossModule
+
+
+class Consensus(Loss, name="consensus"):
+    """Another loss, and a pull of each estimate towards the mean over the subjects of its group who hear the same.
+
+    Where windows overlap in part, that part is compared. The pull, one minus the cosine similarity to the mean, is felt in
+    training only: the valid loss is that of ``of``, so that both compare with trainings without it.
+
+    Attributes:
+        of: the loss.
+        weight: of the pull.
+    """
+
+    of: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
+    weight: PositiveFloat = 0.1
+
+    def build(self, shapes: Shapes) -> "ConsensusLoss":
+        """The loss."""
+        return ConsensusLoss(self.of.build(shapes), self.weight)
+
+
+class ConsensusLoss(LossModule):
+    """The module of Consensus."""
+
+    needs_estimates = True
+
+    def __init__(self, of: LossModule, weight: float) -> None:
+        super().__init__()
+        self.of, self.weight = of, weight
+        self.needs_shared = of.needs_shared
+
+    def shared(self, estimates: Tensor, candidates: Tensor) -> Tensor:
+        """What the other loss shares."""
+        return self.of.shared(estimates, candidates)
+
+    def scores(self, estimates: Tensor, candidates: Tensor) -> Tensor:
+        """The scores of the other loss."""
+        return self.of.scores(estimates, candidates)
+
+    def forward(self, estimates: Tensor, candidates: Tensor, targets: Tensor, group: LossGroup = ALONE) -> Tensor:
+        """The other loss of each row, and how far it is from the mean over subjects where others hear the same."""
+        losses: Tensor = self.of(estimates, candidates, targets, group)
+        if not self.training or group.excerpts is None:
+            return losses
+        everyone, aims = estimates.detach(), targets
+        if group.estimates is not None:
+            everyone, aims = group.estimates, torch.arange(len(group.estimates), device=targets.device)
+        return losses + self.weight * distances(estimates, group.excerpts.at(targets), everyone, group.excerpts.at(aims))
+
+
+def distances(estimates: Tensor, mine: Excerpts, everyone: Tensor, all_: Excerpts) -> Tensor:
+    """One minus the cosine similarity of each estimate to the mean over subjects of what was heard; 0 where one is alone.
+
+    Args:
+        estimates: [rows features time].
+        mine: where they lie in what was heard.
+        everyone: [group features time], the estimates of all rows, without gradients.
+        all_: where those lie.
+    """
+    dtype = torch.promote_types(estimates.dtype, torch.float32)
+    own, times = estimates.to(dtype), estimates.shape[-1]
+    total, count = own.detach().clone(), torch.ones(len(own), times, dtype=dtype, device=own.device)
+    for row, other, shift in overlaps(mine, all_, times):
+        here = slice(max(0, -shift), min(times, times - shift))
+        there = slice(here.start + shift, here.stop + shift)
+        total[row, :, here] += everyone[other, :, there]
+        count[row, here] += 1
+    several = (count > 1)[:, None]
+    own, mean = own * several, total / count[:, None] * several
+    lengths = torch.linalg.vector_norm(own, dim=(1, 2)) * torch.linalg.vector_norm(mean, dim=(1, 2))
+    return torch.where(several.any(dim=2)[:, 0], 1 - (own * mean).sum(dim=(1, 2)) / (TINY + lengths), 0.0)
+
+
+def overlaps(mine: Excerpts, all_: Excerpts, times: int) -> Iterator[tuple[int, int, int]]:
+    """Pairs of a row and one of another subject who hears part of the same, and how many samples later in the latter it is."""
+    shift = ((mine.start_s[:, None] - all_.start_s) * mine.rate_hz).round()
+    pairs = (mine.stimulus[:, None] == all_.stimulus) & (mine.subject[:, None] != all_.subject) & (shift.abs() < times)
+    for row, other in torch.nonzero(pairs).tolist():
+        yield row, other, int(shift[row, other])
