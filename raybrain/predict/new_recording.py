@@ -77,7 +77,8 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
     places = {name: place for one in card.shapes.layouts for name, place in zip(one.channels, one.places, strict=True) if place}
     if placed := place_unknown(raw, places):
         assumed.append(f"{placed} channels are taken to lie where those of their names do that the model knows")
-    steps, context, lines = _preparation(card, float(raw.info["sfreq"]))
+    config = from_tree(SignalConfig, card.experiment["data"]["signal"])
+    steps, context, lines = _preparation(card, config, float(raw.info["sfreq"]))
     marked = bad_stretches(raw)
     signal = read_signal(raw, steps, context)
     bads, values = set(signal.recording.info["bads"]), signal.values
@@ -92,15 +93,15 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
         raise InputError(f"{path} lasts {lasts:.1f} s, and a window of this model {needs:.1f} s")
     assumed += [*lines, *signal.remarks, *_about_channels(matched, masks, bads)]
     assumed += [f"{described(bad)}: no window holds any of it"] if bad else []
-    scaler = Scaler.fitted(values, np.array([], dtype=int), card.window, context.seed)
+    scaler = Scaler.fitted(values, np.array([], dtype=int), card.window, context.seed, config.scaling)
     layout = _masked(matched) if masks else matched.layout
     return NewRecording(path, values, layout, scaler, bad, card.window, assumed)
 
 
-def _preparation(card: ModelCard, recorded_hz: float) -> tuple[tuple[Step, ...], Context, list[str]]:
+def _preparation(card: ModelCard, config: SignalConfig, recorded_hz: float) -> tuple[tuple[Step, ...], Context, list[str]]:
     """The steps that the model's signal went through, what they may know, and what was added to them."""
     data = card.experiment["data"]
-    config, segments = from_tree(SignalConfig, data["signal"]), from_tree(SegmentConfig, data["segments"])
+    segments = from_tree(SegmentConfig, data["segments"])
     steps, lines = config.steps, []
     if recorded_hz != config.rate_hz:
         lines.append(f"recorded at {recorded_hz:g} Hz, resampled to the model's {config.rate_hz:g} Hz")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from raybrain.config import InputError
 from raybrain.events import Event, Word
@@ -17,6 +18,7 @@ from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, beyond, described
 from raybrain.signal.base import Context
+from raybrain.signal.extremes import Extremes
 from raybrain.signal.odd_signal import odd_recording
 from raybrain.signal.pipeline import Signal, read_signal
 from raybrain.signal.window import Gathered, Scaler, drawn_starts
@@ -25,8 +27,6 @@ from raybrain.store import Draft, Part, Store, chunk_samples, chunk_table
 from raybrain.studies.base import Study
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from raybrain.data_config import DataConfig
 
 
@@ -138,16 +138,15 @@ def _attempt(job: Job, recorded: _Recorded) -> tuple[list[str], list[BadStretch]
     signal = read_signal(recorded.before.raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, signal.samples)
     segments = _used(job, every, bad)
-    lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
-    left_out = len(every) - len(segments)
-    remarks = [*recorded.odd, *signal.remarks]
-    remarks += [f"{described(bad)}: {left_out} of {len(every)} windows are left out"] if left_out else []
     watch = Watch(recorded.before, signal, job.events, rate)
     with job.store.draft(job.source.recording.uid) as draft:
-        scaler = _written(job, signal, segments, draft, watch)
+        scaler, extreme = _written(job, signal, segments, draft, watch)
         flat = beyond(signal.flat.stretches(), bad)
         if without_bad(segments, flat, data.segments, rate).num_rows < len(segments):
             return [], flat
+        remarks = [*recorded.odd, *signal.remarks, *_losses(job, every, segments, bad, extreme)]
+        segments = segments.filter(pa.array(~extreme))
+        lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
         part = _part(job, signal, segments, scaler)
         quality = quality_table(watch.row([*bad, *flat], lost, len(every), remarks))
         tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
@@ -155,7 +154,7 @@ def _attempt(job: Job, recorded: _Recorded) -> tuple[list[str], list[BadStretch]
     return remarks, []
 
 
-def _used(job: Job, every: "pa.Table", bad: Sequence[BadStretch]) -> "pa.Table":
+def _used(job: Job, every: pa.Table, bad: Sequence[BadStretch]) -> pa.Table:
     """The windows that hold nothing bad; InputError if there are none."""
     segments = without_bad(every, bad, job.data.segments, job.data.signal.rate_hz)
     if not len(segments):
@@ -167,21 +166,41 @@ def _used(job: Job, every: "pa.Table", bad: Sequence[BadStretch]) -> "pa.Table":
     return segments
 
 
-def _written(job: Job, signal: Signal, segments: "pa.Table", draft: Draft, watch: Watch) -> Scaler:
-    """Write the signal, chunk by chunk; the scaler is fitted on what passes by, and ``watch`` looks at it."""
-    data, rate = job.data, job.data.signal.rate_hz
-    window = data.window
+def _losses(job: Job, every: pa.Table, segments: pa.Table, bad: Sequence[BadStretch], extreme: np.ndarray) -> Iterator[str]:
+    """How many windows are left out and why; InputError if none is left."""
+    if left_out := len(every) - len(segments):
+        yield f"{described(bad)}: {left_out} of {len(every)} windows are left out"
+    if extreme.any():
+        limit = f"data.segments.reject={job.data.segments.reject:g}"
+        if extreme.all():
+            raise InputError(f"all {len(every)} windows go beyond {limit}; type a higher one, or mark noisy channels bad")
+        yield f"{extreme.sum()} of {len(every)} windows are left out, as a channel goes beyond {limit}"
+
+
+def _written(job: Job, signal: Signal, segments: pa.Table, draft: Draft, watch: Watch) -> tuple[Scaler, np.ndarray]:
+    """Write the signal, chunk by chunk; the scaler is fitted on what passes by, and ``watch`` looks at it.
+
+    Returns:
+        The scaler, and which of the windows go beyond what ``data.segments.reject`` allows, [windows].
+    """
+    data, rate, window = job.data, job.data.signal.rate_hz, job.data.window
     starts = drawn_starts(_starts(segments), signal.samples, window, data.splits.seed)
     gathered = Gathered(starts, window.samples, signal.samples, len(signal.channels))
+    limit = data.segments.reject
+    every = segments["start_sample"].to_numpy()
+    extremes = Extremes(every if limit else every[:0], window.samples, window.baseline_samples, len(signal.channels))
     length = chunk_samples(rate)
     for number, piece in enumerate(signal.pieces(length)):
         draft.append(chunk_table(piece, rate, number * length))
         gathered.pass_by(number * length, piece)
+        extremes.pass_by(number * length, piece)
         watch.pass_by(number * length, piece)
-    return Scaler.of(gathered.windows, window.baseline_samples)
+    scaler = Scaler.of(gathered.windows, window.baseline_samples, data.signal.scaling)
+    beyond = extremes.beyond(limit, scaler, signal.valid) if limit else np.zeros(len(segments), dtype=bool)
+    return scaler, beyond
 
 
-def _part(job: Job, signal: Signal, segments: "pa.Table", scaler: Scaler) -> Part:
+def _part(job: Job, signal: Signal, segments: pa.Table, scaler: Scaler) -> Part:
     source, splits = job.source, segments["split"].to_pylist()
     return Part(
         uid=source.recording.uid,
@@ -205,7 +224,7 @@ def _train_starts(job: Job, bad: Sequence[BadStretch], rate_hz: float, samples: 
     return _starts(without_bad(segments, bad, job.data.segments, rate_hz))
 
 
-def _starts(segments: "pa.Table") -> np.ndarray:
+def _starts(segments: pa.Table) -> np.ndarray:
     """The first samples of the train windows, in order."""
     rows = zip(segments["split"].to_pylist(), segments["start_sample"].to_pylist(), strict=True)
     return np.array([start for split, start in rows if split == "train"], dtype=int)

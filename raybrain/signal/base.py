@@ -35,7 +35,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
 from raybrain.config import Choice, Config, InputError
-from raybrain.signal.window import SegmentConfig, Window
+from raybrain.signal.window import Scaling, SegmentConfig, Window
 
 if TYPE_CHECKING:
     import mne
@@ -138,10 +138,13 @@ class SignalConfig(Config):
     Attributes:
         rate_hz: of the prepared signal, when all steps are done.
         steps: what is done, in the order given.
+        scaling: what each channel is divided by before training: "robust", the distance of its quartiles, or "standard", its
+            standard deviation, both in up to 200 train windows. ``window.instance`` scales each window by itself.
     """
 
     rate_hz: PositiveFloat = 120.0
     steps: tuple[Step, ...] = Field(default_factory=lambda: (Step.kind("resample")(),))
+    scaling: Scaling = "robust"
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

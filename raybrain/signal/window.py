@@ -1,15 +1,15 @@
 """Window: how a stretch of prepared signal becomes what an encoder sees. All of it is here, for every room that cuts signal.
 
-Each channel is divided by its robust scale, once, when signal is laid out for training or handed to a trained model
-(:class:`Scaler`); a window is then cut, its baseline taken off, read a little later than the speech, centred and clamped
-(:meth:`Window.cut`). See Défossez et al. 2023, Methods, "Preprocessing".
+Each channel is divided by its scale, once, when signal is laid out for training or handed to a trained model
+(:class:`Scaler`); a window is then cut, its baseline taken off, read a little later than the speech, centred, scaled by itself
+if that is asked for, and clamped (:meth:`Window.cut`). See Défossez et al. 2023, Methods, "Preprocessing".
 
 Dimension letters: W windows, C channels, S samples of a recording, T samples an encoder sees.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
@@ -19,6 +19,8 @@ from raybrain.config import Config, InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+Scaling = Literal["robust", "standard"]
+ROUNDING = 1e-5  # of a value: what is smaller may be the precision of float32
 SCALER_WINDOWS = 200  # that a scaler is fitted on
 CHANNELS = 16  # that are copied at once: a cache line of float32
 
@@ -33,6 +35,8 @@ class SegmentConfig(Config):
         baseline: take the mean from the start of a window to its anchor off each channel.
         over_bad: keep windows over what the recording's annotations call BAD or skipped, over boundaries between pieces, and
             over a second or more in which the recording is flat.
+        reject: leave windows out in which a usable channel is this many scales away from its centre; None for none. A test set
+            without them depends on how clean the brain was, and tells nothing of recordings that are not.
     """
 
     tmin_s: float = -0.5
@@ -40,6 +44,7 @@ class SegmentConfig(Config):
     stride_s: PositiveFloat = 0.5
     baseline: bool = True
     over_bad: bool = False
+    reject: PositiveFloat | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -70,10 +75,12 @@ class WindowConfig(Config):
 
     Attributes:
         offset_s: the brain is read this much later than the speech.
-        clamp: largest value, in robust standard units; None for no limit.
+        instance: centre each channel of each window, and divide it by its standard deviation there, so that none is louder.
+        clamp: largest value, in scales of ``data.signal.scaling``, or in standard deviations of the window; None for no limit.
     """
 
     offset_s: float = Field(default=0.15, ge=0)
+    instance: bool = False
     clamp: PositiveFloat | None = 20.0
 
 
@@ -87,7 +94,8 @@ class Window:
         samples: of a window before the offset is taken off.
         baseline_samples: from the start of the window to its anchor, both included; 0 for no baseline.
         offset_samples: by which the brain is read later than the speech.
-        clamp: largest value, in robust standard units; None for no limit.
+        clamp: largest value, in scales; None for no limit.
+        instance: whether each channel of a window is centred and divided by its standard deviation there.
     """
 
     rate_hz: float
@@ -96,6 +104,7 @@ class Window:
     baseline_samples: int
     offset_samples: int = 0
     clamp: float | None = None
+    instance: bool = False
 
     @classmethod
     def of(cls, segments: SegmentConfig, rate_hz: float) -> Self:
@@ -104,7 +113,8 @@ class Window:
 
     def read_with(self, config: WindowConfig) -> Self:
         """This window with the offset and limit that an experiment asks for."""
-        return replace(self, offset_samples=round(config.offset_s * self.rate_hz), clamp=config.clamp)
+        offset = round(config.offset_s * self.rate_hz)
+        return replace(self, offset_samples=offset, clamp=config.clamp, instance=config.instance)
 
     @property
     def times(self) -> int:
@@ -127,6 +137,11 @@ class Window:
         index = starts[:, None] + torch.arange(self.samples, device=signal.device)
         windows: Tensor = baselined(signal[index], self.baseline_samples)  # [W samples C]
         windows = windows[:, self.offset_samples :] - centre[:, None]
+        if self.instance:
+            mean = windows.mean(dim=1, keepdim=True)
+            deviation = (windows - mean).square().mean(dim=1, keepdim=True).sqrt()
+            varies = deviation > ROUNDING * mean.abs()  # a flat channel is zero, not its rounding errors
+            windows = (windows - mean) * varies / torch.where(varies, deviation, 1.0)
         if self.clamp is not None:
             windows = windows.clamp(-self.clamp, self.clamp)
         return windows.transpose(1, 2).contiguous()
@@ -134,13 +149,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Scaler:
-    """Robust centre and scale of each channel of a recording, [C] each, in the unit of its signal."""
+    """Centre and scale of each channel of a recording, [C] each, in the unit of its signal."""
 
     centre: np.ndarray
     scale: np.ndarray
 
     @classmethod
-    def fitted(cls, values: np.ndarray, starts: np.ndarray, window: Window, seed: int) -> Self:
+    def fitted(cls, values: np.ndarray, starts: np.ndarray, window: Window, seed: int, scaling: Scaling = "robust") -> Self:
         """Fitted on up to 200 windows drawn from ``starts``; on windows of the whole signal where there are none.
 
         Args:
@@ -148,24 +163,29 @@ class Scaler:
             starts: the first samples of the train windows.
             window: how these are cut.
             seed: of the draw.
+            scaling: see :meth:`of`.
         """
         some = drawn_starts(starts, len(values), window, seed)
-        return cls.of(stretches(values, some, window.samples), window.baseline_samples)
+        return cls.of(stretches(values, some, window.samples), window.baseline_samples, scaling)
 
     @classmethod
-    def of(cls, windows: np.ndarray, baseline: int) -> Self:
-        """Median and 75th - 25th percentile of each channel, after the mean of the first ``baseline`` samples is taken off.
+    def of(cls, windows: np.ndarray, baseline: int, scaling: Scaling = "robust") -> Self:
+        """Centre and scale of each channel, after the mean of the first ``baseline`` samples is taken off.
 
         Args:
             windows: [W samples C].
             baseline: samples from the start of the window to its anchor; 0 for no baseline.
+            scaling: "robust" for the median and 75th - 25th percentile, "standard" for mean and standard deviation.
 
         Returns:
             The scaler; a scale of 0 becomes 1.
         """
-        quartiles = [_quartiles(channel) for channel in _each_channel(windows, baseline)]
-        low, centre, high = np.array(quartiles).reshape(-1, 3).T
-        scale = high - low
+        channels = _each_channel(windows, baseline)
+        if scaling == "standard":
+            centre, scale = np.array([(channel.mean(dtype=float), channel.std(dtype=float)) for channel in channels]).T
+        else:
+            low, centre, high = np.array([_quartiles(channel) for channel in channels]).reshape(-1, 3).T
+            scale = high - low
         return cls(centre, np.where(scale > 0, scale, 1.0))
 
     def divided(self, values: np.ndarray) -> np.ndarray:

@@ -202,6 +202,37 @@ def test_seconds_of_zeros_that_nobody_marked_are_left_out_as_if_they_were(
     assert [path.name for path in (tmp_path / "b").rglob(".*")] == [], "what was written at first is gone"
 
 
+def test_windows_with_large_values_are_left_out_if_that_is_asked_for(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, uid = type(job.source.study), job.source.recording.uid
+
+    def jump(study: Study, root: Path, recording: Recording, read: Callable[..., Any] = kind.raw) -> Any:
+        raw = read(study, root, recording).load_data()
+        raw._data[1, 1500:1510] += 1e4 * raw._data[1].std()
+        return raw
+
+    def made(reject: float | None) -> tuple[Store, list[str]]:
+        data = override(Experiment(data=job.data), {"data.segments.reject": reject}).data
+        one = replace(job, store=Store(tmp_path / str(reject)), data=data)
+        return one.store, make_part(one)["remarks"]
+
+    monkeypatch.setattr(kind, "raw", jump)
+    (whole, nothing), (less, remarks) = made(None), made(1000.0)
+    every, kept = (store.segments(uid)["start_sample"].to_pylist() for store in (whole, less))
+    held = sorted({start for start in every if start <= 15.1 * 120 and start + 361 > 15.0 * 120})
+    assert sorted(set(every) - set(kept)) == held
+    assert np.round(np.array(less.quality(uid)["lost_windows_s"]) * 120).tolist() == held
+    assert nothing == []
+    assert remarks == [
+        f"{len(every) - len(kept)} of {len(every)} windows are left out, as a channel goes beyond data.segments.reject=1000"
+    ]
+    part = less.part(uid)
+    assert part and sum(part.segments.values()) == len(kept)
+    with pytest.raises(InputError, match=r"all \d+ windows go beyond data\.segments\.reject=0\.01; type a higher one"):
+        made(0.01)
+
+
 def test_two_who_make_the_same_part_end_with_a_whole_one(job: Job, tmp_path: Path) -> None:
     job = replace(job, store=Store(tmp_path))
     threads = [threading.Thread(target=make_part, args=(job,)) for _ in range(2)]

@@ -84,3 +84,23 @@ def test_a_recording_without_train_windows_is_scaled_by_all_of_it() -> None:
     assert scaler.scale == pytest.approx(whole[2] - whole[0])
     short = Scaler.fitted(values[:10], np.array([], dtype=int), window, seed=0)
     assert short.centre == pytest.approx(np.median(values[:10], axis=0))
+
+
+def test_each_window_by_itself() -> None:
+    """Centred and divided by its own deviation, after baseline and offset, before the limit; what is flat stays zero."""
+    signal = torch.from_numpy(RNG.standard_normal((300, 4)).astype(np.float32)) * torch.tensor([1.0, 50.0, 0.0, 0.2])
+    window = Window.of(SegmentConfig(), 20.0).read_with(WindowConfig(instance=True, clamp=2.0))
+    cut = window.cut(signal, torch.tensor([0, 100]), torch.full((2, 4), 7.1))
+    plain = replace(window, instance=False, clamp=None).cut(signal, torch.tensor([0, 100]), torch.zeros(2, 4))
+    expected = ((plain - plain.mean(2, keepdim=True)) / plain.std(2, keepdim=True, correction=0)).clamp(-2.0, 2.0)
+    assert torch.allclose(cut[:, [0, 1, 3]], expected[:, [0, 1, 3]], atol=1e-4) and not cut[:, 2].any()
+    assert cut.shape[2] == window.times and float(cut.max()) == 2.0
+
+
+def test_standard_scaling_is_mean_and_deviation_less_the_baseline() -> None:
+    windows = (RNG.standard_normal((50, 30, 3)) * [1.0, 5.0, 0.0] + [0.0, 3.0, 9.0]).astype(np.float32)
+    for baseline in (0, 6):
+        less = windows - windows[:, :baseline].mean(axis=1, keepdims=True) if baseline else windows
+        scaler = Scaler.of(windows, baseline, "standard")
+        assert scaler.centre == pytest.approx(less.reshape(-1, 3).mean(axis=0), abs=1e-5)
+        assert scaler.scale == pytest.approx([*less.reshape(-1, 3).std(axis=0)[:2], 1.0], rel=1e-5)
