@@ -170,6 +170,15 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
+    def _line_meets_what_is_stored(self) -> Self:
+        if self.encoder.line is not None and not isinstance(self.speech_encoder, Stored):
+            raise InputError(
+                f"encoder.ridge.on=true fits what is stored, and speech_encoder={self.speech_encoder.name} makes something else"
+                " of it; type speech_encoder=stored, or encoder.ridge.on=false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _subjects_known(self) -> Self:
         if self.data.splits.mode == "subject" and (cure := self.encoder.without_subjects()):
             raise InputError(

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from raybrain.batch import Shapes
 from raybrain.encoders.base import Encoder, SpeechEncoder
+from raybrain.encoders.front import built
 from raybrain.experiment import Experiment
 from raybrain.losses.base import Loss, LossModule
 
@@ -35,7 +36,7 @@ class Network(nn.Module):
     def __init__(self, parts: Parts, shapes: Shapes) -> None:
         super().__init__()
         made = replace(shapes, features=parts.speech.size(shapes.features))
-        self.encoder = parts.encoder.build(made)
+        self.encoder = built(parts.encoder, made)
         self.aimed_side = parts.speech.build(shapes.features)
         if self.aimed_side is not None:
             made = replace(made, slices=())

@@ -20,6 +20,7 @@ from raybrain.features.frame_table import FeatureTable
 from raybrain.signal.window import Window
 from raybrain.train import step as stepping
 from raybrain.train.order import Contrast, Order, contrast
+from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 
@@ -80,6 +81,7 @@ CASES: dict[str, dict[str, Any]] = {
     "consensus": {"train.contrast_size": 8, "loss": "consensus", "loss.weight": 2.0, "loss.of": "info_nce"},
     "each feature": {"train.contrast_size": 16, "loss": "by_feature", "loss.of": "info_nce", "loss.weights": (1.0, 3.0)},
     "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
+    "from ridge": {"train.contrast_size": 8, "encoder.ridge.on": True},
 }
 
 
@@ -138,6 +140,10 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
     tables = random_tables(experiment, place.dtype, dimensions)
     sizes = contrast_of(experiment.train, place.world, len(tables.rows["train"]))
     learner = Learner(experiment, tables, sizes, place)
+    if fits := start_fits(experiment, tables):
+        for done in range(0, len(fits), place.world):
+            fit_line(learner, fits[done : done + place.world])
+        set_gain(learner)
     order = Order(tables.rows["train"], sizes, experiment.train.seed)
     losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
     gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}

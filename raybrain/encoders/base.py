@@ -45,6 +45,11 @@ class Encoder(Choice):
         """The setting to type so that it learns nothing of single subjects; empty if it does not, or is ready for new ones."""
         return ""
 
+    @property
+    def line(self) -> "FittedEncoder | None":
+        """What is fitted in closed form beside its network, for training to start from; None for nothing."""
+        return None
+
 
 class FittedEncoder(Encoder):
     """An encoder that is fitted in closed form, rather than trained by steps. Not a kind by itself.

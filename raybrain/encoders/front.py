@@ -14,6 +14,8 @@ from raybrain.batch import Batch, Shapes
 from raybrain.encoders.augment import Augment, AugmentConfig
 from raybrain.encoders.base import Encoder
 from raybrain.encoders.layers import AttentionConfig, SpatialAttention, SubjectLayer
+from raybrain.encoders.ridge import Ridge
+from raybrain.encoders.ridge_start import RidgeStart, RidgeStartConfig
 
 
 class FrontEncoder(Encoder):
@@ -25,6 +27,7 @@ class FrontEncoder(Encoder):
         subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
         subject_size: length of that vector.
         augment: how signals are changed at random while training.
+        ridge: ridge regression beside the network, from which its training starts.
     """
 
     attention: AttentionConfig = AttentionConfig()
@@ -32,10 +35,16 @@ class FrontEncoder(Encoder):
     subject: Literal["layer", "embedding", "none"] = "layer"
     subject_size: int = Field(64, gt=0)
     augment: AugmentConfig = AugmentConfig()
+    ridge: RidgeStartConfig = RidgeStartConfig()
 
     def without_subjects(self) -> str:
         """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
         return "" if self.subject == "none" else "encoder.subject=none"
+
+    @property
+    def line(self) -> Ridge | None:
+        """Ridge regression, if training starts from it."""
+        return self.ridge.line if self.ridge.on else None
 
 
 class Front(nn.Module):
@@ -77,3 +86,9 @@ class Front(nn.Module):
             who = self.subject_embedding(batch.subject)[:, :, None]
             x = torch.cat([x, who.expand(-1, -1, x.shape[-1]).to(x.dtype)], dim=1)
         return x
+
+
+def built(encoder: Encoder, shapes: Shapes) -> nn.Module:
+    """The network of an encoder, with ridge regression beside it if that is wanted."""
+    network = encoder.build(shapes)
+    return RidgeStart(encoder.ridge, network, shapes) if isinstance(encoder, FrontEncoder) and encoder.ridge.on else network

@@ -23,7 +23,8 @@ from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.bookkeeper import Bookkeeper
-from raybrain.train.closed_form import CannotFit, ClosedForm
+from raybrain.train.closed_form import ClosedForm
+from raybrain.train.fitting import CannotFit
 from raybrain.train.job import TrainJob, make_place
 from raybrain.train.log_training import EpochLog, begin_log, log_interruption, log_result
 from raybrain.train.loop import Diverged, Training

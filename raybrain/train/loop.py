@@ -14,6 +14,7 @@ from raybrain.train.feed import Feed
 from raybrain.train.order import Contrast, Order, RunSizes
 from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
+from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
@@ -46,6 +47,7 @@ class Training:
         self.config, self.tables, self.sizes, self.place, self.record = experiment.train, tables, sizes, place, record
         self.optim = experiment.optim
         self.learner = Learner(experiment, tables, sizes, place)
+        self.fits = start_fits(experiment, tables)
         self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
         self.feed = Feed(
             lambda step: self.learner.load(self.order.batch(step), self.order.extra(step), step),
@@ -57,7 +59,8 @@ class Training:
 
     def describe(self, sizes: RunSizes) -> str:
         """What it is made of, in one line for people."""
-        return sizes.describe()
+        fitted = f"; the first epoch is {len(self.fits)} fits in closed form" if self.fits else ""
+        return sizes.describe() + fitted
 
     def run(self, books: Bookkeeper, checkpoint_s: float) -> list[Row]:
         """Train to the end, or until the bookkeeper says to stop, and return the history.
@@ -68,6 +71,7 @@ class Training:
 
         Raises:
             Diverged: if the loss is not finite or explodes.
+            CannotFit: if the network cannot start from a line.
             InputError: if a checkpoint cannot be written.
         """
         try:
@@ -84,6 +88,8 @@ class Training:
         while not is_complete(self.state.history, self.config):
             epoch, waited, epoch_began = len(self.state.history), self.feed.waited_s, time.monotonic()
             self.learner.set_optim(self.optim.after(epoch))
+            if self.state.step == 0 and self.fits:
+                self._fit(books)
             while self.state.step < (epoch + 1) * updates:
                 self._step()
                 done = self.state.step - epoch * updates
@@ -100,6 +106,17 @@ class Training:
             saved = time.monotonic()
             if books.epoch(self.state.history):
                 return
+
+    def _fit(self, books: Bookkeeper) -> None:
+        """Fit what training starts from. That is the first epoch, in place of its steps, and as good a candidate as any."""
+        count, world, updates = len(self.fits), self.place.world, self.sizes.updates_per_epoch
+        for done in range(0, count, world):
+            fit_line(self.learner, self.fits[done : done + world])
+            books.step(0, min(done + world, count), count)
+        loss = set_gain(self.learner)
+        self.state.first = torch.full_like(self.state.first, loss)
+        self.state.loss = torch.full_like(self.state.loss, loss * updates)
+        self.state.step = updates
 
     def _step(self) -> None:
         state, step = self.state, self.state.step

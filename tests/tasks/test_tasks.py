@@ -24,7 +24,8 @@ from raybrain.metrics import mean_candidates, mean_chance
 from raybrain.tasks.base import Task
 from raybrain.tasks.candidates import WordSegments, pools
 from raybrain.tasks.retrieve import averages, rank_rows, tally
-from raybrain.train.closed_form import fits, fitted
+from raybrain.train.closed_form import fitted
+from raybrain.train.fitting import fits
 from raybrain.train.loop import Training
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord

@@ -13,7 +13,8 @@ import torch.distributed as dist
 from raybrain.config import InputError, override
 from raybrain.encoders.base import FittedEncoder
 from raybrain.experiment import Experiment
-from raybrain.train.closed_form import ClosedForm, fits, fitted
+from raybrain.train.closed_form import ClosedForm, fitted
+from raybrain.train.fitting import fits
 from raybrain.train.messages import Steps
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord

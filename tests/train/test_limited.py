@@ -9,7 +9,7 @@ import torch
 from raybrain.config import InputError, override
 from raybrain.evaluate.baseline import baseline_of
 from raybrain.experiment import Experiment, recipe
-from raybrain.train.closed_form import fits
+from raybrain.train.fitting import fits
 from raybrain.train.tables import Tables
 from tests.workers import SMALL, random_tables
 
