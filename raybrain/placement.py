@@ -110,6 +110,14 @@ def model_pool(cluster: Cluster) -> ProcessPool:
     return ProcessPool(free // cpus if cpus else 1, {"num_cpus": cpus})
 
 
+def memory_on_a_node(wanted: int) -> int:
+    """Bytes that a task may ask for: ``wanted``, or what the largest node has, where the task then runs alone.
+
+    Needs a running Ray. More than any node has would be waited for without end.
+    """
+    return int(min(wanted, max((node.get("memory", 0) for node in _nodes()), default=0)))
+
+
 def grows() -> bool:
     """Whether the cluster starts machines when they are asked for. Needs a running Ray."""
     return bool(_autoscaler().autoscaler_state_version)

@@ -60,7 +60,7 @@ def aside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def drafted(path: Path) -> Iterator[Path]:
-    """A path to write to what may become ``path`` with :func:`put_in_place`; it is gone afterwards if it has not.
+    """A path to write to what may become ``path`` with :func:`put_in_place`; gone if anything is raised before the block ends.
 
     Raises:
         InputError: if the disk is full; what was there before stays.
@@ -69,12 +69,11 @@ def drafted(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name[:40]}-{uuid.uuid4().hex}")  # as readable for others as any file; mkstemp's is not
     try:
         yield temporary
-    except OSError as error:
-        if error.errno not in FULL:
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError) or error.errno not in FULL:
             raise
         raise InputError(f"cannot write {path}: the disk is full; make room and run the same command again") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -22,6 +22,7 @@ from raybrain.config import InputError
 from raybrain.evaluate import rank
 from raybrain.integrity import check_archive, check_database, explaining_database, is_whole, stamp
 from raybrain.prepare import build, extract
+from raybrain.prepare.tasks import make_part
 from raybrain.storage import file_digest, read_json, read_remakable, write_json
 from raybrain.train import fit
 from raybrain.train.fit import Ending, work
@@ -208,10 +209,18 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def each(items: Any, task: Any, title: str, **others: Any) -> Iterator[Any]:
         yield from (task({"task": pickle.dumps(item)}) for item in items)
 
+    def each_recording(sources: Any, task: Any, *others: Any) -> Iterator[Any]:
+        yield from ({"uid": source.recording.uid, "error": ""} | task(source) for source in sources)
+
+    def write_parts(jobs: Any, logs: Path, title: str, show: Callable[[Any], None]) -> None:
+        for job in jobs:
+            show({"uid": job.source.recording.uid, "error": ""} | make_part(job))
+
     monkeypatch.setattr(fit, "fit", train)
     monkeypatch.setattr(rank, "_rank", ranked)
     monkeypatch.setattr(rank, "_baseline_alone", rank.rank_baseline)
-    monkeypatch.setattr(build, "each", each)
+    monkeypatch.setattr(build, "each_recording", each_recording)
+    monkeypatch.setattr(build, "write_parts", write_parts)
     monkeypatch.setattr(extract, "each", each)
 
 

@@ -114,6 +114,7 @@ ONLY = {
             "placement.py",
             "submission.py",
             "prepare/parallel.py",
+            "prepare/recordings.py",
             "train/job.py",
             "train/fit.py",
             "train/group.py",

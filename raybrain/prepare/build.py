@@ -1,7 +1,6 @@
 """Run: recordings -> store; one task a recording, each feature once a stimulus."""
 
 import math
-import pickle
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +15,16 @@ from raybrain import __version__
 from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
-from raybrain.events import Event, Sound, sentence_blocks
+from raybrain.events import Sound, sentence_blocks
 from raybrain.identity import locate
 from raybrain.plain import tree
 from raybrain.prepare import extract as features
-from raybrain.prepare.parallel import console, each
+from raybrain.prepare.parallel import console, each_recording, write_parts
 from raybrain.prepare.plan import Heard, PlannedBlock, SplitPlan, make_plan, why_empty
 from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.sources import sources_of
-from raybrain.prepare.tasks import Job, Source, guarded, make_part, relative
+from raybrain.prepare.tasks import Job, Source, relative
 from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
 from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 from raybrain.studies.base import FolderStudy
@@ -281,30 +280,23 @@ def _refuse_nothing(work: _Work) -> None:
 
 def _read_events(work: _Work) -> Iterator[Heard]:
     """What was heard in each recording whose events can be read."""
-    logs = work.logs
 
-    def read(row: dict[str, Any]) -> dict[str, Any]:
-        source: Source = pickle.loads(row["task"])
-
-        def task() -> dict[str, Any]:
-            events = source.study.events(source.root, source.recording)
-            sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
-            refuse_unheard(events)
-            remarks = [*misplaced(events), *odd_times(events), *sound_remarks(events), *_folder_remarks(source)]
-            return {"result": pickle.dumps(events), "remarks": remarks}
-
-        return {"result": b"", "remarks": []} | guarded(task, source.recording.uid, logs)
+    def read(source: Source) -> dict[str, Any]:
+        events = source.study.events(source.root, source.recording)
+        sentence_blocks(events, source.study.blocks_by)  # refuses events that form no block
+        refuse_unheard(events)
+        remarks = [*misplaced(events), *odd_times(events), *sound_remarks(events), *_folder_remarks(source)]
+        return {"events": tuple(events), "remarks": remarks}
 
     by_uid = {source.recording.uid: source for source in work.sources}
-    for row in each(list(work.sources), read, "prepare: events"):
+    for row in each_recording(work.sources, read, work.logs, "prepare: events"):
         if row["error"]:
             work.fail(row["uid"], row["error"])
             continue
         for remark in row["remarks"]:
             _say_odd(row["uid"], remark)
-        events: list[Event] = pickle.loads(row["result"])
         source = by_uid[row["uid"]]
-        yield Heard(source.recording, tuple(events), source.study.blocks_by)
+        yield Heard(source.recording, row["events"], source.study.blocks_by)
 
 
 def _folder_remarks(source: Source) -> list[str]:
@@ -321,17 +313,14 @@ def _make_parts(work: _Work, jobs: Sequence[Job], current: dict[str, Part]) -> N
     missing = [job for job in others if not job.adopt(work.tables)]
     if len(missing) < len(others):
         console.print(f"prepare: {len(others) - len(missing)} signals are there already, in another store", highlight=False)
-    logs = work.logs
 
-    def make(row: dict[str, Any]) -> dict[str, Any]:
-        job: Job = pickle.loads(row["task"])
-        return {"remarks": []} | guarded(lambda: make_part(job), job.source.recording.uid, logs)
+    def show(outcome: dict[str, Any]) -> None:
+        if outcome["error"]:
+            work.fail(outcome["uid"], outcome["error"])
+        for remark in outcome["remarks"]:
+            _say_odd(outcome["uid"], remark)
 
-    for row in each(missing, make, "prepare: signals"):
-        if row["error"]:
-            work.fail(row["uid"], row["error"])
-        for remark in row["remarks"]:
-            _say_odd(row["uid"], remark)
+    write_parts(missing, work.logs, "prepare: signals", show)
     for uid in (job.source.recording.uid for job in others):
         part = work.store.part(uid) if uid not in work.failed else None
         if part:

@@ -1,6 +1,5 @@
 """Survey: what is missing, short or odd in a study, recording by recording, without preparing anything."""
 
-import pickle
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks
 from raybrain.identity import locate
-from raybrain.prepare.parallel import each
+from raybrain.prepare.parallel import each_recording
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan, why_empty
 from raybrain.prepare.plausible import SLACK_S, misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
@@ -89,12 +88,13 @@ def survey_study(study: Study, cluster: Cluster) -> Survey:
     heard: list[Heard] = []
     logs = cluster.home / "check"
 
-    def task(row: dict[str, Any]) -> dict[str, Any]:
-        return {"result": pickle.dumps(survey_recording(pickle.loads(row["task"]), logs))}
+    def task(source: Source) -> dict[str, Any]:
+        return {"survey": survey_recording(source, logs)}
 
     with ray_session(cluster):
-        for row in each(sources, task, f"check: {study.name}"):
-            recording, events = pickle.loads(row["result"])
+        for row in each_recording(sources, task, logs, f"check: {study.name}"):
+            unknown = RecordingSurvey(row["uid"], problems=[row["error"]])
+            recording, events = row.get("survey", (unknown, ()))
             surveyed.append(recording)
             if events:
                 heard.append(Heard(by_uid[recording.recording], events, study.blocks_by))

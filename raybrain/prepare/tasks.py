@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from raybrain.data_config import DataConfig
 
 
+CHUNKED_BYTES = 768 * 2**20  # 0.3 to 0.6 GiB were measured, libraries and all, for recordings of any length
+LOADED_BYTES = 4  # in memory per byte in a file, at most: of 16-bit numbers come 64-bit ones
+
+
 @dataclass(frozen=True)
 class Source:
     """A recording, the study it is of, and the folder that study lies in."""
@@ -114,25 +118,66 @@ class _Recorded:
     bad: Sequence[BadStretch]
 
 
+def working_memory(job: Job) -> int:
+    """Bytes that a process needs to make a part: as many whatever its length, unless a step has the whole recording loaded."""
+    steps, study = job.data.signal.steps, job.source.study
+    whole = next((number for number, step in enumerate(steps) if not (step.in_chunks or step.takes_gaps)), None)
+    if whole is None:
+        return CHUNKED_BYTES
+    loaded = LOADED_BYTES * sum(path.stat().st_size for path in job.source.files().values())
+    if study.facts.hertz and any(step.name == "resample" for step in steps[:whole]):
+        loaded = int(loaded * min(1.0, job.data.signal.rate_hz / study.facts.hertz))
+    return CHUNKED_BYTES + loaded
+
+
+@dataclass(frozen=True)
+class DraftedPart:
+    """A part that is complete but not in its place: its signal is written aside. Can be pickled.
+
+    Attributes:
+        part: what is known of the recording.
+        draft: its signal.
+        tables: the other tables, by name.
+        remarks: what is odd about the signal, and how many windows were left out.
+    """
+
+    part: Part
+    draft: Draft
+    tables: dict[str, pa.Table]
+    remarks: list[str]
+
+    def write_to(self, store: Store) -> dict[str, Any]:
+        """Put it in its place; the remarks."""
+        try:
+            store.write_part(self.part, self.draft, self.tables)
+        except BaseException:
+            self.draft.discard()
+            raise
+        return {"remarks": self.remarks}
+
+
 def make_part(job: Job) -> dict[str, Any]:
-    """Read one recording, apply the steps to it and cut it; write its part of the store.
+    """Make one recording's part of the store, in this process; the remarks."""
+    return draft_part(job).write_to(job.store)
 
-    Signal is read, resampled and written a few seconds at a time, as far as the steps allow it. Where it is flat is known once
-    it was read: if that costs windows, it is read once more without these, as steps and scaler are fitted on windows.
 
-    Returns:
-        What is odd about the signal, and how many windows were left out.
+def draft_part(job: Job) -> DraftedPart:
+    """Read one recording, apply the steps to it and cut it.
+
+    Signal is read, resampled and written aside a few seconds at a time, as far as the steps allow it. Where it is flat is known
+    once it was read: if that costs windows, it is read once more without these, as steps and scaler are fitted on windows.
     """
     raw = job.source.study.raw(job.source.root, job.source.recording)
     recorded = _Recorded(odd=odd_recording(raw), before=Before.of(raw), bad=bad_stretches(raw))
-    remarks, flat = _attempt(job, recorded)
-    if flat:
-        remarks, _ = _attempt(job, replace(recorded, bad=sorted([*recorded.bad, *flat])))
-    return {"remarks": remarks}
+    drafted = _attempt(job, recorded)
+    if not isinstance(drafted, DraftedPart):
+        drafted = _attempt(job, replace(recorded, bad=sorted([*recorded.bad, *drafted])))
+    assert isinstance(drafted, DraftedPart), "the same windows lie over other flat stretches"
+    return drafted
 
 
-def _attempt(job: Job, recorded: _Recorded) -> tuple[list[str], list[BadStretch]]:
-    """Write the part, unless windows lie over flat stretches: remarks, or these stretches."""
+def _attempt(job: Job, recorded: _Recorded) -> DraftedPart | list[BadStretch]:
+    """The part, unless windows lie over flat stretches: then these."""
     data, bad, rate = job.data, recorded.bad, job.data.signal.rate_hz
     context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
     signal = read_signal(recorded.before.raw, data.signal.steps, context)
@@ -143,15 +188,15 @@ def _attempt(job: Job, recorded: _Recorded) -> tuple[list[str], list[BadStretch]
         scaler, extreme = _written(job, signal, segments, draft, watch)
         flat = beyond(signal.flat.stretches(), bad)
         if without_bad(segments, flat, data.segments, rate).num_rows < len(segments):
-            return [], flat
+            draft.discard()
+            return flat
         remarks = [*recorded.odd, *signal.remarks, *_losses(job, every, segments, bad, extreme)]
         segments = segments.filter(pa.array(~extreme))
         lost = np.setdiff1d(every["start_sample"], segments["start_sample"])
         part = _part(job, signal, segments, scaler)
         quality = quality_table(watch.row([*bad, *flat], lost, len(every), remarks))
-        tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
-        job.store.write_part(part, draft, tables)
-    return remarks, []
+    tables = {"events": events_table(job.events), "segments": segments, "quality": quality}
+    return DraftedPart(part, draft, tables, remarks)
 
 
 def _used(job: Job, every: pa.Table, bad: Sequence[BadStretch]) -> pa.Table:

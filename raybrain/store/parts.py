@@ -74,19 +74,29 @@ class Part:
 
 
 class Draft:
-    """The signal of a recording on its way into a store, written aside a few chunks at a time: a row group each."""
+    """The signal of a recording on its way into a store, written aside a few chunks at a time: a row group each.
+
+    Once closed it can be pickled and handed to another process that sees the same disk.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._writer = pq.ParquetWriter(path, BRAIN, use_dictionary=False, write_page_checksum=True)
+        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, BRAIN, use_dictionary=False, write_page_checksum=True)
 
     def append(self, chunks: pa.Table) -> None:
         """Write some more chunks."""
+        assert self._writer, "it is closed"
         self._writer.write_table(chunks, row_group_size=1)
 
     def close(self) -> None:
         """Nothing more is appended."""
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
+        self._writer = None
+
+    def discard(self) -> None:
+        """Remove it, if it has not found its place."""
+        self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ class Store:
 
     @contextmanager
     def draft(self, uid: str) -> "Iterator[Draft]":
-        """Where the signal of a recording is written to, until :meth:`write_part` takes it; gone afterwards if it has not.
+        """Where the signal of a recording is written to, until :meth:`write_part` takes it; gone if anything is raised.
 
         Raises:
             InputError: if the disk is full; what was there before stays.
