@@ -192,11 +192,26 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
             with _on_loopback():
                 # without its dashboard Ray Train cannot tell whether a run lives, and one that was killed keeps its machines
                 own = {"_temp_dir": folder, "include_dashboard": True, "resources": {"trial": 64}}
-                ray.init("local", runtime_env={"env_vars": plain}, **own, **common)
+                _start(runtime_env={"env_vars": plain}, **own, **common)
             stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
         yield
+
+
+def _start(**settings: Any) -> None:
+    """Start a Ray of our own."""
+    import ray
+
+    try:
+        ray.init("local", **settings)
+    except InputError:
+        raise
+    except Exception as error:  # Ray raises nothing more special where one of its processes ends, or is too slow
+        ray.shutdown()
+        reason = first_line(error).rstrip(":")
+        cure = "run the same command again, with less beside it"
+        raise InputError(f"Ray did not start on this machine ({reason}); {cure}") from None
 
 
 def _is_on_loopback(address: str) -> bool:

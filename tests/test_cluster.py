@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from raybrain.cluster import Cluster, ray_session, sessions
+from raybrain.config import InputError
 from tests.conftest import REPO
 
 HOLD = """
@@ -78,9 +79,10 @@ def test_a_session_that_cannot_begin_leaves_nothing(shared: Path, monkeypatch: p
     import ray
 
     def refuse(address: str, **options: Any) -> None:
-        raise RuntimeError("no memory")
+        raise Exception("no memory\nthe last lines of a log")  # what Ray raises where one of its processes ends
 
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(RuntimeError, match="no memory"), ray_session(Cluster(home=shared / "home")):
+    refusal = r"Ray did not start on this machine \(no memory\); run the same command again, with less beside it"
+    with pytest.raises(InputError, match=refusal), ray_session(Cluster(home=shared / "home")):
         pass
     assert not list(shared.glob("*rb-*"))

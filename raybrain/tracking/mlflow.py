@@ -25,7 +25,7 @@ from urllib.parse import unquote
 from raybrain.config import InputError
 from raybrain.integrity import explaining_database
 from raybrain.secrets import credentials
-from raybrain.storage import shown
+from raybrain.storage import aside, remove_left_over, shown
 from raybrain.tracking.base import Status, TrackedRun, Tracker, TrackingStore, versions
 
 PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250  # MLflow's limits
@@ -108,6 +108,8 @@ class MLflow(Tracker, name="mlflow"):
         own = uri == _database(home)
         with filelock.FileLock(home / "mlflow.lock", timeout=LOCK_S):  # MLflow makes its tables without one, and fails
             with _explaining_damage(home) if own else contextlib.nullcontext():
+                if own and not (home / "mlflow.db").exists():
+                    _make_database(home, self.experiment, artifacts)
                 number = _experiment_id(uri, self.experiment, artifacts)
             if own:
                 _follow_home(home, artifacts, number)
@@ -289,6 +291,14 @@ def _explaining_damage(home: Path) -> Iterator[None]:
         line = str(error).partition(". ")[0]
         command = f"mlflow db upgrade {shlex.quote(_database(home))}"
         raise InputError(f"{file} is of another version of MLflow ({line}); copy it, then type {command}") from None
+
+
+def _make_database(home: Path, experiment: str, artifacts: str) -> None:
+    """Make the database of a home whole or not at all: where MLflow is killed between two tables, it can never go on."""
+    file = home / "mlflow.db"
+    remove_left_over(home.glob(f".{file.name}-*"), stale_s=0)  # whoever comes here has the lock
+    with aside(file) as temporary:
+        _client_of(f"sqlite:///{temporary}").create_experiment(experiment, artifact_location=artifacts)
 
 
 def _experiment_id(uri: str, name: str, artifacts: str | None) -> str:

@@ -15,7 +15,7 @@ import torch
 from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, say_damaged, stamp
-from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_weights, write_model
+from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_card, read_weights, write_model
 from raybrain.plain import from_tree, tree
 from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
 from raybrain.tracking.base import RunKey
@@ -100,8 +100,15 @@ class RunRecord(TrackedFolder):
         self._file("failure").unlink(missing_ok=True)
 
     def experiment(self) -> Experiment | None:
-        """What is trained; None if that is not known. InputError if it says what no experiment is asked today."""
+        """What is trained; None if that is not known. InputError if it says what no experiment is asked today.
+
+        Where it is lost, it is made again from what the trained model says of itself.
+        """
         known = self._read("experiment")
+        if known is None and is_whole_model(self.model):
+            known = read_card(self.model).experiment
+            with suppress(OSError):  # of another person
+                write_json(self.settings, known)
         return None if known is None else from_tree(Experiment, known)
 
     def keep_sizes(self, sizes: RunSizes) -> None:

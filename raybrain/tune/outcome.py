@@ -1,7 +1,7 @@
 """Outcome: what came of a sweep, for people and for MLflow: its trials, the best one, what mattered."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import stdev
 from typing import Any
@@ -13,6 +13,7 @@ from raybrain.plain import tree, typed
 from raybrain.storage import aside
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.fit import Trained, recall
+from raybrain.train.job import TrainJob
 from raybrain.train.order import resolve
 from raybrain.train.record import best_epoch
 from raybrain.tune.figures import figures
@@ -81,8 +82,17 @@ class Swept:
         return trials | {"front": self.front, "commands": self.commands}
 
 
-def outcome(ledger: Ledger, store: TrackingStore, tracking: TrackedRun, record: SweepRecord) -> Swept:
+def outcome(
+    ledger: Ledger, store: TrackingStore, tracking: TrackedRun, record: SweepRecord, again: Callable[[TrainJob], Trained]
+) -> Swept:
     """Put together what is known of a sweep; keep it in its folder, and log it.
+
+    Args:
+        ledger: what was tried.
+        store: where runs are logged.
+        tracking: the run of the sweep.
+        record: its folder.
+        again: makes a finished training whole, of which something was damaged since.
 
     Raises:
         InputError: if no trial was trained to the end.
@@ -98,7 +108,7 @@ def outcome(ledger: Ledger, store: TrackingStore, tracking: TrackedRun, record: 
         why = "; ".join(sorted({row["reason"] for row in rows if row["state"] == "failed"})) or "time was up"
         raise InputError(f"no trial of {record.path.name} was trained to the end ({why}); its folder is {record.path}")
     frozen, jobs = next((frozen, jobs) for frozen, jobs in begun.values() if frozen.number == done[0]["trial"])
-    best = {repeat: trained for repeat, job in jobs.items() if (trained := recall(job, store))}
+    best = {repeat: recall(job, store) or again(job) for repeat, job in jobs.items()}
     settings = line_settings(space, line_of(frozen))
     commands = [command(space, {**settings, **changes}) for changes in space.repeats().values()]
     front = [frozen.number for frozen in ledger.study.best_trials] if space.objectives else []

@@ -4,18 +4,22 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
+from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
 from raybrain.placement import grows, room_for, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
-from raybrain.train.fit import cause_of
+from raybrain.train import fit
+from raybrain.train.fit import Trained
+from raybrain.train.job import TrainJob
 from raybrain.train.messages import Exchange
 from raybrain.train.order import resolve
 from raybrain.tune.ledger import Ledger, Member
@@ -117,12 +121,18 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
                 with ray_session(cluster):
                     training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
                     _search(ledger, training, limits, record)
-            return outcome(ledger, store, tracking, record)
+            again = partial(_again, data=data, cluster=cluster)
+            return outcome(ledger, store, tracking, record, again)
         except BaseException as error:
             log_sweep_interruption(tracking, error)
             raise
         finally:
             _stop_children(ledger, store, record)
+
+
+def _again(job: TrainJob, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> Trained:
+    """A training that was finished, and is made whole from its weights."""
+    return fit.run(job.experiment, data[job.experiment.data], cluster)
 
 
 def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: SweepRecord) -> None:
@@ -177,7 +187,7 @@ def _in_one_line() -> Iterator[None]:
     try:
         yield
     except TuneError as error:
-        raise cause_of(error) from error
+        raise fit.cause_of(error) from error
 
 
 def _room(cluster: Cluster) -> tuple[dict[str, float], int]:

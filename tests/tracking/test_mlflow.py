@@ -203,6 +203,22 @@ run.set_status("FINISHED")
 
 
 @pytest.mark.slow
+def test_a_database_that_was_killed_while_it_was_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    def killed(self: Any, *arguments: Any, **more: Any) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow.MlflowClient, "create_experiment", killed)
+        MLflow().open(tmp_path)
+    assert not (tmp_path / "mlflow.db").exists()
+    (tmp_path / f".mlflow.db-{'0' * 32}").write_bytes(b"half of it")
+    known = MLflow().open(tmp_path).start("one")
+    assert fresh_client(tracking_uri(tmp_path)).get_run(known.id).info.run_name == "one"
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.lock"}
+
+
 def test_four_open_a_fresh_database_at_once(tmp_path: Path) -> None:
     code = """
 from pathlib import Path

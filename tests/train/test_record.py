@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 
 from raybrain.config import override
 from raybrain.experiment import Experiment, TrainConfig
-from raybrain.storage import owned, write_json
+from raybrain.plain import tree
+from raybrain.storage import owned, read_json, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.train.record import Damaged, RunRecord, is_complete, run_record, run_records
 from tests.sweeps import history_of, sizes_of
+from tests.test_model_folder import MODEL, VALUES
 
 HISTORY = history_of([0.5, 0.4, 0.6])
 
@@ -70,6 +73,16 @@ def filled(record: RunRecord) -> None:
     record.keep_test(pd.DataFrame({"rank": [1, 2]}), {"controls": [{"control": "noise"}]})
     record.keep_logged("evaluated", RunKey("sqlite:///none", "id"))
     record.finish("signature", "digest", HISTORY)
+
+
+def test_lost_settings_are_those_that_the_trained_model_holds(record: RunRecord) -> None:
+    experiment = override(Experiment(), {"encoder.depth": 6})
+    record.begin(experiment)
+    record.keep_model(replace(MODEL, experiment=tree(experiment)), VALUES)
+    for damaged in (b"{", None):
+        record.settings.unlink() if damaged is None else record.settings.write_bytes(damaged)
+        assert record.experiment() == experiment
+        assert read_json(record.settings) == tree(experiment), "it is there again"
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"hist', b"\xff\xfe\x00"])

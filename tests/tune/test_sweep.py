@@ -99,7 +99,11 @@ def test_a_sweep_with_seeds_features_a_failure_and_what_it_leaves_behind(
     kept = {item.path for folder in ("", "figures", "tables") for item in client.list_artifacts(parent.info.run_id, folder)}
     assert {"best.json", "trials.json", "figures/history.png", "figures/epochs.png", "tables/trials.csv"} <= kept
     assert "tables/best_test_studies.csv" in kept
+    one, other = (RunRecord(Path(run["folder"])) for run in good["runs"])
+    shutil.rmtree(one.model)
+    other.settings.unlink()
     again = raybrain("tune", file, *settings, "--resume", *where)
+    assert one.has_model and other.settings.exists(), "what was lost of the best trial is made again"
     assert again.json["sweep"] == sweep
     assert again.json["test"] == ended.json["test"]
     planned = raybrain("tune", file, *settings, "--dry-run", *where)
