@@ -179,6 +179,20 @@ class Experiment(Config):
         return self
 
     @model_validator(mode="after")
+    def _fit_for_the_task(self) -> Self:
+        if not self.task.has_sensors and (cure := self.encoder.without_places()):
+            raise InputError(
+                f"task={self.task.name} gives the encoder no sensors, and encoder={self.encoder.name} attends to their places;"
+                f" type {cure}"
+            )
+        if self.task.aims_at_brain and not isinstance(self.speech_encoder, Stored):
+            raise InputError(
+                f"task={self.task.name} aims at the brain, and speech_encoder={self.speech_encoder.name} is for speech;"
+                " type speech_encoder=stored"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _subjects_known(self) -> Self:
         if self.data.splits.mode == "subject" and (cure := self.encoder.without_subjects()):
             raise InputError(

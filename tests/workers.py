@@ -80,6 +80,14 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "consensus": {"train.contrast_size": 8, "loss": "consensus", "loss.weight": 2.0, "loss.of": "info_nce"},
     "each feature": {"train.contrast_size": 16, "loss": "by_feature", "loss.of": "info_nce", "loss.weights": (1.0, 3.0)},
+    "encode": {
+        "task": "encode",
+        "task.prompt_s": 0.3,
+        "task.lowpass_hz": 6.0,
+        "encoder.attention.on": False,
+        "train.contrast_size": 16,
+        "train.extra_negatives": 3,
+    },
     "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
     "from ridge": {"train.contrast_size": 8, "encoder.ridge.on": True},
 }

@@ -41,6 +41,10 @@ class Encoder(Choice):
     def build(self, shapes: Shapes) -> nn.Module:
         """The network: called with a Batch, it returns [batch features time]."""
 
+    def without_places(self) -> str:
+        """The setting to type so that it does not read where sensors are; empty if it does not."""
+        return ""
+
     def without_subjects(self) -> str:
         """The setting to type so that it learns nothing of single subjects; empty if it does not, or is ready for new ones."""
         return ""

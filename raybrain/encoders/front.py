@@ -37,6 +37,10 @@ class FrontEncoder(Encoder):
     augment: AugmentConfig = AugmentConfig()
     ridge: RidgeStartConfig = RidgeStartConfig()
 
+    def without_places(self) -> str:
+        """The setting to type so that it does not attend to where sensors are."""
+        return "encoder.attention.on=no" if self.attention.on else ""
+
     def without_subjects(self) -> str:
         """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
         return "" if self.subject == "none" else "encoder.subject=none"

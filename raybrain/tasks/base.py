@@ -50,6 +50,10 @@ BRAIN_CONTROLS = (*REPLACED, "flat", "silence", *EXPLAINED)  # of a task in whic
 class Data(Protocol):
     """Prepared segments, as a task sees them. Rows are numbers of segments, on the device of the data."""
 
+    @property
+    def shapes(self) -> Shapes:
+        """With the channels of the brain, and the stored features of speech."""
+
     def brain(self, rows: Tensor, draws: Tensor) -> Batch:
         """The brain during some segments, [batch channels time], with the random numbers of a step."""
 
@@ -66,11 +70,15 @@ class Task(Choice):
             on top. What a baseline regresses on.
         controls: what replaces the estimates, to see whether accuracy is chance then, and what might explain it
             (:mod:`raybrain.evaluate.controls`).
+        has_sensors: whether what goes in has sensors at places on the head.
+        aims_at_brain: whether it is the brain's channels that are aimed at, which are judged one by one then.
     """
 
     measures: ClassVar[tuple[str, ...]] = ()
     lags_s: ClassVar[tuple[float, float]] = (-0.15, 0.25)
     controls: ClassVar[tuple[str, ...]] = CONTROLS
+    has_sensors: ClassVar[bool] = True
+    aims_at_brain: ClassVar[bool] = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
