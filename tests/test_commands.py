@@ -325,3 +325,19 @@ def test_a_sweep_that_is_not_whole_does_not_end_well_unless_time_was_up(
     monkeypatch.setattr(flow, "sweep", lambda *asked, **limits: Ended())
     monkeypatch.setattr(sweeps, "_show", lambda answer, metric: None)
     assert raybrain("tune", "quickstart", *TINY, *budget, "--home", str(home)).code == code
+
+
+def test_when_ray_loses_the_actor_that_leads_a_training_there_is_one_line(
+    raybrain: Raybrain, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.exceptions import ActorUnavailableError
+    from ray.train.v2.api.exceptions import ControllerError
+
+    from raybrain import flow
+
+    def lost(*asked: Any, **limits: Any) -> None:
+        raise ControllerError(ActorUnavailableError("the socket was closed", b"0" * 16))
+
+    monkeypatch.setattr(flow, "sweep", lost)
+    ended = raybrain("tune", "quickstart", *TINY, "--home", str(home))
+    assert ended.code == 2 and "The same command goes on where it was" in ended.err and "Traceback" not in ended.err

@@ -33,6 +33,7 @@ def main() -> None:
 
 def _one_line(error: Exception) -> str | None:
     """One line about what is wrong outside of raybrain; None if it may well be raybrain."""
+    error = getattr(error, "controller_failure", error)  # what went wrong with the actor that leads a training
     module, name = type(error).__module__, type(error).__name__
     if module.startswith("mlflow."):
         from raybrain.storage import shown
