@@ -90,6 +90,13 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
     "from ridge": {"train.contrast_size": 8, "encoder.ridge.on": True},
+    "conformer from ridge": {
+        "train.contrast_size": 8,
+        "encoder": "conformer",
+        "encoder.block.heads": 2,
+        "encoder.ridge.on": True,
+        "encoder.ridge.trained": True,
+    },
 }
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from raybrain.batch import Batch, Shapes
 from raybrain.encoders.augment import Augment, AugmentConfig
@@ -22,6 +23,7 @@ class FrontEncoder(Encoder):
     """The settings of the front: what an encoder that starts with it derives from. Not a kind by itself.
 
     Attributes:
+        instance_norm: give each channel of a window mean 0 and variance 1 before anything else.
         attention: attention over the sensor positions.
         initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
         subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
@@ -30,6 +32,7 @@ class FrontEncoder(Encoder):
         ridge: ridge regression beside the network, from which its training starts.
     """
 
+    instance_norm: bool = False
     attention: AttentionConfig = AttentionConfig()
     initial_linear: int | None = Field(270, gt=0)
     subject: Literal["layer", "embedding", "none"] = "layer"
@@ -61,6 +64,7 @@ class Front(nn.Module):
     def __init__(self, config: FrontEncoder, shapes: Shapes) -> None:
         super().__init__()
         channels = shapes.channels
+        self.instance_norm = config.instance_norm
         self.augment = Augment(config.augment, shapes.rate_hz) if config.augment.on else None
         self.attention: SpatialAttention | None = None
         if config.attention.on:
@@ -81,6 +85,8 @@ class Front(nn.Module):
         """[batch channels time]."""
         if self.augment is not None:
             batch = replace(batch, signal=self.augment(batch))
+        if self.instance_norm:
+            batch = replace(batch, signal=F.instance_norm(batch.signal))
         x = batch.signal if self.attention is None else self.attention(batch)
         if self.linear is not None:
             x = self.linear(x)

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from raybrain.batch import Batch, Shapes
 from raybrain.config import Config
+from raybrain.encoders.draws import chance
 from raybrain.encoders.ridge import Ridge
-
-PATH_DRAW = 2  # of the random numbers of a step, the first two of which leave out sensors
 
 
 class RidgeStartConfig(Config):
@@ -23,7 +22,8 @@ class RidgeStartConfig(Config):
     Attributes:
         on: whether there is one.
         trained: train the line as well; else it is kept as it was fitted.
-        dropout: in this share of the training steps the network must do without the line.
+        dropout: while training, the network must do without the line in this share of the segments. What the line has
+            learned by heart of the train split would leave the network little to learn.
         line: which regression.
     """
 
@@ -56,7 +56,7 @@ class RidgeStart(nn.Module):
         """[batch features time]."""
         gain = self.log_gain.exp()
         if self.training and self.dropout:
-            gain = gain * (batch.draws[PATH_DRAW] >= self.dropout).to(gain)  # not left out: its gradient must be there
+            gain = gain * ~chance(batch.keys, "ridge start", (1, 1), self.dropout)
         with torch.autocast(batch.signal.device.type, enabled=False):
             line: Tensor = self.line(batch)
         out: Tensor = gain * line + self.network(batch)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from raybrain.batch import Batch, Shapes, step_draws
 from raybrain.config import InputError, override
 from raybrain.encoders.base import Encoder, SpeechEncoder
+from raybrain.encoders.conformer import Conformer
 from raybrain.encoders.conv_rnn import ConvRNN
 from raybrain.encoders.deep_mel import DeepMel
 from raybrain.encoders.layers import AttentionConfig, SpatialAttention
@@ -20,6 +21,7 @@ FRONT = {"attention.channels": 6, "attention.dimensions": 8, "initial_linear": 5
 TINY: dict[str, Encoder] = {
     "simple_conv": override(SimpleConv(), {**FRONT, "depth": 4}),
     "conv_rnn": override(ConvRNN(), {**FRONT, "depth": 2}),
+    "conformer": override(Conformer(), {**FRONT, "depth": 2, "block.heads": 2, "block.kernel": 3}),
 }
 PAPER_SIZE = 9.57e6
 
@@ -61,6 +63,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ],
     ("conv_rnn", {"depth": 3, "stride": 3, "kernel": 5}),
     ("conv_rnn", {"batch_norm": False, "lstm.layers": 1, "lstm.bidirectional": False}),
+    ("conformer", {"stride": 1}),
+    ("conformer", {"stride": 3, "block.expansion": 1}),
+    ("conformer", {"block.dropout": 0.0, "block.drop_path": 0.0}),
+    *[(name, {"instance_norm": True}) for name in ("simple_conv", "conv_rnn")],
 ]
 
 
@@ -125,7 +131,9 @@ def test_every_option_depends_on_the_batch_only(name: str, options: dict[str, An
     assert torch.equal(network(batch), first)
 
 
-@pytest.mark.parametrize(("name", "options"), [("simple_conv", {}), ("simple_conv", {"spectrum.on": True}), ("conv_rnn", {})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("simple_conv", {}), ("simple_conv", {"spectrum.on": True}), ("conv_rnn", {}), ("conformer", {})]
+)
 def test_autocast(name: str, options: dict[str, Any]) -> None:
     network, batch = override(TINY[name], options).build(SHAPES).eval(), random_batch()
     with torch.autocast("cpu", torch.bfloat16):
@@ -144,6 +152,8 @@ def test_autocast(name: str, options: dict[str, Any]) -> None:
         (SimpleConv(), {"subject": "vector"}, "subject"),
         (SimpleConv(), {"depth": 0}, "depth"),
         (ConvRNN(), {"kernel": 3}, "type one of 2, 4, 6"),
+        (Conformer(), {"hidden": 20}, "type 16"),
+        (Conformer(), {"block.kernel": 4}, "type 5"),
     ],
 )
 def test_what_cannot_be_is_refused(config: Encoder, options: dict[str, Any], message: str) -> None:
@@ -191,7 +201,7 @@ def test_wave_encoder_needs_frames_of_its_size() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_two_layouts_in_a_batch_equal_each_alone(name: str, training: bool) -> None:
     # batch norm would make segments depend on one another in training
-    off = {"conv.batch_norm": False} if name == "simple_conv" else {"batch_norm": False}
+    off = {"simple_conv": {"conv.batch_norm": False}, "conv_rnn": {"batch_norm": False}}.get(name, {})
     network = override(TINY[name], off).build(SHAPES).train(training)
     batch = random_batch()
     together = network(batch)
