@@ -40,6 +40,11 @@ class Components:
     reasons: dict[int, str] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
 
+    def remark(self, step: str) -> str:
+        """Which components a step took off, and what could not be looked for."""
+        names = ", ".join(f"{number} ({why})" for number, why in sorted(self.reasons.items())) or "none"
+        return "; ".join([f"{step}: of {self.ica.n_components_} components taken off: {names}", *self.lacking])
+
 
 class Ica(Step, name="ica", shorthand="reject"):
     """Take off what is not the brain, by independent components that are learned from the train windows.
@@ -73,19 +78,10 @@ class Ica(Step, name="ica", shorthand="reject"):
         """Learn components from the train windows, and judge each."""
         import mne
 
-        stretches = context.train_stretches(raw)
-        samples = sum(stop - start for start, stop in stretches)
-        seconds = samples / raw.info["sfreq"]
-        if seconds < LEAST_S:
-            raise InputError(
-                f"ica learns from {LEAST_S:g} s of train windows at least, and this recording has {seconds:.1f} s; "
-                "type data.signal.steps without it"
-            )
-        quick = raw.copy().filter(SLOW_HZ, None)
-        train = mne.io.RawArray(np.hstack([quick[:, start:stop][0] for start, stop in stretches]), quick.info)
+        train = train_signal(raw, context, self.name)
         wanted = self.components or self.variance
         ica = mne.preprocessing.ICA(wanted, random_state=context.seed, method="picard" if _has_picard() else "fastica")
-        ica.fit(train, picks=_good(train), decim=max(1, samples // STEPS))
+        ica.fit(train, picks=good_channels(train), decim=max(1, train.n_times // STEPS))
         components = Components(ica)
         for source in self.sources:
             JUDGES[source](components, train)
@@ -98,8 +94,7 @@ class Ica(Step, name="ica", shorthand="reject"):
 
     def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
         """Which components were taken off, and what could not be looked for."""
-        names = ", ".join(f"{number} ({why})" for number, why in sorted(fitted.reasons.items())) or "none"
-        return ["; ".join([f"ica: of {fitted.ica.n_components_} components taken off: {names}", *fitted.lacking])]
+        return [fitted.remark(self.name)]
 
 
 def _has_picard() -> bool:
@@ -108,7 +103,27 @@ def _has_picard() -> bool:
     return find_spec("picard") is not None
 
 
-def _good(raw: "mne.io.BaseRaw") -> np.ndarray:
+def train_signal(raw: "mne.io.BaseRaw", context: Context, step: str, high_hz: float | None = None) -> "mne.io.BaseRaw":
+    """The train windows of a recording behind one another, without drifts and what is faster than ``high_hz``.
+
+    Raises:
+        InputError: if there is too little for a step.
+    """
+    import mne
+
+    stretches = context.train_stretches(raw)
+    seconds = sum(stop - start for start, stop in stretches) / raw.info["sfreq"]
+    if seconds < LEAST_S:
+        raise InputError(
+            f"{step} learns from {LEAST_S:g} s of train windows at least, and this recording has {seconds:.1f} s; "
+            "type data.signal.steps without it"
+        )
+    quick = raw.copy().filter(SLOW_HZ, high_hz)
+    return mne.io.RawArray(np.hstack([quick[:, start:stop][0] for start, stop in stretches]), quick.info)
+
+
+def good_channels(raw: "mne.io.BaseRaw") -> np.ndarray:
+    """The numbers of the brain's channels that are not marked bad."""
     return np.array([pick for pick in brain_channels(raw) if raw.ch_names[pick] not in raw.info["bads"]])
 
 

@@ -6,7 +6,7 @@ interference in MEG measurements", Physics in Medicine and Biology.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import PositiveFloat
 
@@ -28,9 +28,11 @@ class Maxwell(Step, name="maxwell", shorthand="window_s"):
 
     Attributes:
         window_s: of tSSS, which also takes off what inside and outside have in common; None for SSS alone.
-        movement: whether the head is followed by its coils (cHPI) and held still.
+        movement: whether the head is followed and held still: by the positions that MaxFilter wrote, where one ``.pos`` file
+            lies beside the recording and begins with its name, else by the coils (cHPI).
     """
 
+    version: ClassVar[int] = 2
     window_s: PositiveFloat | None = None
     movement: bool = False
 
@@ -51,6 +53,8 @@ class Maxwell(Step, name="maxwell", shorthand="window_s"):
 
         if not self.movement:
             return None
+        if path := _positions_beside(raw):
+            return _read_positions(path)
         try:
             amplitudes = mne.chpi.compute_chpi_amplitudes(raw)
             moments: np.ndarray = mne.chpi.compute_head_pos(raw.info, mne.chpi.compute_chpi_locs(raw.info, amplitudes))
@@ -73,6 +77,35 @@ class Maxwell(Step, name="maxwell", shorthand="window_s"):
             raise InputError(
                 f"maxwell cannot be done to this recording ({first_line(error)}); it is for MEGIN systems"
             ) from None
+
+    def remarks(self, raw: "mne.io.BaseRaw", fitted: "np.ndarray | None") -> list[str]:
+        """Where the positions of the head are from."""
+        path = _positions_beside(raw) if self.movement else None
+        return [f"maxwell: the head is followed by {path.name if path else 'its coils'}"] if self.movement else []
+
+
+def _positions_beside(raw: "mne.io.BaseRaw") -> Path | None:
+    """The positions of the head that MaxFilter wrote; InputError if there are several files of them."""
+    file = next((Path(name) for name in raw.filenames if name), None)
+    if file is None:
+        return None
+    name = file.stem.removesuffix("_meg").removesuffix("_raw")
+    paths = sorted(path for path in file.parent.glob("*.pos") if path.name.startswith(name))
+    if paths[1:]:
+        raise InputError(f"maxwell.movement=yes: {paths[0].name} and {paths[1].name} both lie beside {file.name}; leave one")
+    return paths[0] if paths else None
+
+
+def _read_positions(path: Path) -> "np.ndarray":
+    import mne
+
+    try:
+        moments: np.ndarray = mne.chpi.read_head_pos(path)
+    except (RuntimeError, ValueError, OSError, IndexError) as error:
+        raise InputError(f"{path.name} holds no positions of a head ({first_line(error)}); get it again or remove it") from None
+    if not moments.size:
+        raise InputError(f"{path.name} holds no positions of a head; get it again or remove it")
+    return moments
 
 
 def _files_beside(raw: "mne.io.BaseRaw") -> dict[str, Path]:

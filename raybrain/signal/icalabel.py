@@ -1,0 +1,100 @@
+"""ICALabel: components of EEG that a network calls eyes, heart or muscles are taken off.
+
+ICLabel, Pion-Tonachini et al. 2019, "ICLabel: An automated electroencephalographic independent component classifier",
+NeuroImage, as mne-icalabel has it: a package of its own, in which the network lies.
+"""
+
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from raybrain.config import InputError, hint
+from raybrain.signal.base import Context, Step
+from raybrain.signal.channels import brain_channels
+from raybrain.signal.ica import STEPS, Components, good_channels, train_signal
+
+if TYPE_CHECKING:
+    import mne
+
+LABELS = {"eye": 2, "heart": 3, "muscle": 1, "line": 4, "channel": 5}  # the columns of what the network says
+HIGHEST_HZ = 100.0  # what it was trained on ends there
+
+
+class IcaLabel(Step, name="icalabel", shorthand="reject"):
+    """Take off what the network ICLabel calls something else than the brain; EEG has its average as reference from then on.
+
+    Components are learned from the train windows by extended infomax, as those were that it was trained on. It judges by
+    frequencies up to 100 Hz: it comes best before ``resample``, where the recording is short enough to be loaded.
+
+    Attributes:
+        reject: what is taken off, with + between: "eye", "heart", "muscle", "line" (noise), "channel" (noise).
+        certainty: least probability.
+        components: how many are learned; None for as many as explain ``variance``.
+        variance: of the signal, that components must explain.
+    """
+
+    beside: ClassVar[tuple[str, ...]] = ()
+    reject: str = "eye+heart+muscle"
+    certainty: float = Field(default=0.7, gt=0, lt=1)
+    components: PositiveInt | None = None
+    variance: PositiveFloat = 0.99
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for source in self.sources:
+            if source not in LABELS:
+                raise InputError(f"icalabel finds no {source!r}{hint(source, LABELS)}")
+        if self.variance >= 1:
+            raise InputError(f"variance={self.variance:g} must be below 1")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """What is taken off, one by one."""
+        return [source.strip() for source in self.reject.split("+")]
+
+    def fit(self, raw: "mne.io.BaseRaw", context: Context) -> Components:
+        """Learn components from the train windows, and have each judged."""
+        import mne
+
+        package = _package()
+        if "eeg" not in raw.get_channel_types(brain_channels(raw)):
+            raise InputError("icalabel is for EEG, and this recording is MEG; type ica")
+        high_hz = HIGHEST_HZ if raw.info["sfreq"] > 2.5 * HIGHEST_HZ else None
+        train = _referenced(train_signal(raw, context, self.name, high_hz))
+        method = {"method": "infomax", "fit_params": {"extended": True}}
+        ica = mne.preprocessing.ICA(self.components or self.variance, random_state=context.seed, **method)
+        ica.fit(train, picks=good_channels(train), decim=max(1, train.n_times // STEPS))
+        likely = package.iclabel.iclabel_label_components(train, ica)
+        components = Components(ica)
+        for source in self.sources:
+            sure = np.flatnonzero(likely[:, LABELS[source]] >= self.certainty)
+            components.reasons.update({int(number): f"{source} {likely[number, LABELS[source]]:.2f}" for number in sure})
+        ica.exclude = sorted(components.reasons)
+        return components
+
+    def apply(self, raw: "mne.io.BaseRaw", fitted: Components, context: Context) -> "mne.io.BaseRaw":
+        """Take them off."""
+        return fitted.ica.apply(_referenced(raw))
+
+    def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
+        """Which components were taken off, and how sure the network is."""
+        return [fitted.remark(self.name)]
+
+
+def _package() -> ModuleType:
+    try:
+        import mne_icalabel
+        import mne_icalabel.iclabel
+    except ImportError:
+        raise InputError("icalabel needs a package: pip install 'raybrain[icalabel]'; or type ica") from None
+    module: ModuleType = mne_icalabel
+    return module
+
+
+def _referenced(raw: "mne.io.BaseRaw") -> "mne.io.BaseRaw":
+    """EEG with the average of its good channels as reference."""
+    names = [raw.ch_names[pick] for pick in good_channels(raw)]
+    return raw.set_eeg_reference(names, verbose="error")
