@@ -18,7 +18,7 @@ def test_bench_train_ends_in_a_table() -> None:
     assert "plain" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "bench_prepare", "chaos"])
+@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "bench_prepare", "bench_cleaning", "chaos"])
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

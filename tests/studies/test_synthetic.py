@@ -19,6 +19,7 @@ from raybrain.recording import Recording
 from raybrain.studies.base import Study
 from raybrain.studies.bids import Bids
 from raybrain.studies.synthetic import Synthetic
+from raybrain.studies.synthetic.brain import UNIT
 from tests.made_studies import one_line
 
 REPO = Path(__file__).parents[2]
@@ -71,6 +72,7 @@ def test_same_bytes_in_another_process(tmp_path: Path) -> None:
 import hashlib, sys
 from pathlib import Path
 from raybrain.studies.synthetic import Synthetic
+from raybrain.studies.synthetic.brain import UNIT
 study = Synthetic(minutes=0.2, subjects=2, channels=8, rate_hz=100)
 root = study.fetch(Path(sys.argv[1]))
 digest = hashlib.sha256()
@@ -257,6 +259,29 @@ def test_ridge_finds_the_speech(cache: Path) -> None:
         scores.append(np.corrcoef(weights @ lagged[:, cut:-50], heard[cut:-50])[0, 1])
     assert abs(scores[0]) < 0.1
     assert scores[1] > 0.2
+
+
+@pytest.mark.parametrize("device", ["meg", "eeg"])
+def test_artefacts_are_planted_on_top_and_nothing_else_changes(cache: Path, device: str) -> None:
+    def values(**artefacts: float) -> Any:
+        changes = {f"artefacts.{key}": value for key, value in artefacts.items()}
+        study = override(Synthetic(device=device, subjects=1, minutes=0.2, channels=16), changes)  # type: ignore[arg-type]
+        root = study.fetch(cache)
+        return study.raw(root, study.recordings(root)[0])
+
+    plain, unit = values(), UNIT[device]  # type: ignore[index]
+    for name, beside in (("line", []), ("blinks", ["EOG"]), ("heart", ["ECG"]), ("jumps", [])):
+        planted = values(**{name: 10.0})
+        assert planted.ch_names == [*plain.ch_names, *beside]
+        assert values(**{name: 10.0}).get_data() == pytest.approx(planted.get_data(), abs=0)
+        left = (planted.get_data()[:16] - plain.get_data()) / unit
+        assert 7 < np.abs(left).max() < 20 + 10 * (name == "jumps"), name
+        if beside:
+            assert planted.get_channel_types(beside) == [name.replace("blinks", "eog").replace("heart", "ecg")]
+            strongest = left[np.abs(left).max(axis=1).argmax()]
+            assert abs(np.corrcoef(strongest, planted.get_data(beside)[0])[0, 1]) > 0.9
+    spectrum = np.abs(np.fft.rfft((values(line=10.0).get_data() - plain.get_data())[0]))
+    assert np.fft.rfftfreq(plain.n_times, 1 / plain.info["sfreq"])[spectrum.argmax()] == pytest.approx(50, abs=0.1)
 
 
 def test_unknown_subject(cache: Path) -> None:

@@ -14,6 +14,7 @@ from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, Word
 from raybrain.recording import Recording
 from raybrain.studies.base import Facts, Study
+from raybrain.studies.synthetic.artefacts import Artefacts
 
 if TYPE_CHECKING:
     import mne
@@ -35,6 +36,7 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
         rate_hz: the sampling rate.
         signal: scales the response to speech: 0 is pure noise, 1 is decodable.
         seed: of the story and of the brain signals.
+        artefacts: what is planted on top of the noise.
     """
 
     facts: ClassVar[Facts] = Facts(licence="none needed: made here", language="en", device="MEG or EEG")
@@ -46,6 +48,7 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
     rate_hz: float = Field(default=250.0, ge=50, le=10_000)
     signal: float = Field(default=1.0, ge=0)
     seed: int = Field(default=0, ge=0)
+    artefacts: Artefacts = Artefacts()
 
     @model_validator(mode="after")
     def _enough_places(self) -> "Synthetic":
@@ -118,8 +121,13 @@ class Synthetic(Study, name="synthetic", shorthand="device"):
         data = brain.noise(sensors, samples, self.rate_hz, self.seed, recording.subject)
         if self.signal:
             data += self.signal * _response(self, root, parts, starts, sensors, samples, recording.subject)
+        beside = self.artefacts.plant(data, sensors, self.rate_hz, self.seed, recording.subject)
         brain.break_channel(data, brain.bad_channel(self.channels, number, self.seed), number, self.seed, self.device)
-        return mne.io.RawArray(data, info, verbose="error")
+        raw = mne.io.RawArray(data, info, verbose="error")
+        for name, (kind, course) in beside.items():
+            other = mne.io.RawArray(course[None], mne.create_info([name], self.rate_hz, kind), verbose="error")
+            raw.add_channels([other], force_update_info=True)
+        return raw
 
     def sources(self, root: Path, recording: Recording) -> list[Path]:
         """The files of the story."""

@@ -85,7 +85,7 @@ def response_topography(sensors: Sensors, seed: int, subject: str, count: int) -
     places = _places(count, shared) + 0.008 * own.standard_normal((count, 3))
     moments = shared.standard_normal((count, 3)) + 0.4 * own.standard_normal((count, 3))
     weights = shared.uniform(0.5, 1.5, count) * own.lognormal(0.0, 0.2, count)
-    return _field(sensors, places, moments) * weights
+    return dipole_field(sensors, places, moments) * weights
 
 
 def latency_s(seed: int, subject: str) -> float:
@@ -124,7 +124,7 @@ def _background(sensors: Sensors, samples: int, rate_hz: float, rng: np.random.G
     courses = _coloured(spectra, samples, rng)
     places = np.concatenate([_places(SOURCES, rng), [[0.03, -0.06, 0.06], [-0.03, -0.06, 0.06]]])
     weights = np.concatenate([rng.uniform(0.5, 1.5, SOURCES), [1.5, 1.5]])
-    fields = _field(sensors, places, rng.standard_normal((len(places), 3))) * weights
+    fields = dipole_field(sensors, places, rng.standard_normal((len(places), 3))) * weights
     data = fields @ courses + 0.5 * _coloured(np.broadcast_to(pink, (len(fields), len(pink))), samples, rng)
     data += 0.2 * rng.standard_normal(data.shape)
     scaled: Array = data / np.median(data.std(axis=1))
@@ -149,7 +149,7 @@ def _blinks(sensors: Sensors, samples: int, rate_hz: float, rng: np.random.Gener
     course = np.convolve(pulses, shape)[:samples]
     eyes = np.array([[0.03, 0.075, 0.02], [-0.03, 0.075, 0.02]])
     moment = [[0.0, 0.5, 1.0]] if sensors.device == "eeg" else [[1.0, 0.0, 0.0]]
-    field = _field(sensors, eyes, np.array(moment * 2)).sum(axis=1)
+    field = dipole_field(sensors, eyes, np.array(moment * 2)).sum(axis=1)
     peak: Array = np.outer(field / np.abs(field).max(), course)
     return BLINK[sensors.device] * peak
 
@@ -163,7 +163,7 @@ def _places(count: int, rng: np.random.Generator) -> Array:
     return places
 
 
-def _field(sensors: Sensors, places: Array, moments: Array) -> Array:
+def dipole_field(sensors: Sensors, places: Array, moments: Array) -> Array:
     """The fields of current dipoles at the sensors [channels dipoles], each with unit rms over the sensors."""
     away = sensors.positions[:, None] - places[None]
     distance = np.maximum(np.linalg.norm(away, axis=2), 0.02)
