@@ -184,6 +184,7 @@ def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prep
         "sounds": sounds,
         "failed": failed,
         "left_out": work.left_out,
+        "recordings": _states(by_uid, failed, work.left_out),
         "counts": {split: sum(p.segments[split] for p in parts.values()) for split in ("train", "valid", "test")},
         "stimuli": len(plan.stimuli),
         "plan": key,
@@ -248,6 +249,12 @@ def _prepared(data: "DataConfig", store: Store, manifest: dict[str, Any]) -> Pre
     digests = {name: feature_digest(name, manifest["features"][name]) for name in names}
     failed = {**manifest["failed"], **manifest.get("left_out", {})}
     return Prepared(store, recordings, failed, content_digest([brain, *digests.items()]), brain, digests)
+
+
+def _states(uids: Iterable[str], failed: Mapping[str, str], left_out: Mapping[str, str]) -> dict[str, str]:
+    """What became of each recording: "ready", or why it failed or is left out."""
+    ready = {uid: f"failed: {failed[uid]}" if uid in failed else "ready" for uid in sorted(uids)}
+    return ready | {name: f"left out: {reason}" for name, reason in left_out.items()}
 
 
 def _untrained(parts: Iterable[Part]) -> list[str]:

@@ -388,6 +388,40 @@ def test_a_failed_recording_takes_no_other_along(ray_cluster: None, raybrain: Pr
     assert len(after) == 4
 
 
+@pytest.mark.slow
+def test_each_way_to_fail_is_named_and_only_what_failed_is_tried_again(
+    ray_cluster: None, copy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def file(subject: int, end: str) -> Path:
+        return copy / f"sub-{subject:02d}" / "eeg" / f"sub-{subject:02d}_task-listening_{end}"
+
+    whole = {path: path.read_bytes() for path in (file(2, "eeg.eeg"), file(3, "eeg.eeg"), file(4, "eeg.vhdr"))}
+    file(2, "eeg.eeg").write_bytes(b"")
+    values = np.frombuffer(whole[file(3, "eeg.eeg")], "<f4").copy().reshape(-1, 32)
+    values[500:600, 7] = np.nan
+    file(3, "eeg.eeg").write_bytes(values.tobytes())
+    file(4, "eeg.vhdr").write_bytes(b"0       an EDF file".ljust(256))
+    data = override(DataConfig(), {"studies": f"bids:{copy}", "features": "word_length"})
+
+    def run() -> tuple[dict[str, str], str]:
+        known = preparing.run(data, Cluster(home=tmp_path / "home")).store.manifest["recordings"]
+        return {uid.split("_")[1]: state for uid, state in known.items()}, capfd.readouterr().err
+
+    states, _ = run()
+    assert states["sub-01"] == "ready"
+    not_numbers = "values that are not numbers in channels C3; mark them bad in channels.tsv"
+    wanted = {"sub-02": "eeg.eeg is empty; get the file again", "sub-03": not_numbers, "sub-04": "eeg.vhdr: No section"}
+    for subject, reason in wanted.items():
+        assert states[subject].startswith("failed: ") and reason in states[subject] and "\n" not in states[subject], states
+    for path in (file(2, "eeg.eeg"), file(3, "eeg.eeg")):
+        path.write_bytes(whole[path])
+    again, err = run()
+    assert {subject for subject, state in again.items() if state == "ready"} == {"sub-01", "sub-02", "sub-03"}
+    assert again["sub-04"] == states["sub-04"] and "signals are there already" in err
+    file(4, "eeg.vhdr").write_bytes(whole[file(4, "eeg.vhdr")])
+    assert set(run()[0].values()) == {"ready"}
+
+
 def test_studies_of_one_name(semireal: Path, copy: Path, tmp_path: Path) -> None:
     """One of them may be called otherwise."""
     data = override(DataConfig(), {"studies": f"bids:{semireal},bids:{copy}", "features": "word_length"})
