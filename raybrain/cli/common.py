@@ -106,6 +106,7 @@ def show_answer(answer: "Answer") -> None:
         accuracy_table,
         audit_line,
         baseline_line,
+        channel_lines,
         context_lines,
         control_lines,
         controls_table,
@@ -122,7 +123,12 @@ def show_answer(answer: "Answer") -> None:
     for line in context_lines(evaluation.context):
         say(line)
     console().print(controls_table(evaluation.controls))
-    for line in [*lag_lines(evaluation.lags), *absent_lines(evaluation.absent), audit_line(evaluation.audit)]:
+    for line in [
+        *channel_lines(evaluation.channels),
+        *lag_lines(evaluation.lags),
+        *absent_lines(evaluation.absent),
+        audit_line(evaluation.audit),
+    ]:
         say(line)
     for line in mark_lines(evaluation.marks) or ["nothing marks this result: all controls are where they should be"]:
         say(line)

@@ -176,6 +176,28 @@ class Moments:
         """Centred sum of squares of what is aimed at, [D]."""
         return self._sums["squares"] - self._sums["aimed"].square() / self.samples
 
+    def of(self, channels: Tensor) -> "Moments":
+        """Those of some channels of what goes in."""
+        count = len(self._sums["first"])
+
+        def places(lags: int) -> Tensor:
+            return (torch.arange(lags)[:, None] * count + channels).flatten().to(self._sums["first"].device)
+
+        every, but_last = places(len(self.lags)), places(len(self.lags) - 1)
+        sums = self._sums | {name: self._sums[name][every] for name in ("cross", "given")}
+        sums["first"] = self._sums["first"][channels.to(every.device)][:, every]
+        if "change" in sums:
+            sums["change"] = self._sums["change"][but_last][:, but_last]
+        return Moments(self.lags, self.windows, self.samples, sums)
+
+    def correlation(self, weights: Tensor) -> Tensor:
+        """Of what these weights [P D] estimate with what is aimed at, [D]."""
+        mean, target = self.means
+        agree = self.cross - self.samples * torch.outer(mean, target)
+        own = self.gram - self.samples * torch.outer(mean, mean)
+        power = (weights * (own @ weights)).sum(dim=0) * self.spread
+        return (weights * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
+
 
 @dataclass(frozen=True)
 class _Lagged:

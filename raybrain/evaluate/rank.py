@@ -18,8 +18,9 @@ from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.evaluate.attribution import attributed
-from raybrain.evaluate.baseline import baseline_ranks, beside, make_baseline
+from raybrain.evaluate.baseline import baseline_of, baseline_ranks, beside, make_baseline
 from raybrain.evaluate.breakdown import breakdown
+from raybrain.evaluate.channel_rows import channel_rows
 from raybrain.evaluate.context import context_rows
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.lags import lag_rows
@@ -61,6 +62,8 @@ class Evaluation:
         absent: study, control and reason for each control that a study cannot have.
         languages: of the words of each study.
         trained: what it was trained on, ``train.control``.
+        channels: one row per study and channel, as :func:`raybrain.evaluate.channel_rows.channel_rows` makes them, where the
+            brain is aimed at.
     """
 
     ranks: pd.DataFrame
@@ -74,6 +77,7 @@ class Evaluation:
     absent: Rows = field(default_factory=list)
     languages: Mapping[str, str] = field(default_factory=dict)
     trained: str = "none"
+    channels: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def marks(self) -> list[Mark]:
@@ -103,6 +107,7 @@ class _Kept:
     context: Rows
     lags: Rows
     absent: Rows
+    channels: Rows = field(default_factory=list)
 
     @classmethod
     def of(cls, job: TrainJob) -> "_Kept | None":
@@ -110,7 +115,7 @@ class _Kept:
         known = job.record.test()
         if known is None or not set(TABLES) <= known[1].keys() or not set(COLUMNS) <= set(known[0].columns):
             return None
-        return cls(known[0], **{name: known[1][name] for name in TABLES})
+        return cls(known[0], **{name: known[1][name] for name in TABLES}, channels=known[1].get("channels", []))
 
 
 def run(trained: Trained) -> Evaluation:
@@ -151,7 +156,7 @@ def _evaluated(trained: Trained) -> Evaluation:
     fresh = kept is None or baseline is None
     if kept is None:
         kept = _rank(job)
-        job.record.keep_test(kept.ranks, {name: getattr(kept, name) for name in TABLES})
+        job.record.keep_test(kept.ranks, {name: getattr(kept, name) for name in (*TABLES, "channels")})
         baseline = baseline_ranks(job)
     if baseline is None:
         baseline = _baseline_alone(job)
@@ -182,6 +187,7 @@ def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluatio
         kept.absent,
         _languages(job),
         job.experiment.train.control,
+        pd.DataFrame(kept.channels),
     )
 
 
@@ -238,14 +244,16 @@ def _rank(job: TrainJob) -> _Kept:
         shards = job.cluster.workers
         options = _options(job)
         parts = [ray.remote(**options)(rank_shard).remote(job, shard, shards) for shard in range(shards)]
-        others = [ray.remote(**options)(task).remote(job) for task in (rank_controls, rank_context, rank_lags, rank_baseline)]
-        waiting = [*parts, *others]
+        tasks = (rank_controls, rank_context, rank_lags, rank_baseline)
+        others = [ray.remote(**options)(task).remote(job) for task in tasks]
+        further = [ray.remote(**options)(rank_channels).remote(job)] if job.experiment.task.aims_at_brain else []
+        waiting = [*parts, *others, *further]
         for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
             ray.get(ready)  # what fails, fails at once
         ranked, ((controls, absent), context, (lags, no_lags), _) = ray.get(parts), ray.get(others)
     ranks = pd.concat(ranked).sort_values(PLACE, ignore_index=True)
-    return _Kept(ranks, controls, context, lags, absent + no_lags)
+    return _Kept(ranks, controls, context, lags, absent + no_lags, *ray.get(further))
 
 
 def _options(job: TrainJob) -> dict[str, float]:
@@ -288,6 +296,13 @@ def rank_context(job: TrainJob) -> Rows:
     learner = load_learner(job, _place(job))
     valid, test = (learner.tables.words(split, job.experiment.test.subjects) for split in ("valid_words", SPLIT))
     return context_rows(learner, learner.task.pools(valid), learner.task.pools(test))
+
+
+def rank_channels(job: TrainJob) -> Rows:
+    """How well each channel of the brain is estimated by a run with its best weights."""
+    learner = load_learner(job, _place(job))
+    pools = learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects))
+    return records(channel_rows(learner, baseline_of(job.experiment), pools))
 
 
 def rank_baseline(job: TrainJob) -> pd.DataFrame:

@@ -22,8 +22,16 @@ from raybrain.report.render import render
 from raybrain.report.run_pictures import accuracies_picture, losses_picture
 from raybrain.report.study_section import study_section
 from raybrain.report.style import Picture, picture
-from raybrain.report.terminal import absent_lines, baseline_line, context_lines, control_lines, lag_lines, mark_lines
-from raybrain.report.topography import head_picture, topographies
+from raybrain.report.terminal import (
+    absent_lines,
+    baseline_line,
+    channel_lines,
+    context_lines,
+    control_lines,
+    lag_lines,
+    mark_lines,
+)
+from raybrain.report.topography import channel_topographies, head_picture, topographies
 from raybrain.store import Store
 from raybrain.train.record import RunRecord, best_epoch
 
@@ -54,6 +62,7 @@ class RunReport:
         evaluation = self.evaluation
         tables = {"test": evaluation.studies, "subjects": evaluation.subjects, "controls": evaluation.controls}
         tables |= {"errors": evaluation.errors, "context": evaluation.context, "breakdown": evaluation.breakdown}
+        tables |= {"channels": evaluation.channels} if len(evaluation.channels) else {}
         known: dict[str, Any] = {"run": str(self.record.path), "signature": self.experiment.signature, "title": self.title}
         return known | {name: records(table) for name, table in tables.items()} | {"marks": evaluation.marks}
 
@@ -78,6 +87,7 @@ def run_sections(report: RunReport) -> dict[str, Any]:
         "context": _context(evaluation.context),
         "curves": _curves(report),
         "heads": _heads(report),
+        "channels": _channels(evaluation.channels),
         "examples": list(examples(evaluation.ranks, report.store)),
         "data": data_card(report.store, evaluation.audit) if report.store else None,
         "data_head": HEAD,
@@ -88,7 +98,8 @@ def run_sections(report: RunReport) -> dict[str, Any]:
 
 def _lines(evaluation: Evaluation, control: str) -> list[str]:
     """What else there is to say of a result, be it good or bad."""
-    return [*control_lines(control, evaluation.controls), *lag_lines(evaluation.lags), *absent_lines(evaluation.absent)]
+    lines = [*control_lines(control, evaluation.controls), *channel_lines(evaluation.channels), *lag_lines(evaluation.lags)]
+    return [*lines, *absent_lines(evaluation.absent)]
 
 
 def title_of(experiment: Experiment, studies: Sequence[str]) -> str:
@@ -163,6 +174,15 @@ def _heads(report: RunReport) -> dict[str, Any]:
     name = report.experiment.encoder.name
     nothing = f"No map: {name} has no weights that belong to one sensor each, or it is not known where the sensors are."
     return {"pictures": drawn, "line": "" if drawn else nothing}
+
+
+def _channels(channels: pd.DataFrame) -> list[Picture]:
+    """The head for each study, where the brain is aimed at: how well each channel is estimated."""
+    drawn = []
+    for one in channel_topographies(channels) if len(channels) else ():
+        what = f"{one.study}: {one.what}; up to {one.strength.max():.3f}; highest: {', '.join(one.strongest)}"
+        drawn.append(picture(head_picture(one), what))
+    return drawn
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Tables for the terminal: accuracy always beside chance and the number of candidates."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from raybrain.doctor.findings import Finding
 from raybrain.download.unpack import amount
 from raybrain.evaluate.attribution import KINDS
+from raybrain.evaluate.channel_rows import UNIQUE
 from raybrain.evaluate.controls import SEGMENTS, WHAT
 from raybrain.evaluate.lags import peak
 from raybrain.evaluate.marks import LEAKS, Mark, measured
@@ -100,6 +102,22 @@ def lag_lines(lags: pd.DataFrame) -> list[str]:
         tells = f"r = {highest['correlation']:.3f}, chance below {highest['noise']:.3f}"
         lines.append(
             f"lags: the recording tells most of the sound {1000 * highest['lag_s']:.0f} ms after it ({study}, {tells})"
+        )
+    return lines
+
+
+def channel_lines(channels: pd.DataFrame) -> list[str]:
+    """How well channels of the brain are estimated, a line for each study; nothing where something else was aimed at."""
+    lines = []
+    for study, rows in channels.groupby("study", sort=True) if len(channels) else ():
+        own, ridge, ceiling = (float(rows[name].mean()) for name in ("correlation", "ridge", "ceiling"))
+        others = "nobody else heard the same" if math.isnan(ceiling) else f"the mean of the other people {ceiling:.3f}"
+        best = rows.sort_values("correlation", ascending=False).to_dict("records")[0]
+        adds = {str(name).removeprefix(UNIQUE): rows[name].mean() for name in rows if str(name).startswith(UNIQUE)}
+        alone = "".join(f"; {name} alone adds {value:.3f}" for name, value in adds.items())
+        lines.append(
+            f"channels: mean correlation {own:.3f}, ridge regression {ridge:.3f}, {others}; best {best['channel']} with"
+            f" {best['correlation']:.3f}{alone} ({study}, {len(rows)} channels)"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Topography: how much of each sensor a network takes, on the head, with the sensors where they really are."""
+"""Topography: how much of each sensor a network takes, or how well it is estimated, on the head, each where it really is."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from raybrain.batch import Layout, step_draws
 from raybrain.encoders.layers import SpatialAttention
 from raybrain.encoders.ridge import RidgeMaps
+from raybrain.evaluate.channel_rows import UNIQUE
 from raybrain.predict.model import Model
 from raybrain.report.style import LIGHT, canvas, shades, styled
 
@@ -30,7 +32,7 @@ class Topography:
     Attributes:
         study: whose sensors.
         what: is shown.
-        strength: of each sensor that can be used, in units of their mean.
+        strength: of each sensor that can be used, in units of their mean; or a correlation of each.
         positions: of these sensors, within 0.5 of the middle of the head, [sensors 2].
         strongest: names of the sensors with the highest strength.
     """
@@ -59,6 +61,27 @@ def topographies(model: Model) -> list[Topography]:
             people = [place for place, name in enumerate(model.subjects) if name.partition("/")[0] == study]
             what = "size of each sensor's regression weights, over lags, features and people; weights are no sources"
             made.append(_topography(study, what, layout, _weighted(ridge, people, len(layout.channels))))
+    return made
+
+
+def channel_topographies(channels: pd.DataFrame) -> list[Topography]:
+    """How well each channel is estimated, and what each feature alone adds, for each study whose sensors are at known places.
+
+    Args:
+        channels: as :func:`raybrain.evaluate.channel_rows.channel_rows` makes them.
+    """
+    made = []
+    shown = {"correlation": "correlation of the estimate with each channel", "ceiling": "that of the mean over other people"}
+    unique = [str(name) for name in channels if str(name).startswith(UNIQUE)]
+    shown |= {name: f"what {name.removeprefix(UNIQUE)} alone adds" for name in unique}
+    for study, rows in channels.groupby("study", sort=True):
+        for column, what in shown.items():
+            known = rows.dropna(subset=["x", "y", column])
+            if len(known) < FEW:
+                continue
+            values = known[column].to_numpy(float)
+            strongest = tuple(known["channel"].iloc[np.argsort(-values, kind="stable")[:3]])
+            made.append(Topography(str(study), what, values.clip(min=0), _flat(known[["x", "y"]].to_numpy(float)), strongest))
     return made
 
 
@@ -91,8 +114,13 @@ def _topography(study: str, what: str, layout: Layout, strength: np.ndarray) -> 
     kept = strength[valid] / strength[valid].mean()
     names = np.array(layout.channels)[valid]
     strongest = tuple(str(name) for name in names[np.argsort(-kept, kind="stable")[:3]])
-    flat = np.array(layout.positions)[valid] - 0.5
-    return Topography(study, what, kept, flat * (0.5 / np.linalg.norm(flat, axis=1).max()), strongest)
+    return Topography(study, what, kept, _flat(np.array(layout.positions)[valid]), strongest)
+
+
+def _flat(positions: np.ndarray) -> np.ndarray:
+    """Places in [0, 1] as a head is drawn: around its middle, the outermost on a circle of radius 0.5."""
+    flat = positions - 0.5
+    return flat * (0.5 / float(np.linalg.norm(flat, axis=1).max()))
 
 
 @styled()
@@ -101,7 +129,7 @@ def head_picture(shown: Topography) -> "Figure":
     from mne.viz import plot_topomap
 
     figure, (axes,) = canvas(width=300, height=300)
-    high = float(np.quantile(shown.strength, 0.98))  # so that one sensor does not make all others pale
+    high = max(float(np.quantile(shown.strength, 0.98)), 1e-6)  # so that one sensor does not make all others pale
     image, contours = plot_topomap(
         shown.strength,
         shown.positions,
