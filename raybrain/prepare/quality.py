@@ -118,6 +118,10 @@ class Watch:
             "windows": windows,
             "lost_windows_s": lost / self.rate_hz,
             "alignment": [_alignment(what, one) for what, one in found],
+            "components": [
+                {"name": one.name, "reason": one.reason, "channels": list(one.weights), "weights": list(one.weights.values())}
+                for one in self.signal.removed
+            ],
             "minute_s": begin / self.rate_hz,
             "minute_hz": self.rate_hz,
             "minute": minute,

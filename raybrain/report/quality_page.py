@@ -12,6 +12,7 @@ from raybrain.report.quality_pictures import (
     ROW_S,
     ROWS,
     alignment_picture,
+    component_picture,
     numbers_picture,
     response_map,
     sensors_picture,
@@ -25,6 +26,7 @@ from raybrain.storage import aside
 from raybrain.store import Prepared, Store
 
 MOST_ROWS = 60  # of a table of channels or stretches
+MOST_MAPS = 12  # of components
 NAMES = {"mag": "magnetometers", "grad": "gradiometers", "eeg": "electrodes"}
 
 
@@ -130,6 +132,7 @@ def recording_page(store: Store, one: Judged) -> str:
             for stretch in row["stretches"][:MOST_ROWS]
         ],
         remarks=row["remarks"],
+        components=list(_components(one)),
         alignments=[picture(alignment_picture(found), found["what"]) for found in row["alignment"]],
         words=list(_words(row, events)),
     )
@@ -144,6 +147,13 @@ def _maps(one: Judged) -> Iterator[Picture]:
     if any(channel["response"] is not None for channel in one.row["channels"]):
         what = "correlation with what is heard at the lag of the highest response, without sign: the larger, the more"
         yield picture(response_map(one), what)
+
+
+def _components(one: Judged) -> Iterator[Picture]:
+    """The components that steps took off."""
+    places = dict(zip(one.part.channels, one.part.positions, strict=True))
+    for component in one.row["components"][:MOST_MAPS]:
+        yield picture(component_picture(component, places), f"{component['name']}: {component['reason']}")
 
 
 def _channel_row(channel: Mapping[str, Any]) -> list[Any]:

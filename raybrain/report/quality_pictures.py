@@ -59,6 +59,23 @@ def response_map(one: Judged) -> "Figure":
     return figure
 
 
+@styled()
+def component_picture(component: Mapping[str, Any], places: Mapping[str, Sequence[float]]) -> "Figure":
+    """Where a component is seen: the larger, the more, in one colour or the other by its sign."""
+    figure, (axes,) = canvas(height=300)
+    seen = [
+        (places[name], weight)
+        for name, weight in zip(component["channels"], component["weights"], strict=True)
+        if name in places
+    ]
+    (x, y), weights = np.array([place for place, _ in seen]).T, np.array([weight for _, weight in seen])
+    sizes = 4 + 140 * np.abs(weights) / max(float(np.abs(weights).max(initial=0.0)), 1e-30)
+    for side, colour in ((weights >= 0, "model"), (weights < 0, "ridge")):
+        axes.scatter(x[side], y[side], s=sizes[side], color=LIGHT[colour], alpha=0.75, linewidths=0)
+    _head(axes)
+    return figure
+
+
 def _head(axes: "Axes") -> None:
     """A map of sensors seen from above."""
     axes.set(xlim=(-0.08, 1.08), ylim=(-0.08, 1.12), xticks=[], yticks=[], aspect="equal")

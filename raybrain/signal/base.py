@@ -81,6 +81,21 @@ class Context:
         return Window.of(self.segments, float(raw.info["sfreq"]))
 
 
+@dataclass(frozen=True)
+class Removed:
+    """A component of a recording that a step took off.
+
+    Attributes:
+        name: of it, like "ica 3".
+        reason: what it is.
+        weights: how much of it each channel saw, in its own unit, by name.
+    """
+
+    name: str
+    reason: str
+    weights: dict[str, float]
+
+
 class Step(Choice):
     """Something done to the continuous signal of a recording. Its settings are the fields of a kind.
 
@@ -129,6 +144,10 @@ class Step(Choice):
 
     def remarks(self, raw: "mne.io.BaseRaw", fitted: Any) -> list[str]:
         """What people should know of how it went, given the recording before it; a line each."""
+        return []
+
+    def removed(self, fitted: Any) -> list[Removed]:
+        """The components it takes off, for people to look at."""
         return []
 
 

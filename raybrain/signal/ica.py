@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from raybrain.config import InputError, hint
-from raybrain.signal.base import Context, Step
+from raybrain.signal.base import Context, Removed, Step
 from raybrain.signal.channels import brain_channels, brain_names
 
 if TYPE_CHECKING:
@@ -44,6 +44,14 @@ class Components:
         """Which components a step took off, and what could not be looked for."""
         names = ", ".join(f"{number} ({why})" for number, why in sorted(self.reasons.items())) or "none"
         return "; ".join([f"{step}: of {self.ica.n_components_} components taken off: {names}", *self.lacking])
+
+    def removed(self, step: str) -> list[Removed]:
+        """The components that a step took off, and where they are seen."""
+        maps = self.ica.get_components()  # [channels components]
+        return [
+            Removed(f"{step} {number}", why, dict(zip(map(str, self.ica.ch_names), maps[:, number].tolist(), strict=True)))
+            for number, why in sorted(self.reasons.items())
+        ]
 
 
 class Ica(Step, name="ica", shorthand="reject"):
@@ -95,6 +103,10 @@ class Ica(Step, name="ica", shorthand="reject"):
     def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
         """Which components were taken off, and what could not be looked for."""
         return [fitted.remark(self.name)]
+
+    def removed(self, fitted: Components) -> list[Removed]:
+        """Which components were taken off, and where they are seen."""
+        return fitted.removed(self.name)
 
 
 def _has_picard() -> bool:

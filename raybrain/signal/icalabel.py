@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from raybrain.config import InputError, hint
-from raybrain.signal.base import Context, Step
+from raybrain.signal.base import Context, Removed, Step
 from raybrain.signal.channels import brain_channels
 from raybrain.signal.ica import STEPS, Components, good_channels, train_signal
 
@@ -82,6 +82,10 @@ class IcaLabel(Step, name="icalabel", shorthand="reject"):
     def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
         """Which components were taken off, and how sure the network is."""
         return [fitted.remark(self.name)]
+
+    def removed(self, fitted: Components) -> list[Removed]:
+        """Which components were taken off, and where they are seen."""
+        return fitted.removed(self.name)
 
 
 def _package() -> ModuleType:

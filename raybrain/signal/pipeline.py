@@ -5,13 +5,13 @@ recording has it loaded, as it is after the steps before.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raybrain.config import InputError
-from raybrain.signal.base import Context, Step
+from raybrain.signal.base import Context, Removed, Step
 from raybrain.signal.channels import brain_channels, refuse_blind, sensor_places, sensor_positions, usable_channels
 from raybrain.signal.chunked import block_length, mapped
 from raybrain.signal.flat_stretches import FlatStretches
@@ -31,6 +31,7 @@ class Signal:
         places: [channels 3] in metres in head coordinates, NaN where unknown.
         valid: [channels], False where a position is not known or the channel is marked bad.
         remarks: what people should know of how the steps went, a line each.
+        removed: the components that steps took off.
         flat: where the recording stands still, of what was read of it so far.
     """
 
@@ -40,6 +41,7 @@ class Signal:
     places: np.ndarray
     valid: np.ndarray
     remarks: tuple[str, ...]
+    removed: tuple[Removed, ...]
     flat: FlatStretches
 
     @property
@@ -74,12 +76,12 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
 
     with mne.utils.use_log_level("error"):
         raw = _picked(raw, _wanted(raw, steps))
-        flat, remarks = None, list[str]()
+        flat, account = None, _Account()
         for number, step in enumerate(steps):
             if flat is None and not step.takes_gaps:
                 flat = _flat_stretches(raw)
                 raw = _numbers_only(raw, flat)
-            raw = _applied(step, raw, context, remarks)
+            raw = _applied(step, raw, context, account)
             if step.beside and not any(later.beside for later in steps[number + 1 :]):
                 raw = _picked(raw, brain_channels(raw))
         watched = flat is not None
@@ -95,7 +97,7 @@ def read_signal(raw: "mne.io.BaseRaw", steps: Sequence[Step], context: Context) 
         refuse_blind(raw.info)
         positions, _ = sensor_positions(raw.info)
         places, usable = sensor_places(raw.info), usable_channels(raw.info)
-        return Signal(raw, list(raw.ch_names), positions, places, usable, tuple(remarks), flat)
+        return Signal(raw, list(raw.ch_names), positions, places, usable, tuple(account.remarks), tuple(account.removed), flat)
 
 
 def _wanted(raw: "mne.io.BaseRaw", steps: Sequence[Step]) -> np.ndarray:
@@ -112,8 +114,16 @@ def _picked(raw: "mne.io.BaseRaw", picks: np.ndarray) -> "mne.io.BaseRaw":
     return mapped(raw, lambda values: values, picks=picks) if raw.preload else raw.copy().pick(picks)
 
 
-def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context, remarks: list[str]) -> "mne.io.BaseRaw":
-    """The recording after a step; InputError if it is none any more, or of another length. Adds what the step remarks."""
+@dataclass
+class _Account:
+    """What steps say of what they did."""
+
+    remarks: list[str] = field(default_factory=list)
+    removed: list[Removed] = field(default_factory=list)
+
+
+def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context, account: _Account) -> "mne.io.BaseRaw":
+    """The recording after a step; InputError if it is none any more, or of another length. Adds to the account."""
     import mne
 
     if not step.in_chunks and not step.takes_gaps:
@@ -122,7 +132,8 @@ def _applied(step: Step, raw: "mne.io.BaseRaw", context: Context, remarks: list[
     before = raw.n_times / raw.info["sfreq"]
     slack = 1 / raw.info["sfreq"]
     fitted = step.fit(raw, context)
-    remarks += step.remarks(raw, fitted)
+    account.remarks += step.remarks(raw, fitted)
+    account.removed += step.removed(fitted)
     result = step.apply(raw, fitted, context)
     if not isinstance(result, mne.io.BaseRaw):
         raise InputError(f"step {step.name} gave a {type(result).__name__}, not a recording; let its apply return one")

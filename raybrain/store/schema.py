@@ -86,6 +86,19 @@ QUALITY = pa.schema(  # one row per recording
                 )
             ),
         ),
+        (
+            "components",  # that steps took off: what each channel saw of them, in its unit
+            pa.list_(
+                pa.struct(
+                    [
+                        ("name", pa.string()),
+                        ("reason", pa.string()),
+                        ("channels", pa.list_(pa.string())),
+                        ("weights", pa.list_(pa.float64())),
+                    ]
+                )
+            ),
+        ),
         ("minute_s", pa.float64()),  # where a minute of sound begins that pages show
         ("minute_hz", pa.float64()),
         ("minute", pa.list_(pa.float32())),  # its amplitude

@@ -43,6 +43,7 @@ def row_of(uid: str = "", **changed: Any) -> dict[str, Any]:
         "windows": 100,
         "lost_windows_s": [],
         "alignment": [response],
+        "components": [],
         "minute_s": 1.0,
         "minute_hz": 120.0,
         "minute": [0.1] * 1200,

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -73,6 +74,8 @@ def test_the_page_of_a_sweep_in_a_browser(chromium: Browser, tmp_path: Path) -> 
 def test_the_pages_of_quality_in_a_browser(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {"a-recording-" * 9: row_of(remarks=["no room " * 40 + "x" * 200]), **{uid: row_of(uid) for uid in "bcdefg"}}
     rows["late"] = row_of(lost_windows_s=[2.0] * 60, stretches=[{"start_s": 2.0, "stop_s": 9.0, "why": "BAD_" + "y" * 90}])
+    component = {"name": "ica 3", "reason": "eye", "channels": [f"E{number}" for number in range(1, 20)]}
+    rows["late"]["components"] = [component | {"weights": np.linspace(-1e-5, 2e-5, 19)}]
     every = judge(**rows)
     monkeypatch.setattr(Store, "events", lambda store, uid: pa.Table.from_pylist([WORD], schema=EVENTS))
     monkeypatch.setattr(Store, "segments", lambda store, uid: pa.Table.from_pylist([], schema=SEGMENTS))

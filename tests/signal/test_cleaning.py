@@ -102,6 +102,9 @@ def test_eyes_and_heart_are_taken_off_by_ica() -> None:
     assert error(eyes_only, truth) < 0.5 * before and error(both, truth) < 0.25 * before
     assert "(eye)" in eyes_only.remarks[0] and "(heart)" not in eyes_only.remarks[0]
     assert "(eye)" in both.remarks[0] and "(heart)" in both.remarks[0]
+    (blinks,) = eyes_only.removed
+    assert (blinks.reason, list(blinks.weights)) == ("eye", electrodes())
+    assert abs(np.corrcoef(list(blinks.weights.values()), eyes[:, 0])[0, 1]) > 0.95
 
 
 def test_ica_says_what_it_cannot_look_for() -> None:
