@@ -9,7 +9,7 @@ from raybrain.studies.synthetic.speech import keyed_rng
 
 EYES = HEAD_M + np.array([[0.03, 0.075, -0.02], [-0.03, 0.075, -0.02]])
 HEART = HEAD_M + np.array([[0.03, 0.0, -0.12]])
-JUMP_S = 2.0  # between two jumps, of one channel after another
+JUMP_S = 10.0  # between two jumps, of one channel or another
 
 
 class Artefacts(Config):
