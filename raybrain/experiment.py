@@ -25,19 +25,30 @@ SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that ma
 
 
 class OptimConfig(Config):
-    """Adam.
+    """The optimiser.
 
     Attributes:
+        kind: "adam"; "adamw", with a weight decay of its own; "muon" for the matrices inside of the encoder, with AdamW for
+            the rest (Jordan et al. 2024).
         lr: learning rate.
         beta2: how slowly the running mean of squared gradients forgets.
-        weight_decay: as Adam's L2 penalty on all weights.
+        weight_decay: as Adam's L2 penalty on all weights; of the others, how fast matrices shrink (Loshchilov and Hutter 2019).
+        warmup: updates over which the learning rate grows from nothing.
+        decay_to: the share of the learning rate that is left at the end of all epochs, to which it falls along half a cosine.
+        clip: gradients that are longer than this, over all weights, are cut to it; None for any length.
+        average: validate and keep the running mean of the weights, which forgets so slowly; 0 for the weights themselves.
         schedule: changes while training goes on, EPOCHS:SETTING=VALUE: ``10:lr=0.0001`` sets the learning rate once ten epochs
             are done.
     """
 
+    kind: Literal["adam", "adamw", "muon"] = "adam"
     lr: PositiveFloat = 3e-4
     beta2: float = Field(default=0.999, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
+    warmup: int = Field(default=0, ge=0)
+    decay_to: float = Field(default=1.0, ge=0, le=1)
+    clip: PositiveFloat | None = None
+    average: float = Field(default=0.0, ge=0, lt=1)
     schedule: tuple[str, ...] = ()
 
     @field_validator("schedule")

@@ -56,6 +56,15 @@ RANDOM = {
     "encoder.augment.sensors.share": 0.2,
     "encoder.augment.sensors.radius": 0.1,
 }
+MODERN = {
+    "optim.kind": "muon",
+    "optim.weight_decay": 0.1,
+    "optim.warmup": 3,
+    "optim.decay_to": 0.1,
+    "optim.clip": 0.5,
+    "optim.average": 0.9,
+    "train.epochs": 2,
+}
 # smaller than, equal to and larger than the batch of one of two and of four workers
 CASES: dict[str, dict[str, Any]] = {
     "inside a worker": {"train.contrast_size": 2},
@@ -96,6 +105,7 @@ CASES: dict[str, dict[str, Any]] = {
         "encoder.block.heads": 2,
         "encoder.ridge.on": True,
         "encoder.ridge.trained": True,
+        **MODERN,
     },
 }
 
@@ -163,7 +173,8 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
     losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
     gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}
     weights = {f"weight {name}": value.clone() for name, value in learner.network.state_dict().items()}
-    return {"loss": torch.stack(losses), **gradients, **weights}
+    average = {f"average {name}": value for name, value in learner.optimizer.average.items()}
+    return {"loss": torch.stack(losses), **gradients, **weights, **average}
 
 
 def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

@@ -143,6 +143,11 @@ class Training:
 
     def _finish_epoch(self, epoch: int, wait: float) -> None:
         """Validate, remember the best weights, write the checkpoint. ``wait`` is the share of time spent waiting for data."""
+        with self.learner.optimizer.averaged():
+            self._validate(epoch, wait)
+        self._save()
+
+    def _validate(self, epoch: int, wait: float) -> None:
         loss = float(self.state.loss) / self.sizes.updates_per_epoch
         valid = self.validation.loss()
         if not math.isfinite(valid):
@@ -162,7 +167,6 @@ class Training:
             self.state.best = valid
             if self.place.rank == 0:
                 self.record.keep_best({"model": self.learner.state()["model"], "epoch": epoch + 1})
-        self._save()
 
     def _save(self) -> None:
         if self.place.rank != 0:

@@ -24,6 +24,7 @@ from raybrain.experiment import Experiment, OptimConfig
 from raybrain.losses.base import LossGroup
 from raybrain.network import Network, Parts
 from raybrain.tasks.base import Task
+from raybrain.train.optimizer import Optimizer
 from raybrain.train.order import Contrast
 from raybrain.train.tables import Tables
 
@@ -80,14 +81,9 @@ class Learner:
         self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
         self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
         self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optim = experiment.optim
-        self.optimizer = torch.optim.Adam(
-            self.parameters,
-            lr=optim.lr,
-            betas=(0.9, optim.beta2),
-            weight_decay=optim.weight_decay,
-            fused=True,
-        )
+        updates, epochs = sizes.updates_per_epoch, experiment.train.epochs
+        first = updates if experiment.encoder.line is not None else 0  # in the first epoch it is fitted
+        self.optimizer = Optimizer(self.network, experiment.optim, range(first, epochs * updates))
 
     @property
     def device(self) -> torch.device:
@@ -96,8 +92,7 @@ class Learner:
 
     def set_optim(self, optim: OptimConfig) -> None:
         """Go on with other settings of the optimiser; what it has gathered of the gradients stays."""
-        for group in self.optimizer.param_groups:
-            group.update(lr=optim.lr, betas=(0.9, optim.beta2), weight_decay=optim.weight_decay)
+        self.optimizer.set(optim)
 
     def load(self, rows: Tensor, extra: Tensor, step: int) -> "Loaded":
         """What this worker needs of a batch, on its device.
@@ -127,11 +122,11 @@ class Learner:
             The mean loss over the whole batch, on the device; the same on every worker.
         """
         self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss = self.loss(loaded)
         loss.backward()  # type: ignore[no-untyped-call]
         total = self._sum_gradients(loss.detach())
-        self.optimizer.step()
+        self.optimizer.step(loaded.step)
         return total
 
     def loss(self, loaded: "Loaded") -> Tensor:
@@ -275,13 +270,13 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """Weights and optimiser, for a checkpoint."""
-        return {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"model": self.network.state_dict(), **self.optimizer.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a state; one without an optimiser changes the weights only."""
         self.network.load_state_dict(state["model"])
         if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.restore(state)
 
 
 @dataclass(frozen=True)
