@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from raybrain.config import InputError, hint
+from raybrain.config import InputError, first_line, hint
 from raybrain.signal.base import Context, Removed, Step
 from raybrain.signal.channels import brain_channels, brain_names
 
@@ -89,7 +89,7 @@ class Ica(Step, name="ica", shorthand="reject"):
         train = train_signal(raw, context, self.name)
         wanted = self.components or self.variance
         ica = mne.preprocessing.ICA(wanted, random_state=context.seed, method="picard" if _has_picard() else "fastica")
-        ica.fit(train, picks=good_channels(train), decim=max(1, train.n_times // STEPS))
+        learn(ica, train, self.name)
         components = Components(ica)
         for source in self.sources:
             JUDGES[source](components, train)
@@ -132,6 +132,17 @@ def train_signal(raw: "mne.io.BaseRaw", context: Context, step: str, high_hz: fl
         )
     quick = raw.copy().filter(SLOW_HZ, high_hz)
     return mne.io.RawArray(np.hstack([quick[:, start:stop][0] for start, stop in stretches]), quick.info)
+
+
+def learn(ica: Any, train: "mne.io.BaseRaw", step: str) -> None:
+    """Have mne's ``ica`` learn components from the good channels; InputError if there are none to tell apart."""
+    try:
+        ica.fit(train, picks=good_channels(train), decim=max(1, train.n_times // STEPS))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{step} learns nothing of this recording ({first_line(error)}); say how many components, as in "
+            f"data.signal.steps.{step}.components=20, or mark loud channels bad before it"
+        ) from None
 
 
 def good_channels(raw: "mne.io.BaseRaw") -> np.ndarray:

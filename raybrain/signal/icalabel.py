@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from raybrain.config import InputError, hint
 from raybrain.signal.base import Context, Removed, Step
 from raybrain.signal.channels import brain_channels
-from raybrain.signal.ica import STEPS, Components, good_channels, train_signal
+from raybrain.signal.ica import Components, good_channels, learn, train_signal
 
 if TYPE_CHECKING:
     import mne
@@ -66,7 +66,7 @@ class IcaLabel(Step, name="icalabel", shorthand="reject"):
         train = _referenced(train_signal(raw, context, self.name, high_hz))
         method = {"method": "infomax", "fit_params": {"extended": True}}
         ica = mne.preprocessing.ICA(self.components or self.variance, random_state=context.seed, **method)
-        ica.fit(train, picks=good_channels(train), decim=max(1, train.n_times // STEPS))
+        learn(ica, train, self.name)
         likely = package.iclabel.iclabel_label_components(train, ica)
         components = Components(ica)
         for source in self.sources:

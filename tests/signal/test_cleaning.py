@@ -115,6 +115,13 @@ def test_ica_says_what_it_cannot_look_for() -> None:
         read_signal(recording(brain(21)), (Step.parse("ica"),), short)
 
 
+def test_what_is_louder_than_all_else_leaves_ica_nothing_to_learn() -> None:
+    loud = brain(21) + 1e-2 * np.random.default_rng(2).standard_normal((21, 1)) * pulses(4.1, 0.1)
+    with pytest.raises(InputError, match=r"ica learns nothing of this recording \(.*\); say how many") as refused:
+        clean(recording(loud), "ica:eye")
+    assert "data.signal.steps.ica.components=20" in str(refused.value) and "\n" not in str(refused.value)
+
+
 def test_channels_are_marked_bad_with_the_reason_and_interpolated() -> None:
     truth, draw = brain(21), np.random.default_rng(3)
     values = truth.copy()
