@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
-from raybrain.batch import Shapes
-from raybrain.encoders.base import Encoder, SpeechEncoder
+from raybrain.batch import Batch, Keys, Shapes
+from raybrain.encoders.base import Encoder, Penalised, SpeechEncoder
 from raybrain.encoders.front import built
 from raybrain.experiment import Experiment
 from raybrain.losses.base import Loss, LossModule
@@ -42,9 +43,15 @@ class Network(nn.Module):
             made = replace(made, slices=())
         self.loss: LossModule = parts.loss.build(made)
 
-    def aimed(self, stored: Tensor) -> Tensor:
-        """What estimates are compared with, [batch features time], from what is stored."""
+    def aimed(self, stored: Tensor, keys: Keys | None = None) -> Tensor:
+        """What estimates are compared with, [batch features time], from what is stored; ``keys`` are for training."""
         if self.aimed_side is None:
             return stored
-        encoded: Tensor = self.aimed_side(stored)
+        encoded: Tensor = self.aimed_side(stored, keys)
         return encoded
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """What its parts ask to be added to the loss of a step; None for nothing."""
+        asked = [part.penalty(batch) for part in self.modules() if isinstance(part, Penalised)]
+        given = [one for one in asked if one is not None]
+        return torch.stack(given).sum() if given else None

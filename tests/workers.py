@@ -55,6 +55,11 @@ RANDOM = {
     "encoder.augment.time.count": 2,
     "encoder.augment.sensors.share": 0.2,
     "encoder.augment.sensors.radius": 0.1,
+    "encoder.conv.dropout.input": 0.1,
+    "encoder.conv.dropout.layers": 0.2,
+    "encoder.attention.per_subject": True,
+    "encoder.attention.usage_penalty": 0.1,
+    "encoder.svd_penalty": 0.1,
 }
 MODERN = {
     "optim.kind": "muon",
@@ -77,6 +82,14 @@ CASES: dict[str, dict[str, Any]] = {
     "trained map in the loss": {"train.contrast_size": 16, "loss.linear": 3},
     "regression": {"train.contrast_size": 16, "loss": "mse"},
     "every random option": {"train.contrast_size": 8, "train.extra_negatives": 5, **RANDOM},
+    "every random option on both sides": {
+        "train.contrast_size": 16,
+        "train.extra_negatives": 5,
+        **RANDOM,
+        **DEEP,
+        "speech_encoder.conv.dropout.input": 0.1,
+        "speech_encoder.conv.dropout.layers": 0.2,
+    },
     "regression and classes": {"train.contrast_size": 16, "loss": "mixed"},
     "both directions": {"train.contrast_size": 8, "train.extra_negatives": 5, "loss": "info_nce", "loss.linear": 3},
     "both directions, soft": {

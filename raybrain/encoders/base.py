@@ -28,7 +28,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from raybrain.batch import Shapes
+from raybrain.batch import Batch, Keys, Shapes
 from raybrain.config import Choice
 
 Pair = tuple[Tensor, Tensor]  # windows of what goes in [batch channels time], and of what is aimed at [batch features time]
@@ -53,6 +53,19 @@ class Encoder(Choice):
     def line(self) -> "FittedEncoder | None":
         """What is fitted in closed form beside its network, for training to start from; None for nothing."""
         return None
+
+
+class Penalised(nn.Module, ABC):
+    """A part of a network that asks for something to be added to the loss, whatever the segments are."""
+
+    @abstractmethod
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """What is added to the loss of a step; None for nothing.
+
+        Args:
+            batch: some segments of the step. The penalty must depend on ``positions`` and ``valid`` at most, of all layouts:
+                one worker alone computes it.
+        """
 
 
 class FittedEncoder(Encoder):
@@ -86,6 +99,19 @@ class FittedModule(nn.Module, ABC):
         """
 
 
+class SpeechModule(nn.Module, ABC):
+    """A network on the side of speech."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, keys: Keys | None = None) -> Tensor:
+        """[batch features time] to [batch size time].
+
+        Args:
+            x: the features of some segments.
+            keys: what random numbers of these segments are drawn for; None where none are.
+        """
+
+
 class SpeechEncoder(Choice):
     """What is done to stored features before estimates are compared with them."""
 
@@ -94,13 +120,13 @@ class SpeechEncoder(Choice):
         return features
 
     @abstractmethod
-    def build(self, features: int) -> nn.Module | None:
+    def build(self, features: int) -> SpeechModule | None:
         """A network from [batch features time] to [batch size time], trained together with the encoder; None for none."""
 
 
 class Stored(SpeechEncoder, name="stored"):
     """The features as they are: nothing is trained on that side."""
 
-    def build(self, features: int) -> nn.Module | None:
+    def build(self, features: int) -> SpeechModule | None:
         """None."""
         return None

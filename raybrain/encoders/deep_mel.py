@@ -1,9 +1,8 @@
 """DeepMel: the brain encoder's convolutions on the speech side, trained together with it."""
 
 from pydantic import Field
-from torch import nn
 
-from raybrain.encoders.base import SpeechEncoder
+from raybrain.encoders.base import SpeechEncoder, SpeechModule
 from raybrain.encoders.layers import ConvConfig, ConvSequence
 
 
@@ -26,8 +25,8 @@ class DeepMel(SpeechEncoder, name="deep_mel"):
         """``output``, whatever goes in."""
         return self.output
 
-    def build(self, features: int) -> nn.Module:
+    def build(self, features: int) -> SpeechModule:
         """The network: the last of its layers gives the output, with neither batch norm nor activation."""
         sizes = self.conv.sizes(features, self.hidden, self.depth)
         sizes[-1] = self.output
-        return ConvSequence(sizes, self.conv, plain_last=True)
+        return ConvSequence(sizes, self.conv, plain_last=True, where="speech")

@@ -12,11 +12,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raybrain.batch import Batch, Shapes
+from raybrain.config import Config
+from raybrain.encoders.attention import AttentionConfig, SpatialAttention
 from raybrain.encoders.augment import Augment, AugmentConfig
-from raybrain.encoders.base import Encoder
-from raybrain.encoders.layers import AttentionConfig, SpatialAttention, SubjectLayer
+from raybrain.encoders.base import Encoder, Penalised
+from raybrain.encoders.layers import Activation, SubjectLayer, activation
 from raybrain.encoders.ridge import Ridge
 from raybrain.encoders.ridge_start import RidgeStart, RidgeStartConfig
+
+
+class InitialConfig(Config):
+    """What the initial linear map is made of.
+
+    Attributes:
+        depth: number of linear maps, one after the other.
+        activation: a non-linearity after each of them; None for none.
+    """
+
+    depth: int = Field(1, gt=0)
+    activation: Activation | None = None
+
+
+class SubjectLayerConfig(Config):
+    """The matrix of each subject.
+
+    Attributes:
+        channels: that come out; None for as many as go in.
+        identity: start as a matrix that changes nothing, rather than a random one.
+    """
+
+    channels: int | None = Field(None, gt=0)
+    identity: bool = False
 
 
 class FrontEncoder(Encoder):
@@ -26,8 +52,11 @@ class FrontEncoder(Encoder):
         instance_norm: give each channel of a window mean 0 and variance 1 before anything else.
         attention: attention over the sensor positions.
         initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
+        initial: what this map is made of.
         subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
-        subject_size: length of that vector.
+        subject_layer: the matrix.
+        subject_size: length of the vector.
+        svd_penalty: added to the loss, times the mean singular value of the initial maps and of the subjects' matrices.
         augment: how signals are changed at random while training.
         ridge: ridge regression beside the network, from which its training starts.
     """
@@ -35,8 +64,11 @@ class FrontEncoder(Encoder):
     instance_norm: bool = False
     attention: AttentionConfig = AttentionConfig()
     initial_linear: int | None = Field(270, gt=0)
+    initial: InitialConfig = InitialConfig()
     subject: Literal["layer", "embedding", "none"] = "layer"
+    subject_layer: SubjectLayerConfig = SubjectLayerConfig()
     subject_size: int = Field(64, gt=0)
+    svd_penalty: float = Field(0.0, ge=0)
     augment: AugmentConfig = AugmentConfig()
     ridge: RidgeStartConfig = RidgeStartConfig()
 
@@ -46,7 +78,9 @@ class FrontEncoder(Encoder):
 
     def without_subjects(self) -> str:
         """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
-        return "" if self.subject == "none" else "encoder.subject=none"
+        cures = ["encoder.subject=none"] if self.subject != "none" else []
+        cures += ["encoder.attention.per_subject=false"] if self.attention.on and self.attention.per_subject else []
+        return " and ".join(cures)
 
     @property
     def line(self) -> Ridge | None:
@@ -54,7 +88,7 @@ class FrontEncoder(Encoder):
         return self.ridge.line if self.ridge.on else None
 
 
-class Front(nn.Module):
+class Front(Penalised):
     """Spatial attention, initial linear map, subject layer or embedding: each if it is wanted.
 
     Attributes:
@@ -65,16 +99,22 @@ class Front(nn.Module):
         super().__init__()
         channels = shapes.channels
         self.instance_norm = config.instance_norm
+        self.svd_penalty = config.svd_penalty
         self.augment = Augment(config.augment, shapes.rate_hz) if config.augment.on else None
         self.attention: SpatialAttention | None = None
         if config.attention.on:
-            self.attention = SpatialAttention(config.attention)
+            self.attention = SpatialAttention(config.attention, len(shapes.subjects))
             channels = config.attention.channels
         self.linear: nn.Conv1d | None = None
         if config.initial_linear is not None:
             self.linear = nn.Conv1d(channels, config.initial_linear, 1)
             channels = config.initial_linear
-        self.subject_layer = SubjectLayer(channels, len(shapes.subjects)) if config.subject == "layer" else None
+        self.deeper = _deeper(config.initial, channels) if self.linear is not None else None
+        self.subject_layer: SubjectLayer | None = None
+        if config.subject == "layer":
+            after = config.subject_layer.channels or channels
+            self.subject_layer = SubjectLayer(channels, len(shapes.subjects), after, identity=config.subject_layer.identity)
+            channels = after
         self.subject_embedding: nn.Embedding | None = None
         if config.subject == "embedding":
             self.subject_embedding = nn.Embedding(len(shapes.subjects), config.subject_size)
@@ -90,12 +130,34 @@ class Front(nn.Module):
         x = batch.signal if self.attention is None else self.attention(batch)
         if self.linear is not None:
             x = self.linear(x)
+        if self.deeper is not None:
+            x = self.deeper(x)
         if self.subject_layer is not None:
             x = self.subject_layer(x, batch.subject)
         if self.subject_embedding is not None:
             who = self.subject_embedding(batch.subject)[:, :, None]
             x = torch.cat([x, who.expand(-1, -1, x.shape[-1]).to(x.dtype)], dim=1)
         return x
+
+    def penalty(self, batch: Batch) -> Tensor | None:
+        """``svd_penalty`` times the mean singular value (Fazel et al. 2001: a low sum of them is a low rank)."""
+        if not self.svd_penalty:
+            return None
+        maps = [part.weight[..., 0] for part in (self.linear, *(self.deeper or ())) if isinstance(part, nn.Conv1d)]
+        if self.subject_layer is not None:
+            maps.append(self.subject_layer.weights)
+        # of weights that are not finite there is no decomposition: the loss must say so, not the decomposition
+        values = [torch.linalg.svdvals(each.nan_to_num(0, 0, 0)).flatten() + 0 * each.sum() for each in maps]
+        return self.svd_penalty * torch.cat(values).mean() if values else None
+
+
+def _deeper(config: InitialConfig, channels: int) -> nn.Sequential | None:
+    """What follows the first of the initial maps; None for nothing."""
+    layers: list[nn.Module] = []
+    for number in range(config.depth):
+        layers += [nn.Conv1d(channels, channels, 1)] if number else []
+        layers += [activation(config.activation)] if config.activation else []
+    return nn.Sequential(*layers) if layers else None
 
 
 def built(encoder: Encoder, shapes: Shapes) -> nn.Module:

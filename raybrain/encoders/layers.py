@@ -1,7 +1,6 @@
 """The parts encoders are made of.
 
-Dimension letters: B batch, C channels (sensors, or whatever stands for them), O output channels, T time samples,
-L sensor layouts, P position dimensions.
+Dimension letters: B batch, C channels (sensors, or whatever stands for them), T time samples.
 """
 
 import math
@@ -10,41 +9,16 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raybrain.batch import Batch
+from raybrain.batch import Keys
 from raybrain.config import Config, InputError
+from raybrain.encoders.base import SpeechModule
+from raybrain.encoders.draws import Dropout
 
 Activation = Literal["gelu", "relu", "leaky_relu"]
-
-
-class AttentionConfig(Config):
-    """Attention over sensor positions, which brings every layout to the same channels.
-
-    Attributes:
-        on: without it all recordings must have the same sensors.
-        channels: that come out.
-        dimensions: Fourier terms of a position.
-        margin: free room on each side of the head, in its width.
-        dropout_radius: while training, sensors within this distance of a random point are left out, in widths of the head.
-    """
-
-    on: bool = True
-    channels: int = Field(270, gt=0)
-    dimensions: int = Field(2048, gt=0)
-    margin: float = Field(0.2, ge=0)
-    dropout_radius: float = Field(0.2, ge=0)
-
-    @field_validator("dimensions")
-    @classmethod
-    def _square(cls, dimensions: int) -> int:
-        root = math.isqrt(dimensions // 2)
-        if 2 * root**2 != dimensions:
-            near = 2 * max(root, 1) ** 2, 2 * (root + 1) ** 2
-            raise InputError(f"position dimensions must be twice a square, found {dimensions}; type {near[0]} or {near[1]}")
-        return dimensions
 
 
 class GluConfig(Config):
@@ -57,6 +31,18 @@ class GluConfig(Config):
 
     every: int = Field(2, ge=0)
     context: int = Field(1, ge=0)
+
+
+class DropoutConfig(Config):
+    """Numbers that are set to 0 while training, each with a probability.
+
+    Attributes:
+        input: of what goes into the first layer.
+        layers: of what comes out of each layer, before its residual.
+    """
+
+    input: float = Field(0.0, ge=0, lt=1)
+    layers: float = Field(0.0, ge=0, lt=1)
 
 
 class ConvConfig(Config):
@@ -73,6 +59,9 @@ class ConvConfig(Config):
         groups: channels are convolved in so many groups of their own.
         growth: by how much the channels grow from layer to layer.
         layer_scale: first value of a trained factor of what is added to the skip connection; None for no factor.
+        rewrite: each layer but a plain last one goes on with a 1 x 1 convolution and once more the non-linearity.
+        post_skip: a trained factor and bias of each channel after the skip connection, which start as if they were not there.
+        dropout: while training.
     """
 
     kernel: int = Field(3, gt=0)
@@ -85,6 +74,9 @@ class ConvConfig(Config):
     groups: int = Field(1, gt=0)
     growth: float = Field(1.0, gt=0)
     layer_scale: float | None = Field(None, gt=0)
+    rewrite: bool = False
+    post_skip: bool = False
+    dropout: DropoutConfig = DropoutConfig()
 
     @model_validator(mode="after")
     def _agree(self) -> "ConvConfig":
@@ -203,54 +195,20 @@ def _across(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (like.ndim - 2))
 
 
-class SpatialAttention(nn.Module):
-    """Each output channel is a weighted mean of the sensors; the weights depend on where the sensors are and on nothing else.
+class SubjectLayer(nn.Module):
+    """A matrix for each subject; square unless ``after`` says how many channels come out.
 
-    While training, sensors near one random point are left out, the same point for the whole batch.
+    With ``identity`` each begins as a matrix that changes nothing, rather than a random one.
     """
 
-    def __init__(self, config: AttentionConfig) -> None:
+    def __init__(self, channels: int, subjects: int, after: int | None = None, *, identity: bool = False) -> None:
         super().__init__()
-        self.config = config
-        self.heads = nn.Parameter(torch.randn(config.channels, config.dimensions) / math.sqrt(config.dimensions))
-
-    def forward(self, batch: Batch) -> Tensor:
-        """[batch outputs time]."""
-        weights = self.weights(batch.positions, batch.valid, batch.draws).to(batch.signal.dtype)
-        return (weights if len(weights) == 1 else weights[batch.layout]) @ batch.signal
-
-    def weights(self, positions: Tensor, valid: Tensor, draws: Tensor) -> Tensor:
-        """How much of each sensor goes into each output, [layouts outputs channels]."""
-        allowed = valid
-        if self.training and self.config.dropout_radius > 0:
-            near = (positions - draws[:2].to(positions)).norm(dim=-1) <= self.config.dropout_radius
-            kept = valid & ~near
-            allowed = torch.where(kept.any(dim=-1, keepdim=True), kept, valid)
-        with torch.autocast(positions.device.type, enabled=False):
-            scores = self.heads @ self.embedding(positions).transpose(-1, -2).to(self.heads.dtype)
-            # not -inf: a layout without a single usable sensor must give zeros, not NaN
-            scores = scores.masked_fill(~allowed[:, None], torch.finfo(scores.dtype).min)
-            return torch.softmax(scores, dim=-1) * allowed[:, None]
-
-    def embedding(self, positions: Tensor) -> Tensor:
-        """Fourier embedding of positions [... 2], [... P].
-
-        The first cosine is 1 everywhere, which a softmax over sensors cannot see. It is left at 0, since the gradient of its
-        weight would be rounding, of which Adam would make whole steps.
-        """
-        steps = torch.arange(math.isqrt(self.config.dimensions // 2), device=positions.device, dtype=positions.dtype)
-        margin = self.config.margin
-        x, y = (2 * math.pi * (positions + margin) / (1 + 2 * margin)).unsqueeze(-1).unbind(dim=-2)
-        phase = ((steps * x).unsqueeze(-1) + (steps * y).unsqueeze(-2)).flatten(-2)
-        return torch.cat([torch.zeros_like(phase[..., :1]), phase[..., 1:].cos(), phase.sin()], dim=-1)
-
-
-class SubjectLayer(nn.Module):
-    """A square matrix for each subject."""
-
-    def __init__(self, channels: int, subjects: int) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.randn(subjects, channels, channels) / math.sqrt(channels))
+        after = after or channels
+        if identity:
+            weights = torch.eye(channels, after).repeat(subjects, 1, 1)
+        else:
+            weights = torch.randn(subjects, channels, after) / math.sqrt(channels)
+        self.weights = nn.Parameter(weights)
 
     def forward(self, x: Tensor, subject: Tensor) -> Tensor:
         """``out_d = sum_c x_c W_cd`` with each segment's own W."""
@@ -261,7 +219,7 @@ class ConvLayer(nn.Module):
     """Convolution, batch norm and activation with a residual, then perhaps a gated linear unit without one."""
 
     def __init__(
-        self, sizes: tuple[int, int], config: ConvConfig, *, dilation: int, groups: int, gated: bool, plain: bool
+        self, sizes: tuple[int, int], config: ConvConfig, where: str, *, dilation: int, groups: int, gated: bool, plain: bool
     ) -> None:
         super().__init__()
         before, after = sizes
@@ -275,26 +233,50 @@ class ConvLayer(nn.Module):
             assert self.conv.bias is not None
             self.conv.bias.requires_grad_(False)
         self.activation = nn.Identity() if plain else activation(config.activation)
+        self.rewrite: nn.Module | None = None
+        if config.rewrite and not plain:
+            self.rewrite = nn.Sequential(nn.Conv1d(after, after, 1), activation(config.activation))
+        self.dropout = Dropout(0 if plain else config.dropout.layers, where)
         self.skip = config.skip and before == after
         self.scale: nn.Parameter | None = None
         if self.skip and config.layer_scale is not None:
             self.scale = nn.Parameter(torch.full((after, 1), config.layer_scale))
+        self.post_skip = ChannelScale(after) if config.post_skip and not plain else None
         self.gate: nn.Module | None = None
         if gated:
             context = config.glu.context
             self.gate = nn.Conv1d(after, 2 * after, 1 + 2 * context, padding=context)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch before time] to [batch after time]."""
+    def forward(self, x: Tensor, keys: Keys | None = None) -> Tensor:
+        """[batch before time] to [batch after time]; ``keys`` are what dropout needs."""
         out: Tensor = self.activation(self.norm(self.conv(x)))
+        if self.rewrite is not None:
+            out = self.rewrite(out)
+        if keys is not None:
+            out = self.dropout(out, keys)
         if self.scale is not None:
             out = out * self.scale
         if self.skip:
             out = out + x
+        if self.post_skip is not None:
+            out = self.post_skip(out)
         return out if self.gate is None else F.glu(self.gate(out), dim=1)
 
 
-class ConvSequence(nn.Module):
+class ChannelScale(nn.Module):
+    """A trained factor and bias of each channel, which start as 1 and 0."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch channels time] to the same."""
+        return x * self.weight + self.bias
+
+
+class ConvSequence(SpeechModule):
     """Convolution layers that keep the number of samples.
 
     Args:
@@ -302,10 +284,14 @@ class ConvSequence(nn.Module):
         config: what all layers share.
         plain_last: the last layer ends with its convolution (and the residual and gate it may have), so that its output
             can take any value.
+        where: the name of this stack, which no other one of the network has.
     """
 
-    def __init__(self, sizes: Sequence[int], config: ConvConfig, *, plain_last: bool = False) -> None:
+    def __init__(
+        self, sizes: Sequence[int], config: ConvConfig, *, plain_last: bool = False, where: str = "convolutions"
+    ) -> None:
         super().__init__()
+        self.dropout = Dropout(config.dropout.input, f"{where} input")
         depth = len(sizes) - 1
         layers = []
         for k in range(depth):
@@ -319,6 +305,7 @@ class ConvSequence(nn.Module):
                 ConvLayer(
                     (sizes[k], sizes[k + 1]),
                     config,
+                    f"{where} {k}",
                     dilation=config.dilation_growth**exponent,
                     groups=groups,
                     gated=config.glu.every > 0 and (k + 1) % config.glu.every == 0,
@@ -327,8 +314,10 @@ class ConvSequence(nn.Module):
             )
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch sizes[0] time] to [batch sizes[-1] time]."""
+    def forward(self, x: Tensor, keys: Keys | None = None) -> Tensor:
+        """[batch sizes[0] time] to [batch sizes[-1] time]; ``keys`` are what dropout needs."""
+        if keys is not None:
+            x = self.dropout(x, keys)
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x, keys)
         return x

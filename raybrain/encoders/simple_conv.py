@@ -66,7 +66,8 @@ class SimpleConv(FrontEncoder, name="simple_conv"):
         conv: what these layers are.
         spectrum: an optional Fourier front.
         dual_path: optional recurrent blocks after the convolutions.
-        final: two final 1 x 1 convolutions. Without them the last layer gives the features.
+        final: final 1 x 1 convolutions. Without them the last layer gives the features.
+        final_depth: how many: 1 for a linear map; of more, all but the last are twice as wide, with ``conv.activation``.
     """
 
     depth: int = Field(10, gt=0)
@@ -75,6 +76,7 @@ class SimpleConv(FrontEncoder, name="simple_conv"):
     spectrum: SpectrumConfig = SpectrumConfig()
     dual_path: DualPathConfig = DualPathConfig()
     final: bool = True
+    final_depth: int = Field(2, gt=0)
 
     @model_validator(mode="after")
     def _agree(self) -> "SimpleConv":
@@ -114,20 +116,14 @@ class SimpleConvNet(nn.Module):
         self.dual_path = DualPath(config.dual_path, sizes[-1]) if config.dual_path.on else None
         self.final: nn.Sequential | None = None
         if config.final:
-            wide = 2 * sizes[-1]
-            # a transposed convolution of kernel 1 is a plain one but for how its weights start: as in the paper
-            self.final = nn.Sequential(
-                nn.Conv1d(sizes[-1], wide, 1),
-                activation(config.conv.activation),
-                nn.ConvTranspose1d(wide, shapes.features, 1),
-            )
+            self.final = _final(config, sizes[-1], shapes.features)
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch features time]."""
         x: Tensor = self.front(batch)
         if self.spectrum is not None:
             x = self.spectrum(x)
-        x = self.convs(x)
+        x = self.convs(x, batch.keys if self.training else None)
         if self.dual_path is not None:
             x = self.dual_path(x)
         if self.final is not None:
@@ -135,6 +131,15 @@ class SimpleConvNet(nn.Module):
         if self.upsample is not None:
             x = self.upsample(x, batch.signal.shape[-1])
         return x
+
+
+def _final(config: SimpleConv, channels: int, features: int) -> nn.Sequential:
+    wide, layers, before = 2 * channels, [], channels
+    for _ in range(config.final_depth - 1):
+        layers += [nn.Conv1d(before, wide, 1), activation(config.conv.activation)]
+        before = wide
+    # a transposed convolution of kernel 1 is a plain one but for how its weights start: as in the paper
+    return nn.Sequential(*layers, nn.ConvTranspose1d(before, features, 1))
 
 
 class Spectrum(nn.Module):

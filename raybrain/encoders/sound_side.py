@@ -5,8 +5,9 @@ import math
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from raybrain.batch import Keys
 from raybrain.config import InputError
-from raybrain.encoders.base import SpeechEncoder
+from raybrain.encoders.base import SpeechEncoder, SpeechModule
 from raybrain.encoders.layers import BatchNorm, ConvConfig, ConvSequence
 
 
@@ -33,7 +34,7 @@ class WaveEncoder(SpeechEncoder, name="wave"):
         """``output``, whatever goes in."""
         return self.output
 
-    def build(self, features: int) -> nn.Module:
+    def build(self, features: int) -> SpeechModule:
         """The network.
 
         Raises:
@@ -48,7 +49,7 @@ class WaveEncoder(SpeechEncoder, name="wave"):
         return WaveNet(self)
 
 
-class WaveNet(nn.Module):
+class WaveNet(SpeechModule):
     """The network of a WaveEncoder."""
 
     def __init__(self, config: WaveEncoder) -> None:
@@ -59,12 +60,12 @@ class WaveNet(nn.Module):
         )
         sizes = config.conv.sizes(config.channels, config.hidden, config.depth)
         sizes[-1] = config.output
-        self.convs = ConvSequence(sizes, config.conv, plain_last=True)
+        self.convs = ConvSequence(sizes, config.conv, plain_last=True, where="speech")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keys: Keys | None = None) -> Tensor:
         """[batch samples frames] to [batch output frames]."""
         wave = x.transpose(1, 2).flatten(1)[:, None]
-        out: Tensor = self.convs(self.strided(wave))
+        out: Tensor = self.convs(self.strided(wave), keys)
         return out
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from raybrain.batch import Layout, step_draws
-from raybrain.encoders.layers import SpatialAttention
+from raybrain.batch import Layout
+from raybrain.encoders.attention import SpatialAttention
 from raybrain.encoders.ridge import RidgeMaps
 from raybrain.evaluate.channel_rows import UNIQUE
 from raybrain.predict.model import Model
@@ -98,8 +98,7 @@ def _attended(attention: nn.Module, layout: Layout) -> np.ndarray:
     assert isinstance(attention, SpatialAttention)
     positions = torch.tensor(layout.positions, dtype=attention.heads.dtype)[None]
     valid = torch.tensor(layout.valid)[None]
-    weights = attention.weights(positions, valid, step_draws(seed=0, step=0))
-    averaged: np.ndarray = weights[0].mean(dim=0).numpy()
+    averaged: np.ndarray = attention.usage(positions, valid)[0].numpy()
     return averaged
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from raybrain.batch import Batch, Shapes, step_draws, to_device
+from raybrain.batch import Batch, Keys, Shapes, step_draws, to_device
 from raybrain.excerpts import Excerpts
 from raybrain.experiment import Experiment, OptimConfig
 from raybrain.losses.base import LossGroup
@@ -113,6 +113,7 @@ class Learner:
             self.wanted(torch.cat([rows[aimed], extra])),
             Shares(len(rows), mine, aimed),
             self.tables.excerpts(self._wanted_rows(everything)),
+            self._keys(torch.cat([rows[aimed], extra]), step),
         )
 
     def update(self, loaded: "Loaded") -> Tensor:
@@ -138,7 +139,9 @@ class Learner:
             self.network.loss(estimates[part.own], part.candidates, part.targets, group).sum()
             for part, group in zip(parts, groups, strict=True)
         ]
-        return torch.stack(losses).sum() / loaded.sizes.batch
+        total = torch.stack(losses).sum() / loaded.sizes.batch
+        penalty = self.network.penalty(loaded.given) if self.place.rank == 0 else None
+        return total if penalty is None else total + penalty
 
     def group_losses(self, rows: Tensor) -> Tensor:
         """The losses of some segments that are ranked against each other, [rows]."""
@@ -181,6 +184,10 @@ class Learner:
             return values
         lengths = [_length(Place(rank, world).share(batch)) for rank in range(world)]
         return torch.cat(_gather(values, lengths, self.place.rank))
+
+    def _keys(self, rows: Tensor, step: int) -> Keys:
+        """What random numbers of some segments are drawn for, on this worker's device."""
+        return Keys.of(*(to_device(values, self.place.device) for values in (step_draws(self.seed, step), rows)))
 
     def given(self, rows: Tensor, step: int = 0, tables: Tables | None = None) -> Batch:
         """What goes in of some segments, on this worker's device; of other ``tables`` than its own if these are given."""
@@ -238,13 +245,13 @@ class Learner:
         """How well each candidate fits each estimate, [rows candidates]."""
         return self.network.loss.scores(estimates, candidates)
 
-    def _aimed(self, stored: Tensor) -> Tensor:
+    def _aimed(self, stored: Tensor, keys: Keys | None = None) -> Tensor:
         with self.place.mixed():
-            return self.network.aimed(stored)
+            return self.network.aimed(stored, keys)
 
     def _gathered(self, loaded: "Loaded") -> "Candidates":
         """The candidates of a batch: as they were loaded, or where a trained network encodes them, from all workers."""
-        encoded = self._aimed(loaded.aimed)
+        encoded = self._aimed(loaded.aimed, loaded.keys)
         if self.network.aimed_side is None:
             return Candidates(encoded, loaded.sizes.aimed.start)
         if self.place.world == 1:
@@ -292,7 +299,7 @@ class Shares:
 class Loaded:
     """A step's data on a worker's device: what goes in, and what is aimed at as it is stored, extra negatives last.
 
-    ``excerpts`` are those of the whole batch and all extra negatives.
+    ``excerpts`` are those of the whole batch and all extra negatives; ``keys`` those of what is aimed at.
     """
 
     step: int
@@ -300,6 +307,7 @@ class Loaded:
     aimed: Tensor
     sizes: Shares
     excerpts: Excerpts
+    keys: Keys
 
 
 @dataclass(frozen=True)
