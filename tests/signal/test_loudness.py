@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raybrain.signal.loudness import evenly, loudness
+from raybrain.signal.loudness import evenly, loudness, spectral_density
 from tests.signal.recordings import changed, eeg
 
 
@@ -36,3 +36,14 @@ def test_flat_and_loud_channels_are_named_and_marked_ones_left_out() -> None:
 def test_stretches_are_spread_evenly() -> None:
     assert evenly(3, 12).tolist() == [0, 1, 2]
     assert evenly(100, 4).tolist() == [0, 33, 66, 99]
+
+
+@pytest.mark.parametrize(("samples", "length"), [(1000, 200), (1000, 333), (400, 400), (90, 90)])
+def test_spectral_density_is_that_of_scipy(samples: int, length: int) -> None:
+    from scipy.signal import welch
+
+    values = 1e-13 * (np.random.default_rng(0).standard_normal((3, samples)) + 5)
+    hz, power = spectral_density(values, 120.0, length)
+    expected_hz, expected = welch(values, 120.0, nperseg=length)
+    np.testing.assert_allclose(hz, expected_hz)
+    np.testing.assert_allclose(power, expected, rtol=1e-9, atol=1e-12 * expected.max())
