@@ -1,4 +1,4 @@
-"""Extract: the frames of all features, once per stimulus, and the statistics of them that training needs."""
+"""Extract: the frames of all features, once per stimulus; those of models by a pool of processes that keep them loaded."""
 
 import os
 import pickle
@@ -19,6 +19,7 @@ from raybrain.features.base import Feature, Stimulus
 from raybrain.identity import check_unedited, signature, versions
 from raybrain.placement import given_device, model_pool
 from raybrain.plain import tree
+from raybrain.prepare.moments import class_weights, frame_statistics
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded
@@ -26,7 +27,6 @@ from raybrain.store import Frames, Store, frames_folder
 
 TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech per task: a model's frames are large, and kept until the task ends
 TRIED, DEATHS = ".tried", 2
-RAREST = 10.0  # the largest weight of a class, and the inverse of the smallest
 
 
 @dataclass(frozen=True)
@@ -194,45 +194,3 @@ def _checked(feature: Feature, frames: np.ndarray) -> np.ndarray:
     if not np.isfinite(stored).all():
         raise InputError(f"reaches {abs(frames).max():.3g}, more than float16 holds; type stored_as=float32")
     return stored
-
-
-def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over the frames of ``train`` during words; over all frames if there are no words.
-
-    Returns:
-        Two arrays [size]; all dimensions share one value unless the feature is scaled by dimension. 0 and 1 for classes.
-    """
-    count, total, squares = 0, np.zeros(feature.size), np.zeros(feature.size)
-    wordless = not any(stimulus.words for stimulus in train.values())
-    if feature.scale != "none" and not feature.categories:
-        for key in sorted(train):  # in a fixed order, since floating-point sums depend on it
-            values = frames.read(key)
-            spoken = np.full(len(values), wordless)
-            for word in train[key].words:
-                spoken[feature.span(word, len(values))] = True
-            values = values[spoken].astype(np.float64)
-            count, total, squares = count + len(values), total + values.sum(axis=0), squares + (values**2).sum(axis=0)
-    if count == 0:
-        return np.zeros(feature.size), np.ones(feature.size)
-    mean, square = total / count, squares / count
-    if feature.scale == "all":
-        mean, square = np.full(feature.size, mean.mean()), np.full(feature.size, square.mean())
-    deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
-    return mean, np.where(deviation > 1e-12, deviation, 1.0)
-
-
-def class_weights(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> np.ndarray:
-    """The weight of each class in a loss, [categories]: the inverse of its frequency in ``train``.
-
-    A class with ``n_c`` of ``n`` frames has the weight ``n / (K n_c)``, where ``K`` classes occur at all, so that the mean
-    weight over frames is 1; weights are limited to 1 / RAREST and RAREST. A class that does not occur has the weight RAREST.
-    """
-    if not feature.categories:
-        return np.zeros(0)
-    counts = np.zeros(feature.categories)
-    for key in train:
-        counts += np.bincount(frames.read(key)[:, 0].astype(int), minlength=feature.categories)
-    occurs = counts > 0
-    weights = np.full(feature.categories, RAREST)
-    weights[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
-    return weights.clip(1 / RAREST, RAREST)

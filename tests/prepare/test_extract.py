@@ -18,7 +18,8 @@ from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
 from raybrain.placement import model_pool
 from raybrain.prepare import build as preparing
-from raybrain.prepare.extract import RAREST, Corpus, class_weights, extract_some, frame_statistics, make_feature
+from raybrain.prepare.extract import Corpus, extract_some, make_feature
+from raybrain.prepare.moments import RAREST, class_weights, frame_statistics
 from raybrain.signal.base import SignalConfig
 from raybrain.store import Frames, Prepared, Store, frames_folder
 from tests.story import BLOCKS, SENTENCE_S, Counted, Heard, Modelled, Story, word_in
