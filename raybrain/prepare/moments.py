@@ -22,7 +22,7 @@ MANY_BYTES, TASK_BYTES = 2**28, 2**26  # of frames that tasks read rather than t
 
 
 @dataclass(frozen=True)
-class Moments:
+class FrameSums:
     """Sums over the frames of a stimulus during words, or over all of them: count, and total and squares of each dimension."""
 
     count: int
@@ -30,7 +30,7 @@ class Moments:
     squares: np.ndarray
 
     @classmethod
-    def of(cls, feature: Feature, values: np.ndarray, stimulus: Stimulus, wordless: bool) -> "Moments":
+    def of(cls, feature: Feature, values: np.ndarray, stimulus: Stimulus, wordless: bool) -> "FrameSums":
         """Those of the frames ``values`` [frames size] of a stimulus; of all frames if ``wordless``."""
         spoken = np.full(len(values), wordless)
         for word in stimulus.words:
@@ -58,23 +58,23 @@ def frame_statistics(feature: Feature, frames: Frames, train: Mapping[str, Stimu
     return mean, np.where(deviation > 1e-12, deviation, 1.0)
 
 
-def _gathered(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> Iterator[Moments]:
+def _gathered(feature: Feature, frames: Frames, train: Mapping[str, Stimulus]) -> Iterator[FrameSums]:
     """The moments of each stimulus, in the order of their names."""
     wordless = not any(stimulus.words for stimulus in train.values())
     sizes = frames.sizes(train)
     if sum(sizes.values()) < MANY_BYTES:
-        yield from (Moments.of(feature, frames.read(key), train[key], wordless) for key in sorted(train))
+        yield from (FrameSums.of(feature, frames.read(key), train[key], wordless) for key in sorted(train))
         return
 
     def measure(row: dict[str, Any]) -> dict[str, Any]:
         some: dict[str, Stimulus] = pickle.loads(row["task"])
         try:
-            moments = {key: Moments.of(feature, frames.read(key), stimulus, wordless) for key, stimulus in some.items()}
+            moments = {key: FrameSums.of(feature, frames.read(key), stimulus, wordless) for key, stimulus in some.items()}
         except InputError as error:
             return {"moments": b"", "error": str(error), "count": 0}
         return {"moments": pickle.dumps(moments), "error": "", "count": len(some)}
 
-    known: dict[str, Moments] = {}
+    known: dict[str, FrameSums] = {}
     tasks = [{key: train[key] for key in keys} for keys in _shares(sizes)]
     for row in each(tasks, measure, f"prepare: scale of {feature.name}", total=len(train)):
         if row["error"]:
