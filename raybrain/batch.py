@@ -107,6 +107,8 @@ class Batch:
             they are the same on every worker and after a restart. With ``segment`` they are what all else is drawn by
             (``keys``): an encoder may use no other randomness.
         segment: [batch], a number of each segment, the same on every worker.
+        partner: of each segment another one in which the same is heard, for an encoder that mixes them while training; None for
+            none.
     """
 
     signal: Tensor
@@ -116,6 +118,7 @@ class Batch:
     valid: Tensor
     draws: Tensor
     segment: Tensor
+    partner: "Batch | None" = None
 
     @property
     def keys(self) -> Keys:
@@ -127,8 +130,14 @@ class Batch:
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """This batch on a device, with the signal in a floating type."""
-        moved = {name: to_device(value, device) for name, value in vars(self).items()}
-        return Batch(**moved | {name: moved[name].to(dtype) for name in ("signal", "positions")})
+        moved = {name: to_device(value, device) for name, value in self.tensors.items()}
+        partner = self.partner and self.partner.to(device, dtype)
+        return Batch(**moved | {name: moved[name].to(dtype) for name in ("signal", "positions")}, partner=partner)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of this batch, by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -55,6 +55,7 @@ RANDOM = {
     "encoder.augment.time.count": 2,
     "encoder.augment.sensors.share": 0.2,
     "encoder.augment.sensors.radius": 0.1,
+    "encoder.augment.mixup": 0.5,
     "encoder.conv.dropout.input": 0.1,
     "encoder.conv.dropout.layers": 0.2,
     "encoder.attention.per_subject": True,

@@ -60,6 +60,8 @@ class AugmentConfig(Config):
         bands: frequencies taken out.
         time: stretches of time set to 0.
         sensors: sensors set to 0.
+        mixup: a segment is mixed with one in which the same is heard, mostly by someone else, behind the front, where channels
+            mean the same for everybody; the share of the other is between nothing and this (after Zhang et al. 2018, "mixup").
     """
 
     shift_s: float = Field(0.0, ge=0)
@@ -68,10 +70,11 @@ class AugmentConfig(Config):
     bands: BandMaskConfig = BandMaskConfig()
     time: TimeMaskConfig = TimeMaskConfig()
     sensors: SensorDropoutConfig = SensorDropoutConfig()
+    mixup: float = Field(0.0, ge=0, le=1)
 
     @property
     def on(self) -> bool:
-        """Whether anything is changed."""
+        """Whether anything is changed before the front."""
         counts = self.shift_s, self.amplitude, self.noise, self.bands.count, self.time.count
         return any(counts) or self.sensors.share > 0 or self.sensors.radius > 0
 

@@ -50,6 +50,11 @@ class Encoder(Choice):
         return ""
 
     @property
+    def mixes(self) -> bool:
+        """Whether it mixes segments with others in which the same is heard while training, and so asks for partners."""
+        return False
+
+    @property
     def line(self) -> "FittedEncoder | None":
         """What is fitted in closed form beside its network, for training to start from; None for nothing."""
         return None

@@ -16,6 +16,7 @@ from raybrain.config import Config
 from raybrain.encoders.attention import AttentionConfig, SpatialAttention
 from raybrain.encoders.augment import Augment, AugmentConfig
 from raybrain.encoders.base import Encoder, Penalised
+from raybrain.encoders.draws import uniform
 from raybrain.encoders.layers import Activation, SubjectLayer, activation
 from raybrain.encoders.ridge import Ridge
 from raybrain.encoders.ridge_start import RidgeStart, RidgeStartConfig
@@ -83,6 +84,11 @@ class FrontEncoder(Encoder):
         return " and ".join(cures)
 
     @property
+    def mixes(self) -> bool:
+        """Whether ``augment.mixup`` asks for it."""
+        return self.augment.mixup > 0
+
+    @property
     def line(self) -> Ridge | None:
         """Ridge regression, if training starts from it."""
         return self.ridge.line if self.ridge.on else None
@@ -99,7 +105,7 @@ class Front(Penalised):
         super().__init__()
         channels = shapes.channels
         self.instance_norm = config.instance_norm
-        self.svd_penalty = config.svd_penalty
+        self.svd_penalty, self.mixup = config.svd_penalty, config.augment.mixup
         self.augment = Augment(config.augment, shapes.rate_hz) if config.augment.on else None
         self.attention: SpatialAttention | None = None
         if config.attention.on:
@@ -122,7 +128,14 @@ class Front(Penalised):
         self.channels = channels
 
     def forward(self, batch: Batch) -> Tensor:
-        """[batch channels time]."""
+        """[batch channels time]; while training mixed with that of the partners, if that is wanted and there are some."""
+        x = self._alone(batch)
+        if not self.training or not self.mixup or batch.partner is None:
+            return x
+        share = self.mixup * uniform(batch.keys, "mixup", (1, 1))
+        return torch.lerp(x, self._alone(batch.partner), share.to(x.dtype))
+
+    def _alone(self, batch: Batch) -> Tensor:
         if self.augment is not None:
             batch = replace(batch, signal=self.augment(batch))
         if self.instance_norm:

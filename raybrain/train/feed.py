@@ -62,5 +62,6 @@ class Feed:
 
     def _hand_over(self, loaded: Loaded, stream: torch.cuda.Stream) -> None:
         """Tell the allocator that memory of the copying stream is used by the computing one."""
-        for tensor in (loaded.aimed, *vars(loaded.given).values(), *vars(loaded.keys).values()):
+        partners = loaded.given.partner.tensors.values() if loaded.given.partner else ()
+        for tensor in (loaded.aimed, *loaded.given.tensors.values(), *partners, *vars(loaded.keys).values()):
             tensor.record_stream(stream)

@@ -26,6 +26,7 @@ from raybrain.network import Network, Parts
 from raybrain.tasks.base import Task
 from raybrain.train.optimizer import Optimizer
 from raybrain.train.order import Contrast
+from raybrain.train.partners import Partners
 from raybrain.train.tables import Tables
 
 
@@ -77,6 +78,7 @@ class Learner:
         self.task: Task = experiment.task
         self.shapes: Shapes = self.task.shapes(tables.shapes)
         self.control = experiment.train.control
+        self._mates = Partners(tables) if experiment.encoder.mixes else None
         torch.manual_seed(self.seed)
         self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
         self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
@@ -201,8 +203,19 @@ class Learner:
         return to_device(stored, self.place.device).to(self.place.dtype)
 
     def taught(self, rows: Tensor, step: int = 0) -> Batch:
-        """What goes in of some train segments; noise that is each segment's own if the control asks for that."""
-        batch = self.given(rows, step)
+        """What goes in of some train segments, beside their partners if the encoder asks for these."""
+        batch = self._taught(rows, self.given(rows, step))
+        if self._mates is None:
+            return batch
+        device = self.tables.device
+        rows = rows.to(device)
+        partners, moved = self._mates.of(Keys.of(step_draws(self.seed, step).to(device), rows), rows)
+        others = self.given(torch.arange(len(rows)), step, moved)
+        others = replace(others, segment=to_device(partners, self.place.device))
+        return replace(batch, partner=self._taught(partners, others))
+
+    def _taught(self, rows: Tensor, batch: Batch) -> Batch:
+        """A batch of some segments; noise that is each segment's own if the control asks for that."""
         if self.control != "noise":
             return batch
         noise = [torch.randn(batch.signal.shape[1:], generator=self._generator(row)) for row in rows.tolist()]

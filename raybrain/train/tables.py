@@ -192,6 +192,16 @@ class Tables:
         features = [replace(table, first=table.first + later * table.rate_hz) for table in self.features]
         return replace(self, start=start, features=features)
 
+    def picked(self, rows: Tensor, start: Tensor) -> "Tables":
+        """Some segments alone, in this order, each beginning at another row of ``signal``."""
+        later = (start - self.start[rows]) / self.window.rate_hz
+        features = [
+            replace(table, first=table.first[rows] + later * table.rate_hz, begin=table.begin[rows], count=table.count[rows])
+            for table in self.features
+        ]
+        candidate, recording = self.candidate[rows], self.recording[rows]
+        return replace(self, start=start, candidate=candidate, recording=recording, features=features, rows={})
+
     def place(self, device: torch.device, share: float = 1.0) -> "Tables":
         """These tables on ``device``, or as they are if they would take too much of its memory.
 
