@@ -50,7 +50,8 @@ class FrontEncoder(Encoder):
     """The settings of the front: what an encoder that starts with it derives from. Not a kind by itself.
 
     Attributes:
-        instance_norm: give each channel of a window mean 0 and variance 1 before anything else.
+        instance_norm: give each channel of a window mean 0 and variance 1 before anything else. The line of ``ridge`` sees the
+            window as it is; ``window.instance`` changes it for both.
         attention: attention over the sensor positions.
         initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
         initial: what this map is made of.

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from raybrain.config import InputError
 from raybrain.encoders.ridge_start import last_layer
@@ -55,7 +56,7 @@ class Optimizer:
             optimizer.step()
         if config.average:
             done = step - self.steps.start
-            self._follow(1 - min(config.average, (1 + done) / (10 + done)))  # at first the average must forget faster
+            self._follow(min(config.average, (1 + done) / (10 + done)))  # at first the average must forget faster
 
     def factor(self, step: int) -> float:
         """By what the learning rate is multiplied in a step: a straight line up, then half a cosine down."""
@@ -106,9 +107,10 @@ class Optimizer:
                 yield name, buffer
 
     @torch.no_grad()
-    def _follow(self, share: float) -> None:
+    def _follow(self, kept: float) -> None:
         names, now = zip(*self._averaged(), strict=True)
-        torch._foreach_lerp_([self.average[name] for name in names], list(now), share)
+        follow = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
+        follow([self.average[name] for name in names], list(now), 0)
 
     @torch.no_grad()
     def _put(self, values: dict[str, Tensor]) -> None:

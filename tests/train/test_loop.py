@@ -58,8 +58,14 @@ def go(run: Training | ClosedForm, ear: Ear | None = None, checkpoint_s: float =
     return run.run(Bookkeeper(run.record, run.learner.place, ear or Ear(), EpochLog(None)), checkpoint_s)
 
 
+def asked(changes: dict[str, Any]) -> Experiment:
+    """The small experiment with changes; another encoder has none of the settings of convolution layers."""
+    known = {key: value for key, value in SETTINGS.items() if "encoder" not in changes or not key.startswith("encoder.conv.")}
+    return override(Experiment(), known | changes)
+
+
 def training(folder: Path, **changes: Any) -> Training:
-    experiment = override(Experiment(), SETTINGS | changes)
+    experiment = asked(changes)
     tables = random_tables(experiment, torch.float32)
     sizes = contrast(experiment.train, 1, len(tables.rows["train"]))
     assert sizes.updates_per_epoch == UPDATES

@@ -21,7 +21,7 @@ from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord, best_epoch
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables
-from tests.train.test_loop import SETTINGS, UPDATES, Ear, Killed, go, result
+from tests.train.test_loop import UPDATES, Ear, Killed, asked, go, result
 from tests.workers import random_tables
 
 RIDGE: dict[str, Any] = {"encoder.ridge.on": True, "window.offset_s": 0}
@@ -36,7 +36,7 @@ class Planted(Tables):
 
 
 def training(folder: Path, train: Tensor | None = None, **changes: Any) -> Training:
-    experiment = override(Experiment(), SETTINGS | RIDGE | changes)
+    experiment = asked(RIDGE | changes)
     plain = random_tables(experiment, torch.float32)
     tables = Planted(**{field.name: getattr(plain, field.name) for field in dataclass_fields(plain)})
     if train is not None:
