@@ -20,7 +20,7 @@ from raybrain.losses.base import Loss
 from raybrain.signal.window import WindowConfig
 from raybrain.tasks.base import Task
 
-STEPS = ("extra_negatives", "epochs", "updates_per_epoch", "patience")  # settings of training by steps
+STEPS = ("extra_negatives", "negatives", "epochs", "updates_per_epoch", "patience")  # settings of training by steps
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 
 
@@ -100,7 +100,9 @@ class TrainConfig(Config):
         batch_size: segments that a step of the optimiser sees, over all workers: their number is no part of the question.
         batch_size_per_worker: resolves to ``batch_size``, and stands in place of it.
         contrast_size: candidates of its batch that each estimate is ranked against; None for the whole batch.
-        extra_negatives: further candidates, drawn from the train split.
+        extra_negatives: further candidates from the train split.
+        negatives: how these are chosen: drawn from all train segments, each as likely ("uniform"), or from the nearest
+            neighbours of what the batch aims at ("near"), which are hard to tell from it.
         epochs: at most so many.
         updates_per_epoch: steps of the optimiser in an epoch, at most; fewer where the train split has fewer batches.
         patience: stop after so many epochs without a lower valid loss.
@@ -116,6 +118,7 @@ class TrainConfig(Config):
     batch_size_per_worker: PositiveInt | None = None
     contrast_size: PositiveInt | None = 128
     extra_negatives: int = Field(default=0, ge=0)
+    negatives: Literal["uniform", "near"] = "uniform"
     epochs: PositiveInt = 200
     updates_per_epoch: PositiveInt = 1200
     patience: PositiveInt = 10
@@ -123,6 +126,15 @@ class TrainConfig(Config):
     subjects: PositiveInt | None = None
     share: float = Field(default=1.0, gt=0, le=1)
     control: Literal["none", "noise", "shuffled"] = "none"
+
+    @model_validator(mode="after")
+    def _something_to_choose(self) -> Self:
+        if self.negatives != "uniform" and not self.extra_negatives:
+            raise InputError(
+                f"train.negatives={self.negatives} says how extra negatives are chosen, and there are none;"
+                " type train.extra_negatives=NUMBER with it"
+            )
+        return self
 
 
 class TestConfig(Config):

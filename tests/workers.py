@@ -19,6 +19,7 @@ from raybrain.experiment import Experiment, TrainConfig
 from raybrain.features.frame_table import FeatureTable
 from raybrain.signal.window import Window
 from raybrain.train import step as stepping
+from raybrain.train.neighbours import order_of
 from raybrain.train.order import Contrast, Order, contrast
 from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
@@ -78,6 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a worker's batch": {"train.contrast_size": 8},
     "across workers": {"train.contrast_size": 16},
     "extra negatives": {"train.contrast_size": 8, "train.extra_negatives": 5},
+    "hard negatives": {"train.contrast_size": 8, "train.extra_negatives": 5, "train.negatives": "near"},
     "trained speech side": {"train.contrast_size": 16, **DEEP},
     "trained speech side, extra": {"train.contrast_size": 8, "train.extra_negatives": 5, **DEEP},
     "end to end": {"train.contrast_size": 16, **WAVE},
@@ -184,7 +186,7 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
         for done in range(0, len(fits), place.world):
             fit_line(learner, fits[done : done + place.world])
         set_gain(learner)
-    order = Order(tables.rows["train"], sizes, experiment.train.seed)
+    order = order_of(experiment, learner)
     losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
     gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}
     weights = {f"weight {name}": value.clone() for name, value in learner.network.state_dict().items()}

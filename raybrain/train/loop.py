@@ -11,7 +11,8 @@ from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.feed import Feed
-from raybrain.train.order import Contrast, Order, RunSizes
+from raybrain.train.neighbours import order_of
+from raybrain.train.order import Contrast, RunSizes
 from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
 from raybrain.train.start import fit_line, set_gain, start_fits
@@ -48,7 +49,7 @@ class Training:
         self.optim = experiment.optim
         self.learner = Learner(experiment, tables, sizes, place)
         self.fits = start_fits(experiment, tables)
-        self.order = Order(tables.rows["train"], sizes, experiment.train.seed)
+        self.order = order_of(experiment, self.learner)
         self.feed = Feed(
             lambda step: self.learner.load(self.order.batch(step), self.order.extra(step), step),
             place.device,

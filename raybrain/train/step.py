@@ -114,7 +114,7 @@ class Learner:
             self.taught(rows[mine], step),
             self.wanted(torch.cat([rows[aimed], extra])),
             Shares(len(rows), mine, aimed),
-            self.tables.excerpts(self._wanted_rows(everything)),
+            self.excerpts(everything),
             self._keys(torch.cat([rows[aimed], extra]), step),
         )
 
@@ -224,6 +224,10 @@ class Learner:
     def wanted(self, rows: Tensor) -> Tensor:
         """What is aimed at in some train segments, as it is stored; that of others if the control asks for that."""
         return self.stored(self._wanted_rows(rows))
+
+    def excerpts(self, rows: Tensor) -> Excerpts:
+        """Where what some train segments aim at lies in what was heard."""
+        return self.tables.excerpts(self._wanted_rows(rows))
 
     def _wanted_rows(self, rows: Tensor) -> Tensor:
         return self._partners[rows.cpu()] if self.control == "shuffled" else rows
