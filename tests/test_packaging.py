@@ -39,6 +39,7 @@ PRIVATE = {  # what we use of other libraries that they do not promise to keep: 
     "_private": "ray",  # cluster.py: to listen on loopback alone
     "_internal_kv_put": "ray",  # cluster.py: the memory of the head of a cluster
     "_internal_kv_get": "ray",
+    "_internal_kv_list": "ray",  # prepare/parallel.py: what became of recordings, while others are still prepared
     "_internal_kv_del": "ray",
     "_check_input_dim": "torch",  # encoders/layers.py: batch norm
     "_internal": "pydantic",  # config.py: a name for types only

@@ -15,7 +15,7 @@ from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.fit import Trained, recall
 from raybrain.train.job import TrainJob
 from raybrain.train.order import resolve
-from raybrain.train.record import best_epoch
+from raybrain.train.record import best_epoch, is_complete
 from raybrain.tune.figures import figures
 from raybrain.tune.ledger import Jobs, Ledger, Repeat
 from raybrain.tune.log_sweep import log_trials
@@ -127,7 +127,8 @@ def _row(space: SearchSpace, frozen: Any, jobs: Jobs) -> dict[str, Any]:
     for repeat, job in jobs.items():
         history = job.record.history()[:judged]  # another sweep may have gone on with it
         best = best_epoch(history) if history else {}
-        known = {"score": best.get(space.metric), "epochs": len(history), "finished": job.record.state == "finished"}
+        whole = job.record.state == "finished" or is_complete(history, job.experiment.train)  # its result may be damaged
+        known = {"score": best.get(space.metric), "epochs": len(history), "finished": whole}
         top10 = best.get("valid_top10")
         known["above_chance"] = None if top10 is None else well_above(top10, best["valid_chance10"])
         known["as_published"] = as_published(space, line_of(frozen)[0][1], repeat, job.experiment)

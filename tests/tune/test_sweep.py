@@ -102,8 +102,9 @@ def test_a_sweep_with_seeds_features_a_failure_and_what_it_leaves_behind(
     one, other = (RunRecord(Path(run["folder"])) for run in good["runs"])
     shutil.rmtree(one.model)
     other.settings.unlink()
+    (other.path / "result.json").unlink()
     again = raybrain("tune", file, *settings, "--resume", *where)
-    assert one.has_model and other.settings.exists(), "what was lost of the best trial is made again"
+    assert one.has_model and other.settings.exists() and other.result(), "what was lost of the best trial is made again"
     assert again.json["sweep"] == sweep
     assert again.json["test"] == ended.json["test"]
     planned = raybrain("tune", file, *settings, "--dry-run", *where)
