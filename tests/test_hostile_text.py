@@ -16,7 +16,7 @@ from raybrain.config import InputError
 from raybrain.console import CONTROLS, PlainConsole, plain
 from raybrain.experiment import recipe
 from raybrain.prepare import survey
-from raybrain.prepare.build import _refuse_names
+from raybrain.prepare.sources import _refuse_names
 from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
 from raybrain.report.check_page import check_page

@@ -234,7 +234,7 @@ def test_relu_skip_and_dropout_change_what_comes_out() -> None:
         torch.manual_seed(0)
         # the first layers meet other sizes, so two have no residual
         encoder = override(Experiment(), SMALL | {"encoder.depth": 4} | dict(changes)).encoder.build(tables.shapes).train()
-        batch = tables.brain(torch.arange(8), torch.full((8,), 0.5))
+        batch = tables.brain(torch.arange(8), torch.full((8,), 0.5, dtype=torch.float64))
         found: torch.Tensor = encoder(batch)
         return found
 
