@@ -103,11 +103,12 @@ def _lines(evaluation: Evaluation, control: str) -> list[str]:
 
 
 def title_of(experiment: Experiment, studies: Sequence[str]) -> str:
-    """An experiment as a name for people: ``simple_conv, mel from synthetic-meg``."""
-    features = "+".join(feature.name for feature in experiment.data.features)
-    way = "from" if experiment.task.name == "decode" else f"and ({experiment.task.name})"
+    """An experiment as a name for people: ``simple_conv, mel from synthetic-meg``, or the other way round."""
+    task, features = experiment.task, "+".join(feature.name for feature in experiment.data.features)
+    what = [", ".join(studies), features] if task.aims_at_brain else [features, ", ".join(studies)]
+    named = "" if task.name in ("decode", "encode") else f" ({task.name})"
     control = "" if experiment.train.control == "none" else f", trained on {experiment.train.control}"
-    return f"{experiment.encoder.name}, {features} {way} {', '.join(studies)}{control}"
+    return f"{experiment.encoder.name}, {' from '.join(what)}{named}{control}"
 
 
 def question(report: RunReport) -> str:
@@ -115,6 +116,10 @@ def question(report: RunReport) -> str:
     experiment, studies = report.experiment, report.evaluation.studies
     window, names, encoder = experiment.data.segments.length_s, ", ".join(studies["study"]), experiment.encoder.name
     people = f"{len(report.evaluation.subjects)} {'people' if len(report.evaluation.subjects) > 1 else 'person'}"
+    if experiment.task.name == "encode":
+        return (
+            f"What did the brains of {people} of {names} do, judged from {_names(experiment.data.features)} of what they heard?"
+        )
     if experiment.task.name != "decode":
         return f"Task {experiment.task.name}: which of many stretches is the right one, for {people} of {names}?"
     return (
