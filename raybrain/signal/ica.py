@@ -5,6 +5,7 @@ heartbeat (Dammers et al. 2008, IEEE Transactions on Biomedical Engineering), an
 et al. 2007, Clinical Neurophysiology; Dharmaprani et al. 2016).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,7 +19,6 @@ from raybrain.signal.channels import brain_channels, brain_names
 if TYPE_CHECKING:
     import mne
 
-SOURCES = ("eye", "heart", "muscle")
 FOREHEAD = ("Fp1", "Fp2", "Fpz", "AF7", "AF8")  # EEG channels that see the eyes best, where there is no EOG
 ALIKE = 0.5  # correlation with an eye channel; a z-score over few components cannot reach its threshold
 SLOW_HZ = 1.0  # drifts below it would become components of their own
@@ -54,25 +54,25 @@ class Components:
         ]
 
 
-class Ica(Step, name="ica", shorthand="reject"):
-    """Take off what is not the brain, by independent components that are learned from the train windows.
+class ComponentStep(Step):
+    """Take off independent components: what its kinds share, which judge components in their own way. Not a kind by itself.
 
     Attributes:
-        reject: what is taken off, with + between: "eye", "heart", "muscle".
+        reject: what is taken off, with + between.
         components: how many are learned; None for as many as explain ``variance``.
         variance: of the signal, that components must explain.
     """
 
-    beside: ClassVar[tuple[str, ...]] = ("eog", "ecg")
-    reject: str = "eye+heart"
+    judged: ClassVar[Collection[str]]  # what the kind can tell
+    reject: str = ""
     components: PositiveInt | None = None
     variance: PositiveFloat = 0.99
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         for source in self.sources:
-            if source not in SOURCES:
-                raise InputError(f"ica finds no {source!r}{hint(source, SOURCES)}")
+            if source not in self.judged:
+                raise InputError(f"{self.name} finds no {source!r}{hint(source, self.judged)}")
         if self.variance >= 1:
             raise InputError(f"variance={self.variance:g} must be below 1")
         return self
@@ -80,7 +80,31 @@ class Ica(Step, name="ica", shorthand="reject"):
     @property
     def sources(self) -> list[str]:
         """What is taken off, one by one."""
-        return [source.strip() for source in self.reject.split("+")]
+        return [source.strip() for source in self.reject.split("+") if source.strip()]
+
+    def apply(self, raw: "mne.io.BaseRaw", fitted: Components, context: Context) -> "mne.io.BaseRaw":
+        """Take them off."""
+        return fitted.ica.apply(raw)
+
+    def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
+        """Which components were taken off, and what could not be looked for."""
+        return [fitted.remark(self.name)]
+
+    def removed(self, fitted: Components) -> list[Removed]:
+        """Which components were taken off, and where they are seen."""
+        return fitted.removed(self.name)
+
+
+class Ica(ComponentStep, name="ica", shorthand="reject"):
+    """Take off what is not the brain, by independent components that are learned from the train windows.
+
+    Attributes:
+        reject: what is taken off, with + between: "eye", "heart", "muscle".
+    """
+
+    beside: ClassVar[tuple[str, ...]] = ("eog", "ecg")
+    judged: ClassVar[Collection[str]] = ("eye", "heart", "muscle")
+    reject: str = "eye+heart"
 
     def fit(self, raw: "mne.io.BaseRaw", context: Context) -> Components:
         """Learn components from the train windows, and judge each."""
@@ -95,18 +119,6 @@ class Ica(Step, name="ica", shorthand="reject"):
             JUDGES[source](components, train)
         ica.exclude = sorted(components.reasons)
         return components
-
-    def apply(self, raw: "mne.io.BaseRaw", fitted: Components, context: Context) -> "mne.io.BaseRaw":
-        """Take them off."""
-        return fitted.ica.apply(raw)
-
-    def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
-        """Which components were taken off, and what could not be looked for."""
-        return [fitted.remark(self.name)]
-
-    def removed(self, fitted: Components) -> list[Removed]:
-        """Which components were taken off, and where they are seen."""
-        return fitted.removed(self.name)
 
 
 def _has_picard() -> bool:

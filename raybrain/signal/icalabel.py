@@ -4,16 +4,17 @@ ICLabel, Pion-Tonachini et al. 2019, "ICLabel: An automated electroencephalograp
 NeuroImage, as mne-icalabel has it: a package of its own, in which the network lies.
 """
 
+from collections.abc import Collection
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field
 
-from raybrain.config import InputError, hint
-from raybrain.signal.base import Context, Removed, Step
+from raybrain.config import InputError
+from raybrain.signal.base import Context
 from raybrain.signal.channels import brain_channels
-from raybrain.signal.ica import Components, good_channels, learn, train_signal
+from raybrain.signal.ica import Components, ComponentStep, good_channels, learn, train_signal
 
 if TYPE_CHECKING:
     import mne
@@ -22,7 +23,7 @@ LABELS = {"eye": 2, "heart": 3, "muscle": 1, "line": 4, "channel": 5}  # the col
 HIGHEST_HZ = 100.0  # what it was trained on ends there
 
 
-class IcaLabel(Step, name="icalabel", shorthand="reject"):
+class IcaLabel(ComponentStep, name="icalabel", shorthand="reject"):
     """Take off what the network ICLabel calls something else than the brain; EEG has its average as reference from then on.
 
     Components are learned from the train windows by extended infomax, as those were that it was trained on. It judges by
@@ -31,29 +32,11 @@ class IcaLabel(Step, name="icalabel", shorthand="reject"):
     Attributes:
         reject: what is taken off, with + between: "eye", "heart", "muscle", "line" (noise), "channel" (noise).
         certainty: least probability.
-        components: how many are learned; None for as many as explain ``variance``.
-        variance: of the signal, that components must explain.
     """
 
-    beside: ClassVar[tuple[str, ...]] = ()
+    judged: ClassVar[Collection[str]] = LABELS.keys()
     reject: str = "eye+heart+muscle"
     certainty: float = Field(default=0.7, gt=0, lt=1)
-    components: PositiveInt | None = None
-    variance: PositiveFloat = 0.99
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        for source in self.sources:
-            if source not in LABELS:
-                raise InputError(f"icalabel finds no {source!r}{hint(source, LABELS)}")
-        if self.variance >= 1:
-            raise InputError(f"variance={self.variance:g} must be below 1")
-        return self
-
-    @property
-    def sources(self) -> list[str]:
-        """What is taken off, one by one."""
-        return [source.strip() for source in self.reject.split("+")]
 
     def fit(self, raw: "mne.io.BaseRaw", context: Context) -> Components:
         """Learn components from the train windows, and have each judged."""
@@ -77,15 +60,7 @@ class IcaLabel(Step, name="icalabel", shorthand="reject"):
 
     def apply(self, raw: "mne.io.BaseRaw", fitted: Components, context: Context) -> "mne.io.BaseRaw":
         """Take them off."""
-        return fitted.ica.apply(_referenced(raw))
-
-    def remarks(self, raw: "mne.io.BaseRaw", fitted: Components) -> list[str]:
-        """Which components were taken off, and how sure the network is."""
-        return [fitted.remark(self.name)]
-
-    def removed(self, fitted: Components) -> list[Removed]:
-        """Which components were taken off, and where they are seen."""
-        return fitted.removed(self.name)
+        return super().apply(_referenced(raw), fitted, context)
 
 
 def _package() -> ModuleType:
