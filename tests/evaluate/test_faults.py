@@ -30,6 +30,7 @@ def test_each_fault_is_flagged_by_the_control_meant_for_it(
     settings: dict[str, Any] = {"data.studies": ",".join(STUDIES)}
     settings |= {f"data.studies.{study}.{name}": value for study in STUDIES for name, value in SIZES.items()}
     settings |= {"data.studies.repeating.signal": 3, "data.studies.padded.signal": 0}
+    settings |= {"data.segments.over_bad": True}  # else what is flat is left out before anybody is trained with it
     settings |= SMALL | {"train.epochs": 10, "data.splits.mode": "paper"}  # splits by blocks, whatever is said in them
     answer = raybrain.answer(raybrain.recipe("quickstart", settings), Cluster(home=tmp_path / "home"))
     marks = {(mark["study"], mark["control"]): mark for mark in answer.result()["marks"]}
