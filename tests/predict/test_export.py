@@ -23,6 +23,7 @@ KINDS = {
     "deep_mel": [*FRONT, *DEEP],
     "ridge": ["encoder=ridge"],
     "conv_rnn": ["encoder=conv_rnn", *FRONT],
+    "from ridge": ["encoder=conformer", *FRONT, "encoder.hidden=32", "encoder.depth=1", "encoder.ridge.on=true"],
 }
 FAST = {"ridge"}  # tracing takes seconds
 ALIKE = {"rtol": 1e-5, "atol": 1e-5}
