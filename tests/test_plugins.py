@@ -74,7 +74,7 @@ class Cosine(Loss, name="my_loss"):
         return Module()
 
 class Module(LossModule):
-    def forward(self, estimates, candidates, targets):
+    def forward(self, estimates, candidates, targets, group=None):
         rows, truth = estimates.flatten(1), candidates[targets].flatten(1)
         return 1 - (rows * truth).sum(dim=1) / (1e-8 + rows.norm(dim=1) * truth.norm(dim=1))
 ''',
