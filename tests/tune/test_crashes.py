@@ -26,7 +26,7 @@ class Module(RegressionLoss):
         super().__init__(F.mse_loss)
         self.settings = settings
 
-    def forward(self, estimates, candidates, targets):
+    def forward(self, estimates, candidates, targets, group=None):
         first = not dist.is_initialized() or dist.get_rank() == 0
         for number in range(self.settings.kills * (self.training and first)):
             try:
