@@ -187,7 +187,9 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
             fit_line(learner, fits[done : done + place.world])
         set_gain(learner)
     order = order_of(experiment, learner)
-    losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in range(STEPS)]
+    first = learner.optimizer.steps.start  # after the fit of a line
+    steps = range(first, first + STEPS)
+    losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in steps]
     gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}
     weights = {f"weight {name}": value.clone() for name, value in learner.network.state_dict().items()}
     average = {f"average {name}": value for name, value in learner.optimizer.average.items()}
