@@ -80,11 +80,15 @@ class Dropout(nn.Module):
         """[batch ...] to the same."""
         if not self.training or self.probability == 0:
             return x
+        dropped = chance(keys, self.number, self.drawn(x), self.probability)
+        return x.masked_fill(dropped, 0) / (1 - self.probability)
+
+    def drawn(self, x: Tensor) -> list[int]:
+        """The shape of what is drawn for each segment."""
         shape = list(x.shape)
         for axis in self.along:
             shape[axis] = 1
-        dropped = chance(keys, self.number, shape[1:], self.probability)
-        return x.masked_fill(dropped, 0) / (1 - self.probability)
+        return shape[1:]
 
     def extra_repr(self) -> str:
         """What it is, for people."""
@@ -97,12 +101,9 @@ class DropPath(Dropout):
     Huang et al. 2016, "Deep networks with stochastic depth".
     """
 
-    def forward(self, x: Tensor, keys: Keys) -> Tensor:
-        """[batch ...] to the same."""
-        if not self.training or self.probability == 0:
-            return x
-        dropped = chance(keys, self.number, [1] * (x.ndim - 1), self.probability)
-        return x.masked_fill(dropped, 0) / (1 - self.probability)
+    def drawn(self, x: Tensor) -> list[int]:
+        """One number."""
+        return [1] * (x.ndim - 1)
 
 
 def _hashes(keys: Keys, number: int, count: int) -> Tensor:

@@ -148,8 +148,8 @@ class Kinship:
             likeness: Tensor = F.linear(self.directions[one], self.directions[other]).to(logits.dtype)
             soft: Tensor = (likeness / self.soft.temperature).masked_fill(out, -torch.inf).softmax(dim=1)
             wanted = (1 - self.soft.weight) * wanted + self.soft.weight * soft
-        found = logits.masked_fill(out, -torch.inf).log_softmax(dim=1).masked_fill(out, 0.0)
-        losses: Tensor = -(wanted * found).sum(dim=1)
+        likely = logits.masked_fill(out, -torch.inf).log_softmax(dim=1).masked_fill(out, 0.0)
+        losses: Tensor = -(wanted * likely).sum(dim=1)
         return losses
 
 

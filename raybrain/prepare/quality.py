@@ -100,8 +100,8 @@ class Watch:
         before, after = self.before.loudness, self._listener.loudness()
         response = self._pairs.alignment(np.array(self.signal.valid)) if self._pairs else None
         follows = {"sound": "the brain behind the sound", "onsets": "the brain behind the onsets of words"}
-        found = [(follows[self._follows], response)] if response else []
-        found += list(self._beside())
+        alignments = [(follows[self._follows], response)] if response else []
+        alignments += list(self._beside())
         line_hz = float(self.before.raw.info["line_freq"] or before.line_hz())
         first = min((event.start for event in self.events if isinstance(event, Word)), default=0.0)
         begin = max(0, min(round(first * self.rate_hz), self.signal.samples - round(MINUTE_S * self.rate_hz)))
@@ -117,7 +117,7 @@ class Watch:
             "stretches": [{"start_s": one.start, "stop_s": one.stop, "why": one.why} for one in bad],
             "windows": windows,
             "lost_windows_s": lost / self.rate_hz,
-            "alignment": [_alignment(what, one) for what, one in found],
+            "alignment": [_alignment(what, one) for what, one in alignments],
             "components": [
                 {"name": one.name, "reason": one.reason, "channels": list(one.weights), "weights": list(one.weights.values())}
                 for one in self.signal.removed
@@ -140,10 +140,10 @@ class Watch:
                 if course is not None:
                     pairs.pass_by(span[0], course)
             each = [(pairs.alignment(np.arange(len(names)) == row), name) for row, name in enumerate(names)]
-            sure = [(found, name) for found, name in each if found and found.deviations > SURE and found.peak > found.limit]
+            sure = [(curve, name) for curve, name in each if curve and curve.deviations > SURE and curve.peak > curve.limit]
             if sure:
-                found, name = max(sure, key=lambda one: one[0].peak)
-                yield f"channel {name} behind the {'sound' if what == 'sound' else 'onsets of sounds and words'}", found
+                curve, name = max(sure, key=lambda one: one[0].peak)
+                yield f"channel {name} behind the {'sound' if what == 'sound' else 'onsets of sounds and words'}", curve
 
 
 def quality_table(row: dict[str, Any]) -> pa.Table:
@@ -202,17 +202,17 @@ def _spectra(stage: str, loudness: Loudness) -> list[dict[str, Any]]:
     return rows
 
 
-def _alignment(what: str, found: Alignment) -> dict[str, Any]:
+def _alignment(what: str, alignment: Alignment) -> dict[str, Any]:
     return {
         "what": what,
-        "lags_s": found.lags_s,
-        "response": found.response,
-        "low": found.low,
-        "high": found.high,
-        "limit": found.limit,
-        "peak": found.peak,
-        "peak_s": found.peak_s,
-        "deviations": found.deviations,
+        "lags_s": alignment.lags_s,
+        "response": alignment.response,
+        "low": alignment.low,
+        "high": alignment.high,
+        "limit": alignment.limit,
+        "peak": alignment.peak,
+        "peak_s": alignment.peak_s,
+        "deviations": alignment.deviations,
     }
 
 

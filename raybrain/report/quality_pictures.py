@@ -141,20 +141,23 @@ def time_picture(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]], wi
 
 
 @styled()
-def alignment_picture(found: Mapping[str, Any]) -> "Figure":
+def alignment_picture(curve: Mapping[str, Any]) -> "Figure":
     """Correlation over lags, with what shifted pairings reach: 5 % to 95 % of them shaded, the limit of their peaks dashed."""
     figure, (axes,) = canvas(height=250)
-    lags = 1000 * np.array(found["lags_s"])
-    axes.axhspan(found["low"], found["high"], color=LIGHT["chance"], alpha=0.2, linewidth=0, label="chance, 5 to 95 %")
-    axes.axhline(found["limit"], color=LIGHT["chance"], linestyle=DASHED, linewidth=1.4, label="95 % of peaks by chance")
-    axes.plot(lags, found["response"], color=LIGHT["model"], linewidth=1.8)
-    axes.plot([1000 * found["peak_s"]], [found["peak"]], "o", color=LIGHT["ridge"], markersize=7, label="peak")
+    lags = 1000 * np.array(curve["lags_s"])
+    axes.axhspan(curve["low"], curve["high"], color=LIGHT["chance"], alpha=0.2, linewidth=0, label="chance, 5 to 95 %")
+    axes.axhline(curve["limit"], color=LIGHT["chance"], linestyle=DASHED, linewidth=1.4, label="95 % of peaks by chance")
+    axes.plot(lags, curve["response"], color=LIGHT["model"], linewidth=1.8)
+    axes.plot([1000 * curve["peak_s"]], [curve["peak"]], "o", color=LIGHT["ridge"], markersize=7, label="peak")
     axes.axvline(0, color=LIGHT["rule"], linewidth=1)
     axes.annotate(
-        f"{1000 * found['peak_s']:.0f} ms", (1000 * found["peak_s"], found["peak"]), (7, 2), textcoords="offset points"
+        f"{1000 * curve['peak_s']:.0f} ms",
+        (1000 * curve["peak_s"], curve["peak"]),
+        (7, 2),
+        textcoords="offset points",
     )
     axes.set(xlabel="lag, ms", ylabel="correlation", xlim=(lags[0], lags[-1]))
-    axes.set_ylim(0, 1.15 * max(found["peak"], found["limit"]))
+    axes.set_ylim(0, 1.15 * max(curve["peak"], curve["limit"]))
     figure.legend(loc="outside lower left", ncols=2, borderaxespad=0)
     return figure
 

@@ -82,10 +82,10 @@ class Learner:
         torch.manual_seed(self.seed)
         self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
         self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
-        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         updates, epochs = sizes.updates_per_epoch, experiment.train.epochs
         first = updates if experiment.encoder.line is not None else 0  # in the first epoch it is fitted
         self.optimizer = Optimizer(self.network, experiment.optim, range(first, epochs * updates))
+        self.parameters = self.optimizer.parameters
 
     @property
     def device(self) -> torch.device:
