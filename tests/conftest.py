@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import Postgres, postgres_server, programs
+
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # before Ray is imported; a token of the user's would be asked for
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -116,6 +118,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('optuna') / 'all.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One Postgres server for all tests; each takes a database of its own with ``postgres.database("name")``."""
+    if programs() is None:
+        pytest.skip("Postgres is not installed: apt-get install postgresql")
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture

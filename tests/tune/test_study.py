@@ -16,7 +16,8 @@ from raybrain.tune.study import STORAGE
 from raybrain.tune.sweep import _in_one_line
 from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import Ended
-from tests.sweeps import Bench, space
+from tests.postgres import Postgres
+from tests.sweeps import LR, Bench, space
 
 Raybrain = Callable[..., Ended]
 
@@ -62,6 +63,21 @@ def test_homes_that_share_a_database_have_a_study_each(bench: Any, tmp_path: Pat
     assert here.states == there.states == ["COMPLETE"] * len(here.states)
     again = Bench(tmp_path / "a" / "sweeps" / name, space())
     assert again.begun and again.ledger.study.study_name == here.ledger.study.study_name != there.ledger.study.study_name
+
+
+def test_a_sweep_in_postgres_goes_on_where_it_was(
+    postgres: Postgres, bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STORAGE, postgres.database("optuna"))
+    asked = space(parameters={"optim.lr": LR}, scheduler="asha:1", fixed={"train.epochs": 3})
+    sweep = bench(asked)
+    assert (cut_off := sweep.ledger.next())
+    again = bench(asked)  # as after a kill
+    trained = again.run(lambda experiment: float(experiment.optim.lr))
+    assert trained[0][0] == cut_off.job.experiment and len(trained) == 4
+    assert set(again.states) <= {"COMPLETE", "PRUNED"} and len(bench(asked).begun) == 4
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and postgres.password.encode() in path.read_bytes()]
+    assert not list(tmp_path.rglob("*.db"))
 
 
 @pytest.fixture
