@@ -19,6 +19,7 @@ from raybrain.tune.ledger import Member
 from raybrain.tune.population import line_of, line_settings
 from raybrain.tune.schedulers.pbt import Pbt
 from raybrain.tune.space import SearchSpace
+from raybrain.tune.study import STORAGE
 from raybrain.tune.validate import check
 from tests.conftest import TINY, Ended
 from tests.sweeps import Bench, finish, history_of, runs, sizes_of
@@ -102,25 +103,29 @@ def test_the_best_are_copied_over_the_worst_and_that_finds_a_better_schedule(ben
         assert f"behind the others after epoch {epochs}; a copy of trial {copied.number}" in replaced.user_attrs["reason"]
 
 
-@pytest.mark.parametrize("kill", [1, 5, 8, 9, 12, 20, 31])
-def test_killed_anywhere_it_takes_the_very_same_decisions(bench: Any, kill: int) -> None:
-    whole = bench(space(), name="whole", kind=Population).go()
-    for path in whole.folder.parent.glob("runs/*/*"):
-        path.unlink()  # trained there, not here
+@pytest.fixture(scope="module")
+def undisturbed(database: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """What the database knows of trials after a sweep in a home of its own that nothing has disturbed."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(STORAGE, database)
+        return Population(tmp_path_factory.mktemp("undisturbed") / "sweep", space()).go().told
+
+
+@pytest.mark.parametrize("kill", [1, 8, 9, 20, 31])
+def test_killed_anywhere_it_takes_the_very_same_decisions(bench: Any, undisturbed: list[tuple[Any, ...]], kill: int) -> None:
     with pytest.raises(Crash):
-        bench(space(), name="cut", kind=Population).go(kill)
-    assert bench(space(), name="cut", kind=Population).go().told == whole.told
+        bench(space(), kind=Population).go(kill)
+    assert bench(space(), kind=Population).go().told == undisturbed
 
 
 @pytest.mark.parametrize("broken", ["enqueue_trial", "tell"])
-def test_a_decision_half_carried_out_is_carried_out(bench: Any, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decision_half_carried_out_is_carried_out(
+    bench: Any, undisturbed: list[tuple[Any, ...]], broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed after the decision was written down, before all trials of it were ended and begun."""
     import optuna
 
-    whole = bench(space(), name="whole", kind=Population).go()
-    for path in whole.folder.parent.glob("runs/*/*"):
-        path.unlink()
-    cut, calls, real = bench(space(), name="cut", kind=Population), [], getattr(optuna.Study, broken)
+    cut, calls, real = bench(space(), kind=Population), [], getattr(optuna.Study, broken)
 
     def second(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -131,7 +136,7 @@ def test_a_decision_half_carried_out_is_carried_out(bench: Any, broken: str, mon
     with monkeypatch.context() as broken_off, pytest.raises(Crash):
         broken_off.setattr(optuna.Study, broken, second)
         cut.go()
-    assert bench(space(), name="cut", kind=Population).go().told == whole.told
+    assert bench(space(), kind=Population).go().told == undisturbed
 
 
 def test_what_was_trained_before_changes_no_decision(bench: Any) -> None:
