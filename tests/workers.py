@@ -61,6 +61,7 @@ RANDOM = {
     "encoder.conv.dropout.layers": 0.2,
     "encoder.attention.per_subject": True,
     "encoder.attention.usage_penalty": 0.1,
+    "encoder.subject_layer.shared.on": True,
     "encoder.svd_penalty": 0.1,
 }
 MODERN = {

@@ -73,6 +73,14 @@ class Penalised(nn.Module, ABC):
         """
 
 
+class NewRows(ABC):
+    """A part of a network with a row for each subject, of which somebody new has one as it is made, not the mean of all."""
+
+    @abstractmethod
+    def new_rows(self) -> frozenset[str]:
+        """The names of its parameters of which that is true."""
+
+
 class FittedEncoder(Encoder):
     """An encoder that is fitted in closed form, rather than trained by steps. Not a kind by itself.
 

@@ -17,9 +17,10 @@ from raybrain.encoders.attention import AttentionConfig, SpatialAttention
 from raybrain.encoders.augment import Augment, AugmentConfig
 from raybrain.encoders.base import Encoder, Penalised
 from raybrain.encoders.draws import uniform
-from raybrain.encoders.layers import Activation, SubjectLayer, activation
+from raybrain.encoders.layers import Activation, activation
 from raybrain.encoders.ridge import Ridge
 from raybrain.encoders.ridge_start import RidgeStart, RidgeStartConfig
+from raybrain.encoders.subject_layer import SharedSubjectLayer, SubjectLayer, SubjectLayerConfig, subject_layer
 
 
 class InitialConfig(Config):
@@ -32,18 +33,6 @@ class InitialConfig(Config):
 
     depth: int = Field(1, gt=0)
     activation: Activation | None = None
-
-
-class SubjectLayerConfig(Config):
-    """The matrix of each subject.
-
-    Attributes:
-        channels: that come out; None for as many as go in.
-        identity: start as a matrix that changes nothing, rather than a random one.
-    """
-
-    channels: int | None = Field(None, gt=0)
-    identity: bool = False
 
 
 class FrontEncoder(Encoder):
@@ -79,8 +68,12 @@ class FrontEncoder(Encoder):
         return "encoder.attention.on=no" if self.attention.on else ""
 
     def without_subjects(self) -> str:
-        """The setting to type so that all subjects are one to it: of a new one it has no matrix and no vector."""
-        cures = ["encoder.subject=none"] if self.subject != "none" else []
+        """The setting to type so that nothing of a new subject must be known: it has no matrix and no vector of theirs.
+
+        A matrix that all share needs neither.
+        """
+        shared = self.subject == "layer" and self.subject_layer.shared.on
+        cures = [] if self.subject == "none" or shared else ["encoder.subject=none (or encoder.subject_layer.shared.on=true)"]
         cures += ["encoder.attention.per_subject=false"] if self.attention.on and self.attention.per_subject else []
         return " and ".join(cures)
 
@@ -117,11 +110,10 @@ class Front(Penalised):
             self.linear = nn.Conv1d(channels, config.initial_linear, 1)
             channels = config.initial_linear
         self.deeper = _deeper(config.initial, channels) if self.linear is not None else None
-        self.subject_layer: SubjectLayer | None = None
+        self.subject_layer: SubjectLayer | SharedSubjectLayer | None = None
         if config.subject == "layer":
-            after = config.subject_layer.channels or channels
-            self.subject_layer = SubjectLayer(channels, len(shapes.subjects), after, identity=config.subject_layer.identity)
-            channels = after
+            self.subject_layer = subject_layer(config.subject_layer, channels, len(shapes.subjects))
+            channels = config.subject_layer.channels or channels
         self.subject_embedding: nn.Embedding | None = None
         if config.subject == "embedding":
             self.subject_embedding = nn.Embedding(len(shapes.subjects), config.subject_size)
@@ -147,7 +139,7 @@ class Front(Penalised):
         if self.deeper is not None:
             x = self.deeper(x)
         if self.subject_layer is not None:
-            x = self.subject_layer(x, batch.subject)
+            x = self.subject_layer(x, batch.subject, batch.keys)
         if self.subject_embedding is not None:
             who = self.subject_embedding(batch.subject)[:, :, None]
             x = torch.cat([x, who.expand(-1, -1, x.shape[-1]).to(x.dtype)], dim=1)
@@ -159,7 +151,7 @@ class Front(Penalised):
             return None
         maps = [part.weight[..., 0] for part in (self.linear, *(self.deeper or ())) if isinstance(part, nn.Conv1d)]
         if self.subject_layer is not None:
-            maps.append(self.subject_layer.weights)
+            maps.append(self.subject_layer.matrices())
         # of weights that are not finite there is no decomposition: the loss must say so, not the decomposition
         values = [torch.linalg.svdvals(each.nan_to_num(0, 0, 0)).flatten() + 0 * each.sum() for each in maps]
         return self.svd_penalty * torch.cat(values).mean() if values else None

@@ -3,7 +3,6 @@
 Dimension letters: B batch, C channels (sensors, or whatever stands for them), T time samples.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -193,26 +192,6 @@ def _reduced(x: Tensor) -> tuple[int, ...]:
 def _across(values: Tensor, like: Tensor) -> Tensor:
     """One value a channel, shaped so that it spreads over ``like``."""
     return values.view(1, -1, *[1] * (like.ndim - 2))
-
-
-class SubjectLayer(nn.Module):
-    """A matrix for each subject; square unless ``after`` says how many channels come out.
-
-    With ``identity`` each begins as a matrix that changes nothing, rather than a random one.
-    """
-
-    def __init__(self, channels: int, subjects: int, after: int | None = None, *, identity: bool = False) -> None:
-        super().__init__()
-        after = after or channels
-        if identity:
-            weights = torch.eye(channels, after).repeat(subjects, 1, 1)
-        else:
-            weights = torch.randn(subjects, channels, after) / math.sqrt(channels)
-        self.weights = nn.Parameter(weights)
-
-    def forward(self, x: Tensor, subject: Tensor) -> Tensor:
-        """``out_d = sum_c x_c W_cd`` with each segment's own W."""
-        return self.weights[subject].transpose(1, 2) @ x
 
 
 class ConvLayer(nn.Module):

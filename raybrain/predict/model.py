@@ -184,7 +184,7 @@ class Model:
         return guess(self, Path(recording), Options(**speech, **options))
 
     def with_subject(self, name: str) -> "Model":
-        """This model with one more subject, whose weights are the mean of all others'.
+        """This model with one more subject: who has what all share, if there is that, and else the mean of all others' weights.
 
         Args:
             name: of the new subject.

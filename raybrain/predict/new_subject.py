@@ -1,8 +1,9 @@
 """New subject: whom a model has not seen.
 
-Without anything known it gets the mean of all others' weights. With some labelled minutes it begins as whichever known subject
-fits them best, and is fitted to them from there. Only what a model has of each subject is fitted, by the model's own loss;
-everything else stays. The last labelled windows are held out: they say when to stop, and whether the fit is better than none.
+Without anything known it has what all share, if the model has that, or else the mean of all others' weights. With some labelled
+minutes it begins as whichever known subject fits them best, and is fitted to them from there. Only what a model has of each
+subject is fitted, by the model's own loss; everything else stays. The last labelled windows are held out: they say when to
+stop, and whether the fit is better than none.
 """
 
 import math
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from raybrain.config import InputError
-from raybrain.encoders.base import FittedModule, Pair
+from raybrain.encoders.base import FittedModule, NewRows, Pair
 from raybrain.network import Network
 from raybrain.predict.new_recording import NewRecording
 from raybrain.predict.stretches import Speech
@@ -108,7 +109,7 @@ class Material:
 
 
 def added(model: "Model", name: str) -> "Model":
-    """A model with one more subject, whose weights are the mean of all others'.
+    """A model with one more subject: who has what all share, if there is that, and else the mean of all others' weights.
 
     Raises:
         InputError: if there is a subject of that name, or the encoder does not take more subjects.
@@ -119,15 +120,23 @@ def added(model: "Model", name: str) -> "Model":
         raise InputError(f"the model has a subject {name!r} already; type another name")
     shapes = replace(model.shapes, subjects=(*model.subjects, name))
     with torch.random.fork_rng(devices=[]):
-        wider = Network(parts(model.card), shapes).state_dict()
+        torch.manual_seed(SEED)
+        network = Network(parts(model.card), shapes)
+    wider, fresh = network.state_dict(), _fresh(network)
     weights = {}
     for key, value in model.network.state_dict().items():
         more = wider[key].shape != value.shape
         if more and wider[key].shape != (len(shapes.subjects), *value.shape[1:]):
             encoder = model.card.experiment["encoder"]["name"]
             raise InputError(f"encoder={encoder} takes no new subject: its weights {key} do not have a row for each")
-        weights[key] = torch.cat([value, value.mean(dim=0, keepdim=True)]) if more else value
+        row = wider[key][-1:].to(value) if key in fresh else value.mean(dim=0, keepdim=True)
+        weights[key] = torch.cat([value, row]) if more else value
     return Model(model.path, replace(model.card, shapes=shapes), weights, str(model.device))
+
+
+def _fresh(network: Network) -> set[str]:
+    """The names of the weights of which somebody new has a row as it is made."""
+    return {f"{path}.{name}" for path, part in network.named_modules() if isinstance(part, NewRows) for name in part.new_rows()}
 
 
 def calibrate(model: "Model", name: str, material: Material, fitted: Labelled, held: Labelled) -> "tuple[Model, str]":

@@ -33,6 +33,8 @@ FRONT_OPTIONS: list[dict[str, Any]] = [
     {"attention.rescale": False, "attention.sensors.count": 6},
     {"initial.depth": 2, "initial.activation": "gelu"},
     {"subject_layer.channels": 7, "subject_layer.identity": True},
+    {"subject_layer.shared.on": True, "subject_layer.channels": 7},
+    {"subject_layer.shared.on": True, "subject_layer.shared.own": "channels"},
     {"initial_linear": None},
     {"subject": "embedding"},
     {"subject": "none"},

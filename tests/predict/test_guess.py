@@ -166,6 +166,13 @@ def test_somebody_new_is_the_mean_of_all_others(model: Model) -> None:
         model.with_subject(KNOWN[0])
 
 
+@pytest.mark.parametrize("own", ["low_rank", "channels"])
+def test_somebody_new_has_what_all_share(own: str, make: Make) -> None:
+    model = package.load(make(*SMALL, "encoder.subject_layer.shared.on=true", f"encoder.subject_layer.shared.own={own}"))
+    layer = model.with_subject("me").network.encoder.front.subject_layer
+    assert torch.equal(layer.matrices()[-1], layer.shared)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["encoder.subject=none", "encoder.subject=embedding", "encoder=ridge"])
 def test_every_encoder_takes_somebody_new(kind: str, make: Make, heard: Heard) -> None:
