@@ -78,7 +78,7 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
     if placed := place_unknown(raw, places):
         assumed.append(f"{placed} channels are taken to lie where those of their names do that the model knows")
     config = from_tree(SignalConfig, card.experiment["data"]["signal"])
-    steps, context, lines = _preparation(card, config, float(raw.info["sfreq"]))
+    steps, context, lines = _preparation(card, config, path, float(raw.info["sfreq"]))
     marked = bad_stretches(raw)
     signal = read_signal(raw, steps, context)
     bads, values = set(signal.recording.info["bads"]), signal.values
@@ -98,7 +98,9 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
     return NewRecording(path, values, layout, scaler, bad, card.window, assumed)
 
 
-def _preparation(card: ModelCard, config: SignalConfig, recorded_hz: float) -> tuple[tuple[Step, ...], Context, list[str]]:
+def _preparation(
+    card: ModelCard, config: SignalConfig, path: Path, recorded_hz: float
+) -> tuple[tuple[Step, ...], Context, list[str]]:
     """The steps that the model's signal went through, what they may know, and what was added to them."""
     data = card.experiment["data"]
     segments = from_tree(SegmentConfig, data["segments"])
@@ -112,7 +114,7 @@ def _preparation(card: ModelCard, config: SignalConfig, recorded_hz: float) -> t
         length = segments.samples(rate_hz)
         return np.arange(0, max(samples - length, 1), length)
 
-    return steps, Context(config.rate_hz, data["splits"]["seed"], segments, everywhere), lines
+    return steps, Context(config.rate_hz, data["splits"]["seed"], segments, everywhere, (path,)), lines
 
 
 def _masked(matched: Matched) -> Layout:

@@ -25,6 +25,7 @@ from raybrain.prepare.plausible import misplaced, odd_times
 from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.sources import sources_of
 from raybrain.prepare.tasks import Job, Source, relative
+from raybrain.signal.base import Step
 from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
 from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 from raybrain.studies.base import FolderStudy
@@ -49,7 +50,7 @@ def run(data: "DataConfig", cluster: Cluster, tables: Collection[str] = ()) -> P
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
     sources = sources_of(data, cluster)
     work = _Work(data, store, sources, _left_out(sources), tables)
-    current = _current_parts(store, sources, tables)
+    current = _current_parts(store, sources, data.signal.steps, tables)
     prepared = _finished(work, current)
     if prepared is None:
         with ray_session(cluster):
@@ -96,13 +97,15 @@ def _left_out(sources: Sequence[Source]) -> dict[str, str]:
     return left_out
 
 
-def _current_parts(store: Store, sources: Sequence[Source], tables: Collection[str]) -> dict[str, Part]:
+def _current_parts(store: Store, sources: Sequence[Source], steps: Sequence[Step], tables: Collection[str]) -> dict[str, Part]:
     """The parts with all ``tables`` whose recordings are read from the same files as they were.
 
     Wherever these lie now, and whatever their times.
     """
     written = [source for source in sources if store.written(source.recording.uid)]
-    files = {source.recording.uid: source.files() for source in written}  # here, as studies may not be asked by many threads
+    files = {
+        source.recording.uid: source.files(steps) for source in written
+    }  # here, as studies may not be asked by many threads
 
     def current(uid: str) -> Part | None:
         part = store.part(uid)

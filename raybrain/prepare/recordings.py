@@ -36,7 +36,7 @@ class RecordingsDatasource(Datasource):  # type: ignore[misc]
 
     def __init__(self, tasks: Sequence[Source | Job]) -> None:
         super().__init__()
-        self._files = [_files(task if isinstance(task, Source) else task.source) for task in tasks]
+        self._files = [_files(task) for task in tasks]
         self._rows = [_row(task, files) for task, files in zip(tasks, self._files, strict=True)]
 
     def estimate_inmemory_data_size(self) -> int:
@@ -53,10 +53,10 @@ class RecordingsDatasource(Datasource):  # type: ignore[misc]
         ]
 
 
-def _files(source: Source) -> dict[str, int]:
+def _files(task: Source | Job) -> dict[str, int]:
     """Bytes of each file of a recording, by path; nothing where they cannot be listed, of which its task will say why."""
     with suppress(InputError, OSError):
-        return {str(path): path.stat().st_size for path in source.files().values()}
+        return {str(path): path.stat().st_size for path in task.files().values()}
     return {}
 
 

@@ -17,7 +17,7 @@ from raybrain.prepare.quality import Before, Watch, quality_table
 from raybrain.prepare.segments import events_table, make_segments, without_bad
 from raybrain.recording import Recording
 from raybrain.signal.bad_stretches import BadStretch, bad_stretches, beyond, described
-from raybrain.signal.base import Context
+from raybrain.signal.base import Context, Step
 from raybrain.signal.extremes import Extremes
 from raybrain.signal.odd_signal import odd_recording
 from raybrain.signal.pipeline import Signal, read_signal
@@ -42,9 +42,13 @@ class Source:
     root: Path
     recording: Recording
 
-    def files(self) -> dict[str, Path]:
-        """The files this recording is read from, those inside of folders too, by path below the study's folder."""
+    def files(self, steps: Sequence[Step] = ()) -> dict[str, Path]:
+        """The files this recording is read from, those inside of folders too, and those that some steps read beside them.
+
+        By path below the study's folder.
+        """
         files = {file for path in self.study.sources(self.root, self.recording) for file in _files(path)}
+        files |= {file for step in steps for file in step.files(sorted(files))}
         return {relative(file, self.root): file for file in sorted(files)}
 
 
@@ -64,6 +68,10 @@ class Job:
         plan = [(b.block.start, b.block.duration, b.split, b.stimulus, b.origin_s) for b in self.blocks]
         return content_digest([self.data.reading_signature(self.source.study), self.source.recording.uid, plan])
 
+    def files(self) -> dict[str, Path]:
+        """The files that the part is made from, by path below the study's folder."""
+        return self.source.files(self.data.signal.steps)
+
     def adopt(self, tables: Collection[str] = ()) -> bool:
         """Take the part from another store of the same home, if one has it, ``tables`` too.
 
@@ -75,7 +83,7 @@ class Job:
             if written is None or written.key != self.key or not written.sources or not set(tables) <= set(written.files):
                 continue
             part = other.part(uid)
-            same = other.unchanged(part, self.source.files()) if part else None
+            same = other.unchanged(part, self.files()) if part else None
             if same and self.store.adopt(same, other):
                 return True
         return False
@@ -124,7 +132,7 @@ def working_memory(job: Job) -> int:
     whole = next((number for number, step in enumerate(steps) if not (step.in_chunks or step.takes_gaps)), None)
     if whole is None:
         return CHUNKED_BYTES
-    loaded = LOADED_BYTES * sum(path.stat().st_size for path in job.source.files().values())
+    loaded = LOADED_BYTES * sum(path.stat().st_size for path in job.files().values())
     if study.facts.hertz and any(step.name == "resample" for step in steps[:whole]):
         loaded = int(loaded * min(1.0, job.data.signal.rate_hz / study.facts.hertz))
     return CHUNKED_BYTES + loaded
@@ -179,7 +187,8 @@ def draft_part(job: Job) -> DraftedPart:
 def _attempt(job: Job, recorded: _Recorded) -> DraftedPart | list[BadStretch]:
     """The part, unless windows lie over flat stretches: then these."""
     data, bad, rate = job.data, recorded.bad, job.data.signal.rate_hz
-    context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad))
+    files = tuple(job.source.files().values())
+    context = Context(rate, data.splits.seed, data.segments, partial(_train_starts, job, bad), files)
     signal = read_signal(recorded.before.raw, data.signal.steps, context)
     every = make_segments(job.events, job.blocks, data.segments, rate, signal.samples)
     segments = _used(job, every, bad)
@@ -252,7 +261,7 @@ def _part(job: Job, signal: Signal, segments: pa.Table, scaler: Scaler) -> Part:
         study=source.recording.study,
         subject=source.recording.subject,
         key=job.key,
-        sources={name: file_record(path) for name, path in source.files().items()},
+        sources={name: file_record(path) for name, path in job.files().items()},
         samples=signal.samples,
         channels=signal.channels,
         positions=signal.positions.tolist(),

@@ -27,8 +27,9 @@ A step that learns something from a recording learns it in ``fit``, from windows
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -54,12 +55,14 @@ class Context:
         seed: of whatever a step draws.
         segments: how windows lie around their anchors.
         train_starts: the first samples of the train windows of this recording, in order, given its rate in Hz and its samples.
+        files: that the recording is read from, beside which steps look for files of their own (:meth:`Step.files`).
     """
 
     rate_hz: float
     seed: int = 0
     segments: SegmentConfig = field(default_factory=SegmentConfig)
     train_starts: Callable[[float, int], np.ndarray] = _no_starts
+    files: tuple[Path, ...] = ()
 
     def starts(self, raw: "mne.io.BaseRaw") -> np.ndarray:
         """The first samples of the train windows, at the rate the recording has now."""
@@ -120,6 +123,13 @@ class Step(Choice):
     def channels(self, count: int) -> int:
         """How many of ``count`` channels it leaves."""
         return count
+
+    def files(self, recorded: Sequence[Path]) -> list[Path]:
+        """The files it reads beside those that a recording is read from; a change of any of them makes the recording anew.
+
+        Cheap, and never fails, as :meth:`~raybrain.studies.base.Study.sources`.
+        """
+        return []
 
     def fit(self, raw: "mne.io.BaseRaw", context: Context) -> Any:
         """What is learned from the train windows of a recording, for :meth:`apply`.

@@ -99,7 +99,7 @@ def chunked(blocks: Blocks, info: "mne.Info", rate_hz: float | None = None) -> "
             channel["cal"] = channel["range"] = 1.0
     first = round(blocks.raw.first_samp * rate_hz / before)
     extras = [{"blocks": blocks, "first_samp": first}]
-    names = blocks.raw.filenames[:1]  # beside which steps look for other files
+    names = blocks.raw.filenames[:1]
     raw = _kind()(info, False, [first], [first + blocks.samples - 1], names, raw_extras=extras, verbose="error")
     annotations = blocks.raw.annotations.copy()
     if annotations.orig_time is None:  # then mne takes them to count from the first sample

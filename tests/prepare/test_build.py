@@ -22,6 +22,7 @@ from raybrain.prepare import build as preparing
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.prepare.tasks import Job, Source, make_part
 from raybrain.recording import Recording
+from raybrain.signal.base import Context, Step
 from raybrain.store import Store, frames_folder
 from raybrain.store.parts import TABLES
 from raybrain.studies.base import Study
@@ -256,6 +257,28 @@ def test_key_stands_for_what_the_part_is_made_from(job: Job) -> None:
 
 
 # the whole command
+
+
+def test_a_file_that_a_step_reads_beside_the_recording_is_one_it_is_made_from(job: Job, tmp_path: Path) -> None:
+    beside = tmp_path / "positions"
+    beside.write_text("here")
+
+    class Beside(Step, name="test_beside"):
+        def files(self, recorded: Sequence[Path]) -> list[Path]:
+            return [beside] if beside.exists() else []
+
+        def apply(self, raw: Any, fitted: Any, context: Context) -> Any:
+            return raw
+
+    data = override(job.data, {"signal.steps": "test_beside,resample"})
+    job = replace(job, store=Store(tmp_path / "store"), data=data)
+    make_part(job)
+    part = job.store.part(job.source.recording.uid)
+    assert part and job.store.unchanged(part, job.files())
+    beside.write_text("gone")
+    assert job.store.unchanged(part, job.files()) is None
+    beside.unlink()
+    assert job.store.unchanged(part, job.files()) is None
 
 
 def mtimes(root: Path, pattern: str = "**/*") -> dict[str, int]:

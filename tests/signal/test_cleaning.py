@@ -1,5 +1,6 @@
 """Artefacts are planted in signal that is known, and each step takes off the one it is for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import pytest
 
 from raybrain.config import InputError, override
 from raybrain.signal.base import Context, SignalConfig, Step
-from raybrain.signal.chunked import mapped
 from raybrain.signal.pipeline import Signal, read_signal
 from raybrain.signal.window import SegmentConfig
 
@@ -194,23 +194,35 @@ def test_maxwell_takes_off_what_comes_from_outside() -> None:
 def test_maxwell_follows_the_head_by_the_file_beside_the_recording(tmp_path: Path) -> None:
     import mne
 
-    made, _ = helmet(["mag"], [3022])
-    mne.io.RawArray(np.zeros((102, 500)), made, verbose="error").save(tmp_path / "sub-1_task-a_meg.fif", verbose="error")
-    file = mne.io.read_raw_fif(tmp_path / "sub-1_task-a_meg.fif", verbose="error")
-    raw = mapped(file, lambda values: values)  # as a step gets it
-    moments = np.column_stack([[0.0, 1.0], np.full((2, 9), 0.01)])
+    raw, moments = recording(brain(21)), np.column_stack([[0.0, 1.0], np.full((2, 9), 0.01)])
+    context = replace(CONTEXT, files=(tmp_path / "sub-1_task-a_split-01_meg.fif",))
     mne.chpi.write_head_pos(tmp_path / "sub-1_task-a_headpos.pos", moments)
-    mne.chpi.write_head_pos(tmp_path / "sub-10_task-a.pos", 2 * moments)
+    for other in ("sub-10_task-a", "sub-1_task-ab"):
+        mne.chpi.write_head_pos(tmp_path / f"{other}.pos", 2 * moments)
     still, step = Step.parse("maxwell"), override(SignalConfig(steps=("maxwell",)), {"steps.maxwell.movement": True}).steps[0]  # type: ignore[arg-type]
-    assert still.fit(raw, CONTEXT) is None and still.remarks(raw, None) == []
-    np.testing.assert_allclose(step.fit(raw, CONTEXT), moments, atol=1e-5)
-    assert step.remarks(raw, moments) == ["maxwell: the head is followed by sub-1_task-a_headpos.pos"]
+    assert still.fit(raw, context) is None and still.remarks(raw, None) == []
+    fitted = step.fit(raw, context)
+    np.testing.assert_allclose(fitted.moments, moments, atol=1e-5)
+    assert step.remarks(raw, fitted) == ["maxwell: the head is followed by sub-1_task-a_headpos.pos"]
     (tmp_path / "sub-1_task-a_headpos.pos").write_text("Time q1\nwhat is this\n")
     with pytest.raises(InputError, match=r"sub-1_task-a_headpos\.pos holds no positions of a head \(.*\); get it again"):
-        step.fit(raw, CONTEXT)
+        step.fit(raw, context)
     mne.chpi.write_head_pos(tmp_path / "sub-1_task-a.pos", moments)
-    with pytest.raises(InputError, match=r"sub-1_task-a\.pos and sub-1_task-a_headpos\.pos both lie beside"):
-        step.fit(raw, CONTEXT)
+    with pytest.raises(
+        InputError, match=r"sub-1_task-a\.pos and sub-1_task-a_headpos\.pos are of the same recording; leave one"
+    ):
+        step.fit(raw, context)
+
+
+def test_maxwell_reads_what_lies_beside_a_recording(tmp_path: Path) -> None:
+    still, step = Step.parse("maxwell"), override(SignalConfig(steps=("maxwell",)), {"steps.maxwell.movement": True}).steps[0]  # type: ignore[arg-type]
+    recorded = [tmp_path / name for name in ("channels.tsv", "sub-1_meg.fif")]
+    assert step.files(recorded) == []
+    names = ("sub-1_acq-calibration_meg.dat", "sub-1_acq-crosstalk_meg.fif", "sub-1.pos", "sub-2.pos")
+    for name in names:
+        (tmp_path / name).touch()
+    assert step.files(recorded) == [tmp_path / name for name in names[:3]]
+    assert still.files(recorded) == [tmp_path / name for name in names[:2]]
 
 
 def test_what_reference_sensors_measure_is_taken_off() -> None:
