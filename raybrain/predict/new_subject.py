@@ -129,7 +129,8 @@ def added(model: "Model", name: str) -> "Model":
         if more and wider[key].shape != (len(shapes.subjects), *value.shape[1:]):
             encoder = model.card.experiment["encoder"]["name"]
             raise InputError(f"encoder={encoder} takes no new subject: its weights {key} do not have a row for each")
-        row = wider[key][-1:].to(value) if key in fresh else value.mean(dim=0, keepdim=True)
+        if more:
+            row = wider[key][-1:].to(value) if key in fresh else value.mean(dim=0, keepdim=True)
         weights[key] = torch.cat([value, row]) if more else value
     return Model(model.path, replace(model.card, shapes=shapes), weights, str(model.device))
 
