@@ -2,12 +2,14 @@
 # One experiment on whole nodes of a Slurm cluster:
 #     sbatch --nodes=2 --gpus-per-node=8 --time=8:00:00 cluster/slurm.sh tune architecture --profile nodes-sweep
 # Ray starts on all nodes and ends with the job. $RAYBRAIN_HOME must be on a disk that all nodes share, and $RAYBRAIN_VENV
-# an environment there that has raybrain. A sweep stops in time for the job's limit; the same command goes on.
+# an environment there that has raybrain. A sweep stops in time for the job's limit, and five minutes before it Slurm ends what
+# still runs; the same command goes on.
 #SBATCH --job-name=raybrain
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
 #SBATCH --time=8:00:00
+#SBATCH --signal=B:USR1@300
 #SBATCH --output=raybrain-%j.log
 set -euo pipefail
 
@@ -20,7 +22,8 @@ export TMPDIR=/tmp # names of sockets may have 107 characters
 
 # nobody else on the network may use this cluster: a token for this job alone
 token=$RAYBRAIN_HOME/.slurm-$SLURM_JOB_ID.token
-trap 'rm -f "$token"' EXIT
+running=$RAYBRAIN_HOME/.slurm-$SLURM_JOB_ID.pid
+trap 'rm -f "$token" "$running"' EXIT
 (umask 077 && python -c 'import secrets; print(secrets.token_hex(32), end="")' >"$token")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$token
 
@@ -35,7 +38,17 @@ if [[ $1 == tune && " $* " != *" --time-budget"* && -n ${SLURM_JOB_END_TIME:-} ]
 fi
 
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+# the command runs on this node, the first one; Ray must live until it has ended its trials
+trap 'if [[ -s $running ]]; then kill -TERM "$(cat "$running")"; fi' USR1 TERM
+# shellcheck disable=SC2016 # the inner shell fills in
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
     ray symmetric-run --address "$head:$port" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --resources='{"trial": 64}' \
-    -- raybrain "$@" "${limit[@]}" --address "$head:$port"
+    -- bash -c 'echo $$ >"$0" && exec "$@"' "$running" raybrain "$@" "${limit[@]}" --address "$head:$port" &
+job=$! code=0
+wait "$job" || code=$?
+while kill -0 "$job" 2>/dev/null; do # a signal has ended the waiting, not the job
+    code=0
+    wait "$job" || code=$?
+done
+exit "$code"

@@ -6,9 +6,10 @@ when they are asked for is asked with a placement group, which goes when it is t
 
 import os
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from raybrain.console import PlainConsole
 LOOK_S = 1.0  # between two looks at what an autoscaler makes of a request
 ANSWER_S = 15.0  # an autoscaler looks every five seconds; one that has not refused by then starts machines
 YOUNG_S = 30.0  # a cluster that began less than this ago may have an autoscaler that has not looked yet
+DRAIN_LOOK_S = 1.0  # between two looks whether a node is about to go
 SMALL = 1e-9
 
 Resources = Mapping[str, float]
@@ -121,6 +123,33 @@ def memory_on_a_node(wanted: int) -> int:
 def grows() -> bool:
     """Whether the cluster starts machines when they are asked for. Needs a running Ray."""
     return bool(_autoscaler().autoscaler_state_version)
+
+
+@contextmanager
+def draining() -> Iterator[Callable[[], bool]]:
+    """Whether a node of the cluster is about to go, as it is known at the moment: a cloud takes it back, or nobody needs it.
+
+    Ray is asked in the background. It is never the case where no Ray runs.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        yield lambda: False
+        return
+    warned, done = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(DRAIN_LOOK_S):
+            with suppress(Exception):  # its head is away, and may come back
+                (warned.set if ray._private.state.state.get_draining_nodes() else warned.clear)()
+
+    thread = threading.Thread(target=watch, name="draining", daemon=True)
+    thread.start()
+    try:
+        yield warned.is_set
+    finally:
+        done.set()
+        thread.join(DRAIN_LOOK_S)
 
 
 def _let_begin() -> None:

@@ -15,6 +15,7 @@ from raybrain.train.loop import Diverged
 from raybrain.train.order import Contrast, RunSizes
 from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
+from raybrain.train.saving import SaveClock
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
@@ -54,12 +55,12 @@ class ClosedForm:
         """What it is made of, in one line for people."""
         return f"{len(self.fits)} fits in closed form, {sizes.parameters:,} weights; data in {sizes.data}"
 
-    def run(self, books: Bookkeeper, checkpoint_s: float) -> list[Row]:
+    def run(self, books: Bookkeeper, clock: SaveClock) -> list[Row]:
         """Fit what is not fitted yet, and return the history: one epoch.
 
         Args:
             books: is told of fits and of the epoch, on every worker.
-            checkpoint_s: seconds between checkpoints.
+            clock: says when a checkpoint is due.
 
         Raises:
             Diverged: if what was fitted is not finite.
@@ -67,7 +68,7 @@ class ClosedForm:
         """
         if books.resumed(self.history) or is_complete(self.history, self.config):
             return self.history
-        before, began, saved = self.seconds, time.monotonic(), time.monotonic()
+        before, began = self.seconds, time.monotonic()
         while self.done < len(self.fits):
             some = self.fits[self.done : self.done + self.learner.place.world]
             module = self.learner.network.encoder
@@ -75,9 +76,9 @@ class ClosedForm:
             fit(self.learner, module, some)
             self.done += len(some)
             self.seconds = before + time.monotonic() - began
-            if time.monotonic() - saved >= checkpoint_s:
+            if clock.due:
                 self._save()
-                saved = time.monotonic()
+                clock.saved()
             books.step(0, self.done, len(self.fits))
         self._finish(began, before)
         books.epoch(self.history)

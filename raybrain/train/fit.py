@@ -18,7 +18,7 @@ from raybrain.encoders.base import FittedEncoder
 from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.identity import check_unedited, locate, versions
-from raybrain.placement import room_for, worker_resources
+from raybrain.placement import draining, room_for, worker_resources
 from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
@@ -33,6 +33,7 @@ from raybrain.train.model_card import keep_model
 from raybrain.train.order import RunSizes, contrast, resolve
 from raybrain.train.progress import TrainingBar
 from raybrain.train.record import Damaged, Row, best_epoch, is_complete, run_record
+from raybrain.train.saving import SaveClock
 from raybrain.train.step import Place
 
 console = PlainConsole(stderr=True)
@@ -279,19 +280,21 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
     check_unedited(job.experiment, job.code)
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
-    with job.record.writing() if place.rank == 0 else nullcontext():
+    first = place.rank == 0
+    with job.record.writing() if first else nullcontext(), draining() if first else nullcontext(lambda: False) as warned:
         try:
             kind = ClosedForm if isinstance(job.experiment.encoder, FittedEncoder) else Training
             training = kind(job.experiment, tables, sizes, place, job.record)
-            if place.rank == 0:
+            if first:
                 parameters = sum(parameter.numel() for parameter in training.learner.parameters)
                 rows = tables.rows["train"]
                 subjects = len(torch.unique(tables.subject[tables.recording[rows]]))
                 made = RunSizes(training.sizes, parameters, tables.where, len(rows), subjects)
                 job.record.keep_sizes(made)
                 audience.hear(Started(training.describe(made)))
-            history = training.run(Bookkeeper(job.record, place, audience, EpochLog(job.tracking)), job.cluster.checkpoint_s)
-            if place.rank == 0:
+            books = Bookkeeper(job.record, place, audience, EpochLog(job.tracking))
+            history = training.run(books, SaveClock(job.cluster.checkpoint_s, warned))
+            if first:
                 keep_model(job, training.learner, history)
         except (Diverged, Damaged, CannotFit) as error:
             return Ending([], str(error))

@@ -15,6 +15,7 @@ from raybrain.train.neighbours import order_of
 from raybrain.train.order import Contrast, RunSizes
 from raybrain.train.record import Row, RunRecord, is_complete
 from raybrain.train.resume import resumed
+from raybrain.train.saving import SaveClock
 from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
@@ -63,12 +64,12 @@ class Training:
         fitted = f"; the first epoch is {len(self.fits)} fits in closed form" if self.fits else ""
         return sizes.describe() + fitted
 
-    def run(self, books: Bookkeeper, checkpoint_s: float) -> list[Row]:
+    def run(self, books: Bookkeeper, clock: SaveClock) -> list[Row]:
         """Train to the end, or until the bookkeeper says to stop, and return the history.
 
         Args:
             books: is told of steps and epochs, on every worker.
-            checkpoint_s: seconds between checkpoints inside an epoch.
+            clock: says when a checkpoint inside an epoch is due.
 
         Raises:
             Diverged: if the loss is not finite or explodes.
@@ -77,13 +78,13 @@ class Training:
         """
         try:
             if not books.resumed(self.state.history):
-                self._run(books, checkpoint_s)
+                self._run(books, clock)
         finally:
             self.feed.close()
         return self.state.history
 
-    def _run(self, books: Bookkeeper, checkpoint_s: float) -> None:
-        saved = began = time.monotonic()
+    def _run(self, books: Bookkeeper, clock: SaveClock) -> None:
+        began = time.monotonic()
         before = self.state.seconds
         updates = self.sizes.updates_per_epoch
         while not is_complete(self.state.history, self.config):
@@ -94,17 +95,17 @@ class Training:
             while self.state.step < (epoch + 1) * updates:
                 self._step()
                 done = self.state.step - epoch * updates
-                if done % CHECK_STEPS == 0 or checkpoint_s == 0:
+                if done % CHECK_STEPS == 0:
                     self._refuse_bad()
-                    if time.monotonic() - saved >= checkpoint_s:
-                        self.state.seconds = before + time.monotonic() - began
-                        self._save()
-                        saved = time.monotonic()
+                if clock.due and int(self.state.bad_step) < 0:  # else all workers refuse it together, soon
+                    self.state.seconds = before + time.monotonic() - began
+                    self._save()
+                    clock.saved()
                 books.step(epoch, done, updates)
             self._refuse_bad()
             self.state.seconds = before + time.monotonic() - began
             self._finish_epoch(epoch, wait=(self.feed.waited_s - waited) / (time.monotonic() - epoch_began))
-            saved = time.monotonic()
+            clock.saved()
             if books.epoch(self.state.history):
                 return
 

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -392,15 +393,18 @@ def slurm(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     log = tmp_path / "calls"
     scripts = {
         "scontrol": "printf 'node7\\nnode8\\n'",
-        "srun": f'printf "%s\\n" "$@" >{shlex.quote(str(log))}; stat -c %a "$RAY_AUTH_TOKEN_PATH" >>{shlex.quote(str(log))}',
+        "srun": f'printf "%s\\n" "$@" >{shlex.quote(str(log))}; stat -c %a "$RAY_AUTH_TOKEN_PATH" >>{shlex.quote(str(log))}\n'
+        'while [ "$1" != -- ]; do shift; done; shift; "$@"; code=$?; echo ended; exit $code',
+        "raybrain": "exec sleep ${SLEEP:-0}",
         "python": f'exec {shlex.quote(sys.executable)} "$@"',
     }
     for name, line in scripts.items():
         (stubs / name).write_text(f"#!/bin/sh\n{line}\n")
         (stubs / name).chmod(0o755)
     (tmp_path / "home").mkdir()
+    pid = str(tmp_path / "home" / ".slurm-123456.pid")
 
-    def run(*arguments: str, **changed: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, warned: bool = False, **changed: str) -> "subprocess.CompletedProcess[str]":
         environment = {
             "PATH": "/usr/bin:/bin",
             "RAYBRAIN_HOME": str(tmp_path / "home"),
@@ -410,6 +414,13 @@ def slurm(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
             "SLURM_JOB_NUM_NODES": "2",
         } | changed
         command = ["bash", str(CLUSTER / "slurm.sh"), *arguments]
+        if warned:
+            command = [
+                "bash",
+                "-c",
+                f'{shlex.join(command)} & while [ ! -s "$0" ]; do sleep 0.1; done; kill -USR1 $!; wait $!',
+                pid,
+            ]
         done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
         done.args = log.read_text().splitlines() if log.exists() else []
         return done
@@ -424,10 +435,18 @@ def test_slurm_starts_ray_on_all_nodes_and_raybrain_on_the_first(slurm: Any, tmp
     start = ["--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "ray", "symmetric-run", "--address", address]
     assert done.args[:7] == start and done.args[7:9] == ["--min-nodes", "2"]
     ours = done.args[done.args.index("--") + 1 : -1]
-    assert ours[:5] == ["raybrain", "tune", "my space.py", "--trials", "2"]
-    assert ours[5] == "--time-budget" and re.fullmatch(r"\d+s", ours[6]) and ours[7:] == ["--address", address]
+    assert ours[:2] == ["bash", "-c"] and ours[3] == str(tmp_path / "home" / ".slurm-123456.pid")
+    assert ours[4:9] == ["raybrain", "tune", "my space.py", "--trials", "2"]
+    assert ours[9] == "--time-budget" and re.fullmatch(r"\d+s", ours[10]) and ours[11:] == ["--address", address]
     assert done.args[-1] == "600", "the token is for its owner alone"
     assert not list((tmp_path / "home").iterdir()), "the token is left"
+
+
+def test_slurm_ends_the_command_before_the_limit_and_ray_after_it(slurm: Any, tmp_path: Path) -> None:
+    done = slurm("train", "quickstart", warned=True, SLEEP="60")
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert "ended" in done.stdout, "srun, and Ray in it, go on until the command has ended"
+    assert not list((tmp_path / "home").iterdir()), "something is left"
 
 
 def test_slurm_says_what_is_missing(slurm: Any) -> None:

@@ -23,6 +23,7 @@ from raybrain.train.loop import Diverged, Training
 from raybrain.train.messages import Epochs, Message, Nobody, Started, Steps
 from raybrain.train.order import contrast
 from raybrain.train.record import Row, RunRecord
+from raybrain.train.saving import SaveClock
 from raybrain.train.step import Place
 from tests.workers import RANDOM, SMALL, random_tables
 
@@ -55,7 +56,7 @@ class Ear:
 
 def go(run: Training | ClosedForm, ear: Ear | None = None, checkpoint_s: float = 1e9) -> list[Row]:
     """Train, logging nothing."""
-    return run.run(Bookkeeper(run.record, run.learner.place, ear or Ear(), EpochLog(None)), checkpoint_s)
+    return run.run(Bookkeeper(run.record, run.learner.place, ear or Ear(), EpochLog(None)), SaveClock(checkpoint_s))
 
 
 def asked(changes: dict[str, Any]) -> Experiment:
