@@ -61,6 +61,8 @@ RANDOM = {
     "encoder.conv.dropout.layers": 0.2,
     "encoder.attention.per_subject": True,
     "encoder.attention.usage_penalty": 0.1,
+    "encoder.tokens.depth": 1,
+    "encoder.tokens.hidden": 8,
     "encoder.subject_layer.shared.on": True,
     "encoder.svd_penalty": 0.1,
 }

@@ -122,6 +122,10 @@ class SpatialAttention(Penalised):
         order = torch.where(valid, drawn.view(valid.shape), 2.0).argsort(dim=-1, stable=True).argsort(dim=-1)
         return valid & (order < config.count)
 
+    def kept(self, batch: Batch) -> Tensor:
+        """The sensors of each layout that are used in this step, [layouts sensors]."""
+        return self._kept(batch.positions, self.used(batch.positions, batch.valid), batch.draws)
+
     def _kept(self, positions: Tensor, valid: Tensor, draws: Tensor) -> Tensor:
         """Those that dropout leaves."""
         if not self.training or self.config.dropout_radius == 0:

@@ -6,7 +6,6 @@ Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Rec
 Dimension letters: B batch, C channels, T time samples, P patches, H hidden size, N heads, D dimensions of a head.
 """
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,8 +14,7 @@ from raybrain.batch import Batch, Keys, Shapes
 from raybrain.config import Config, InputError
 from raybrain.encoders.draws import Dropout, DropPath
 from raybrain.encoders.front import Front, FrontEncoder
-
-LONGEST = 10_000  # the base of rotary positions, as is usual
+from raybrain.encoders.transformer import FeedForward, RotaryAttention
 
 
 class BlockConfig(Config):
@@ -125,30 +123,6 @@ class ConformerBlock(nn.Module):
         return x
 
 
-class FeedForward(nn.Sequential):
-    """Wider, and back: [... hidden] to the same."""
-
-    def __init__(self, hidden: int, expansion: int) -> None:
-        super().__init__(nn.Linear(hidden, expansion * hidden), nn.SiLU(), nn.Linear(expansion * hidden, hidden))
-
-
-class RotaryAttention(nn.Module):
-    """Every patch looks at every other one; queries and keys are turned by an angle that grows with time."""
-
-    def __init__(self, hidden: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.given = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.out = nn.Linear(hidden, hidden)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch patches hidden] to the same."""
-        query, key, value = self.given(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each B N P D
-        looked = F.scaled_dot_product_attention(turned(query), turned(key), value)
-        out: Tensor = self.out(looked.transpose(1, 2).flatten(-2))
-        return out
-
-
 class Convolution(nn.Module):
     """A gate, a convolution of each channel over time, layer norm, SiLU, a linear map."""
 
@@ -164,14 +138,3 @@ class Convolution(nn.Module):
         x = self.conv(F.glu(self.gate(x), dim=-1).transpose(1, 2)).transpose(1, 2)
         out: Tensor = self.out(F.silu(self.norm(x)))
         return out
-
-
-def turned(x: Tensor) -> Tensor:
-    """Rotary positions: pairs of dimensions of [... P D], turned by the time of the patch at a speed of their own."""
-    half = x.shape[-1] // 2
-    wide = torch.promote_types(x.dtype, torch.float32)
-    speed = LONGEST ** (-torch.arange(half, device=x.device, dtype=wide) / half)
-    angle = torch.arange(x.shape[-2], device=x.device, dtype=wide)[:, None] * speed
-    first, second = x.to(wide).chunk(2, dim=-1)
-    cos, sin = angle.cos(), angle.sin()
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1).to(x.dtype)

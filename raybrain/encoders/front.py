@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raybrain.batch import Batch, Shapes
-from raybrain.config import Config
+from raybrain.config import Config, InputError
 from raybrain.encoders.attention import AttentionConfig, SpatialAttention
 from raybrain.encoders.augment import Augment, AugmentConfig
 from raybrain.encoders.base import Encoder, Penalised
@@ -20,6 +20,7 @@ from raybrain.encoders.draws import uniform
 from raybrain.encoders.layers import Activation, activation
 from raybrain.encoders.ridge import Ridge
 from raybrain.encoders.ridge_start import RidgeStart, RidgeStartConfig
+from raybrain.encoders.sensor_tokens import SensorTokens, TokensConfig
 from raybrain.encoders.subject_layer import SharedSubjectLayer, SubjectLayer, SubjectLayerConfig, subject_layer
 
 
@@ -42,6 +43,7 @@ class FrontEncoder(Encoder):
         instance_norm: give each channel of a window mean 0 and variance 1 before anything else. The line of ``ridge`` sees the
             window as it is; ``window.instance`` changes it for both.
         attention: attention over the sensor positions.
+        tokens: tokens of single sensors beside it.
         initial_linear: channels of a linear map of the sensors (or of the attention's outputs); None for none.
         initial: what this map is made of.
         subject: how the network learns about subjects: a matrix each, a vector each appended to the channels, or not.
@@ -54,6 +56,7 @@ class FrontEncoder(Encoder):
 
     instance_norm: bool = False
     attention: AttentionConfig = AttentionConfig()
+    tokens: TokensConfig = TokensConfig()
     initial_linear: int | None = Field(270, gt=0)
     initial: InitialConfig = InitialConfig()
     subject: Literal["layer", "embedding", "none"] = "layer"
@@ -63,9 +66,17 @@ class FrontEncoder(Encoder):
     augment: AugmentConfig = AugmentConfig()
     ridge: RidgeStartConfig = RidgeStartConfig()
 
+    @model_validator(mode="after")
+    def _tokens_need_places(self) -> "FrontEncoder":
+        if self.tokens.depth and not self.attention.on:
+            cure = "type encoder.attention.on=true or encoder.tokens.depth=0"
+            raise InputError(f"tokens of sensors are told apart by where sensors are, and encoder.attention.on=false; {cure}")
+        return self
+
     def without_places(self) -> str:
         """The setting to type so that it does not attend to where sensors are."""
-        return "encoder.attention.on=no" if self.attention.on else ""
+        cures = ["encoder.tokens.depth=0"] if self.tokens.depth else []
+        return " and ".join([*cures, "encoder.attention.on=no"]) if self.attention.on else ""
 
     def without_subjects(self) -> str:
         """The setting to type so that nothing of a new subject must be known: it has no matrix and no vector of theirs.
@@ -105,6 +116,7 @@ class Front(Penalised):
         if config.attention.on:
             self.attention = SpatialAttention(config.attention, len(shapes.subjects))
             channels = config.attention.channels
+        self.tokens = SensorTokens(config.tokens, config.attention.dimensions, channels) if config.tokens.depth else None
         self.linear: nn.Conv1d | None = None
         if config.initial_linear is not None:
             self.linear = nn.Conv1d(channels, config.initial_linear, 1)
@@ -133,7 +145,7 @@ class Front(Penalised):
             batch = replace(batch, signal=self.augment(batch))
         if self.instance_norm:
             batch = replace(batch, signal=F.instance_norm(batch.signal))
-        x = batch.signal if self.attention is None else self.attention(batch)
+        x = self._channels(batch)
         if self.linear is not None:
             x = self.linear(x)
         if self.deeper is not None:
@@ -143,6 +155,16 @@ class Front(Penalised):
         if self.subject_embedding is not None:
             who = self.subject_embedding(batch.subject)[:, :, None]
             x = torch.cat([x, who.expand(-1, -1, x.shape[-1]).to(x.dtype)], dim=1)
+        return x
+
+    def _channels(self, batch: Batch) -> Tensor:
+        """From sensors to channels that mean the same for every layout, [batch channels time]."""
+        if self.attention is None:
+            return batch.signal
+        x: Tensor = self.attention(batch)
+        if self.tokens is not None:
+            places, kept = self.attention.embedding(batch.positions), self.attention.kept(batch)
+            x = x + self.tokens(batch.signal, places[batch.layout], kept[batch.layout]).to(x.dtype)
         return x
 
     def penalty(self, batch: Batch) -> Tensor | None:

@@ -21,6 +21,7 @@ MODES: dict[str, dict[str, Any]] = {
     "all random": {name.removeprefix("encoder."): value for name, value in RANDOM.items() if "augment" in name},
     "fewer sensors, each subject's own attention": {"attention.sensors.count": 5, "attention.per_subject": True},
     "normalised": {"instance_norm": True},
+    "tokens of sensors": {"tokens.depth": 2, "tokens.hidden": 8, "tokens.heads": 2, "tokens.stride": 7},
 }
 
 
@@ -58,7 +59,7 @@ def test_padding_changes_nothing(name: str, mode: str) -> None:
         torch.testing.assert_close(wide(padded(random_batch())), narrow(random_batch()), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["as it is", "fewer sensors, each subject's own attention", "normalised"])
+@pytest.mark.parametrize("mode", ["as it is", "fewer sensors, each subject's own attention", "normalised", "tokens of sensors"])
 @pytest.mark.parametrize("name", FRONTED)
 def test_the_order_of_sensors_does_not_matter(name: str, mode: str) -> None:
     batch, order = random_batch(), torch.randperm(SHAPES.channels, generator=torch.Generator().manual_seed(1))
@@ -67,3 +68,24 @@ def test_the_order_of_sensors_does_not_matter(name: str, mode: str) -> None:
         module = network(name, MODES[mode]).double().train(training)
         one, other = (module(some.to(torch.device("cpu"), torch.float64)) for some in (batch, moved))
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_a_layout_without_valid_sensors_gives_numbers() -> None:
+    batch = random_batch()
+    none = replace(batch, valid=torch.zeros_like(batch.valid))
+    module = network("simple_conv", MODES["tokens of sensors"])
+    module(none).sum().backward()
+    assert all(part.grad is None or part.grad.isfinite().all() for part in module.parameters())
+
+
+def test_tokens_read_what_sensors_record_and_where_they_are() -> None:
+    batch = random_batch()
+    module = network("simple_conv", MODES["tokens of sensors"]).eval()
+    nn.init.zeros_(module.front.attention.heads)  # which then weighs all sensors alike, wherever they are
+    swapped = replace(batch, positions=batch.positions.flip(1), valid=batch.valid)
+    whole = replace(batch, valid=torch.ones_like(batch.valid))
+    assert not torch.allclose(module(replace(whole, positions=swapped.positions)), module(whole), atol=1e-4)
+    louder = replace(whole, signal=whole.signal.clone())
+    louder.signal[:, 0, 0] += 1
+    changed = (module(louder) - module(whole)).abs().amax(dim=(0, 1))
+    assert changed[-1] > 1e-6, "a patch looks at others"
