@@ -18,6 +18,7 @@ from raybrain.encoders.base import Encoder, FittedEncoder, SpeechEncoder, Stored
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.window import WindowConfig
+from raybrain.start_config import StartConfig
 from raybrain.tasks.base import Task
 
 STEPS = ("extra_negatives", "negatives", "epochs", "updates_per_epoch", "patience")  # settings of training by steps
@@ -158,6 +159,7 @@ class Experiment(Config):
         encoder: the network that estimates.
         speech_encoder: the network that sees what is to be estimated; "stored" takes it as it is.
         loss: what training makes small.
+        start: a trained model from which training starts.
         optim: the optimiser.
         train: batches and epochs.
         test: what is tested.
@@ -170,6 +172,7 @@ class Experiment(Config):
     encoder: Encoder = Field(default_factory=lambda: Encoder.kind("simple_conv")())
     speech_encoder: SpeechEncoder = Stored()
     loss: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
+    start: StartConfig = StartConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     test: TestConfig = TestConfig()
@@ -237,12 +240,18 @@ class Experiment(Config):
             raise InputError(f"window.offset_s={self.window.offset_s:g} leaves nothing of a window of {length:g} s; type less")
         return self
 
+    @property
+    def fits_line(self) -> bool:
+        """Whether training begins with fitting a line, rather than with one that a trained model has."""
+        return self.encoder.line is not None and not self.start.on
+
     def named(self) -> dict[str, Any]:
         """What a fit in closed form does not read stands at its default, lest the same fit get several names."""
         if not isinstance(self.encoder, FittedEncoder):
             return {}
         fitted = TrainConfig(epochs=1)
-        return {"optim": OptimConfig(), "train": self.train.model_copy(update={name: getattr(fitted, name) for name in STEPS})}
+        train = self.train.model_copy(update={name: getattr(fitted, name) for name in STEPS})
+        return {"start": StartConfig(), "optim": OptimConfig(), "train": train}
 
     def as_read(self) -> Self:
         """The same question, with what its encoder does not read at the defaults: a fit in closed form is one epoch."""

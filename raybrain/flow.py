@@ -115,7 +115,7 @@ def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answ
     """
     cluster = _here(cluster)
     experiment = recipe(experiment) if isinstance(experiment, str) else experiment
-    fit.check(experiment.train, cluster)
+    fit.check(experiment, cluster)
     cluster.tracking_store()  # does it answer?
     _warn(slow_precision(cluster))
     with one_session(check_room):
@@ -150,7 +150,7 @@ def check(asked: Sweep, cluster: Cluster) -> None:
         InputError: if a batch does not divide among the workers.
     """
     for experiment in trainings(asked):
-        fit.check(experiment.train, cluster)
+        fit.check(experiment, cluster)
 
 
 def sweep(

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,23 @@ def read_card(folder: Path) -> ModelCard:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise InputError(f"{path} is no model of raybrain's: {where}: {problem['msg']}") from None
+
+
+def model_digest(folder: Path) -> str:
+    """Names what a model says of itself and its weights, by the checksums it was written with: 16 hexadecimal digits.
+
+    Raises:
+        InputError: if there is no model, or what it says is damaged.
+    """
+    stat = (folder / CARD).stat()
+    return _named(folder, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _named(folder: Path, size: int, mtime_ns: int) -> str:
+    read_card(folder)
+    sums = (read_json(folder / CARD) or {})["sha256"]
+    return _digest(sums)[:16]
 
 
 def read_weights(folder: Path, device: str = "cpu") -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 """Network: everything that has weights, built from what was asked and from what the data say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from raybrain.encoders.base import Encoder, Penalised, SpeechEncoder
 from raybrain.encoders.front import built
 from raybrain.experiment import Experiment
 from raybrain.losses.base import Loss, LossModule
+from raybrain.plain import from_tree
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,19 @@ class Parts:
     def of(cls, experiment: Experiment) -> "Parts":
         """Those of an experiment."""
         return cls(experiment.encoder, experiment.speech_encoder, experiment.loss)
+
+    @classmethod
+    def read(cls, asked: Mapping[str, Any]) -> Self:
+        """Those of an experiment as a model folder keeps it.
+
+        Raises:
+            InputError: if a kind is not known here.
+        """
+        return cls(
+            from_tree(Encoder, asked["encoder"]),
+            from_tree(SpeechEncoder, asked["speech_encoder"]),
+            from_tree(Loss, asked["loss"]),
+        )
 
 
 class Network(nn.Module):

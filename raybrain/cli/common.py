@@ -58,8 +58,8 @@ def say(line: str, err: bool = False) -> None:
     typer.echo(plain(line), err=err)
 
 
-def changes_of(settings: list[str] | None) -> dict[str, str]:
-    """KEY=VALUE words as changes of settings."""
+def changes_of(settings: list[str] | None, home: Path | None = None) -> dict[str, str]:
+    """KEY=VALUE words as changes of settings. A model to start from may be called like a run of the home."""
     from raybrain.config import InputError
 
     changes: dict[str, str] = {}
@@ -68,14 +68,19 @@ def changes_of(settings: list[str] | None) -> dict[str, str]:
         if not equals or not key:
             raise InputError(f"{setting!r} is no setting; type KEY=VALUE, like encoder.depth=6")
         changes[key] = value
+    if model := changes.get("start.model"):
+        from raybrain.cluster import home_path
+        from raybrain.predict.model import find_model
+
+        changes["start.model"] = str(find_model(model, home_path(home)))
     return changes
 
 
-def make_experiment(recipe_name: str, settings: list[str] | None) -> "Experiment":
+def make_experiment(recipe_name: str, settings: list[str] | None, home: Path | None) -> "Experiment":
     """The experiment of a recipe with changed settings."""
     from raybrain.experiment import recipe
 
-    return recipe(recipe_name, changes_of(settings))
+    return recipe(recipe_name, changes_of(settings, home))
 
 
 def make_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":

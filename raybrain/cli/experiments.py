@@ -79,7 +79,7 @@ def show(
     from raybrain.store import SplitAudit, Store
     from raybrain.train.record import run_records
 
-    experiment = make_experiment(recipe, settings)
+    experiment = make_experiment(recipe, settings, home)
     if explain:
         _explain(experiment, home, as_json)
         return
@@ -130,7 +130,7 @@ def prepare(
     from raybrain import flow
     from raybrain.answers import prepared_result
 
-    experiment = make_experiment(recipe, settings)
+    experiment = make_experiment(recipe, settings, home)
     prepared = flow.prepare(experiment, make_cluster(home, where, profile, address=address, strict=strict or None))
     print_json(as_json, prepared_result(experiment, prepared))
     exit_for_failed(prepared, accept_failed)
@@ -152,7 +152,7 @@ def quality(
     from raybrain import flow
     from raybrain.report.oddness import odd_table
 
-    experiment = make_experiment(recipe, settings)
+    experiment = make_experiment(recipe, settings, home)
     cluster = make_cluster(home, where, profile, address=address)
     every, pages, prepared = flow.quality(experiment, cluster, recording)
     odd = [one for one in every if one.marks]
@@ -182,7 +182,7 @@ def train(
     from raybrain import flow
 
     cluster = make_cluster(home, where, profile, address=address, workers=workers, strict=strict or None)
-    answer = flow.answer(make_experiment(recipe, settings), cluster)
+    answer = flow.answer(make_experiment(recipe, settings, home), cluster)
     show_answer(answer)
     print_json(as_json, answer.result())
     exit_for_failed(answer.prepared, accept_failed)
@@ -203,7 +203,7 @@ def evaluate(
     from raybrain import flow
     from raybrain.config import InputError
 
-    experiment = make_experiment(recipe, settings)
+    experiment = make_experiment(recipe, settings, home)
     answer = flow.known(experiment, make_cluster(home, where, profile, address=address, workers=workers))
     if answer is None:
         typed = " ".join([recipe, *(settings or [])])

@@ -60,7 +60,7 @@ def tune(
     from raybrain.tune.sweep import Limits, make_sweep
 
     cluster = make_cluster(home, where, profile, address=address, workers=workers, strict=strict or None)
-    asked = make_sweep(load_space(space), changes_of(settings), trials)
+    asked = make_sweep(load_space(space), changes_of(settings, home), trials)
     limits = Limits(_seconds(time_budget), _at_once(max_concurrent), resume)
     if dry_run:
         flow.check(asked, cluster)

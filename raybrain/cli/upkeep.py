@@ -40,7 +40,7 @@ def doctor(
     from raybrain.doctor.diagnose import Diagnosis
     from raybrain.report.terminal import findings_table
 
-    experiment = make_experiment(recipe, settings) if recipe else None
+    experiment = make_experiment(recipe, settings, home) if recipe else None
     cluster = make_cluster(home, where, profile, address=address, workers=workers)
     diagnosis = Diagnosis(cluster, experiment)
     with console().status("looking"):

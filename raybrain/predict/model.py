@@ -25,11 +25,9 @@ from torch.nn import functional as F
 from raybrain.batch import Batch, Layout, Shapes, step_draws
 from raybrain.cluster import home_path
 from raybrain.config import InputError, first_line, hint
-from raybrain.encoders.base import Encoder, SpeechEncoder
 from raybrain.experiment import Experiment
 from raybrain.features.scale import FeatureScale
 from raybrain.identity import version
-from raybrain.losses.base import Loss
 from raybrain.model_folder import ModelCard, is_model, read_card, read_weights, write_model
 from raybrain.network import Network, Parts
 from raybrain.plain import from_tree
@@ -309,11 +307,16 @@ def load(model: str | os.PathLike[str], home: str | os.PathLike[str] | None = No
     Raises:
         InputError: if there is none, it is damaged, or a kind that it is built from is not known here.
     """
-    folder = _folder(str(model), home_path(Path(home) if home else None))
+    folder = find_model(str(model), home_path(Path(home) if home else None))
     return Model(folder, read_card(folder), read_weights(folder), device)
 
 
-def _folder(model: str, home: Path) -> Path:
+def find_model(model: str, home: Path) -> Path:
+    """The folder of a trained model, by what a person calls it: see :func:`load`.
+
+    Raises:
+        InputError: if there is none.
+    """
     path = Path(model).expanduser()
     for folder in (path, path / "model"):
         if is_model(folder):
@@ -361,12 +364,7 @@ def parts(card: ModelCard) -> Parts:
     Raises:
         InputError: if a kind is not known here.
     """
-    asked = card.experiment
-    return Parts(
-        from_tree(Encoder, asked["encoder"]),
-        from_tree(SpeechEncoder, asked["speech_encoder"]),
-        from_tree(Loss, asked["loss"]),
-    )
+    return Parts.read(card.experiment)
 
 
 def _network(path: Path, card: ModelCard, weights: dict[str, Tensor]) -> Network:

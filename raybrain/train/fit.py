@@ -16,12 +16,13 @@ from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
 from raybrain.events import BY_RECORDING
-from raybrain.experiment import Experiment, TrainConfig
+from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited, locate, versions
 from raybrain.placement import draining, room_for, worker_resources
 from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
+from raybrain.train import warm_start
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.closed_form import ClosedForm
 from raybrain.train.fitting import CannotFit
@@ -72,13 +73,15 @@ def make_job(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Tr
     )
 
 
-def check(train: TrainConfig, cluster: Cluster, prepared: Prepared | None = None) -> None:
+def check(experiment: Experiment, cluster: Cluster, prepared: Prepared | None = None) -> None:
     """Refuse what cannot be trained, before data are prepared as far as possible, and before anything is started.
 
     Raises:
-        InputError: if the batch does not divide among the workers, whatever number of them there may be.
+        InputError: if the batch does not divide among the workers, whatever number of them there may be, or a trained model
+            cannot be started from.
     """
-    train = resolve(train, cluster.workers)
+    warm_start.check(experiment)
+    train = resolve(experiment.train, cluster.workers)
     segments = sys.maxsize if prepared is None else prepared.store.manifest["counts"]["train"]
     for workers in range(cluster.min_workers or cluster.workers, cluster.workers + 1):
         contrast(train, workers, segments)
@@ -91,7 +94,7 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
         InputError: if the batch does not divide, the loss diverges or the disk is full.
     """
     job = make_job(experiment, prepared, cluster)
-    check(experiment.train, cluster, prepared)
+    check(experiment, cluster, prepared)
 
     def with_ray(job: TrainJob) -> Ending:
         with ray_session(cluster), TrainingBar(console, job.experiment.train.epochs, len(job.record.history())) as bar:
@@ -296,7 +299,7 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
             history = training.run(books, SaveClock(job.cluster.checkpoint_s, warned))
             if first:
                 keep_model(job, training.learner, history)
-        except (Diverged, Damaged, CannotFit) as error:
+        except (Diverged, Damaged, CannotFit, warm_start.CannotStart) as error:
             return Ending([], str(error))
     return Ending(history)
 

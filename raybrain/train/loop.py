@@ -20,6 +20,7 @@ from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.train.validation import Validation
+from raybrain.train.warm_start import begin
 
 CHECK_STEPS = 20  # between two looks at the loss, each of which waits for the device
 EXPLODED = 1e4  # times the first loss
@@ -43,7 +44,11 @@ class Diverged(InputError):
 
 
 class Training:
-    """One run of training on one of ``place.world`` workers."""
+    """One run of training on one of ``place.world`` workers.
+
+    Raises:
+        CannotStart: if it cannot start from the model that it is to start from.
+    """
 
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
         self.config, self.tables, self.sizes, self.place, self.record = experiment.train, tables, sizes, place, record
@@ -56,13 +61,14 @@ class Training:
             place.device,
             ahead=tables.device.type == "cpu",
         )
-        self.state = self._resume()
+        self.begun = ""  # from what its weights are, where they were not drawn
+        self.state = self._resume(experiment)
         self.validation = Validation(self.learner)
 
     def describe(self, sizes: RunSizes) -> str:
         """What it is made of, in one line for people."""
         fitted = f"; the first epoch is {len(self.fits)} fits in closed form" if self.fits else ""
-        return sizes.describe() + fitted
+        return sizes.describe() + fitted + (f"; {self.begun}" if self.begun else "")
 
     def run(self, books: Bookkeeper, clock: SaveClock) -> list[Row]:
         """Train to the end, or until the bookkeeper says to stop, and return the history.
@@ -175,11 +181,12 @@ class Training:
             return
         self.record.keep_checkpoint(self.learner.state() | {"state": vars(self.state)})
 
-    def _resume(self) -> State:
+    def _resume(self, experiment: Experiment) -> State:
         """Go on from the last checkpoint, or begin."""
         device = self.place.device
         if known := resumed(self.learner, self.record):
             return State(**known)
+        self.begun = begin(self.learner, experiment)
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
 

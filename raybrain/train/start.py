@@ -18,9 +18,11 @@ OCTAVES, PARTS = 10, 4  # of gains that are tried, above and below 1, and of an 
 
 
 def start_fits(experiment: Experiment, tables: Tables) -> list[Fit]:
-    """The fits of the line that training starts from; none where it starts from what was drawn."""
+    """The fits of the line that training starts from; none where it starts from what was drawn, or from a trained model."""
     line = experiment.encoder.line
-    return [] if line is None else fits(tables, line.per_subject, experiment.data.splits.mode in BY_RECORDING)
+    if line is None or not experiment.fits_line:
+        return []
+    return fits(tables, line.per_subject, experiment.data.splits.mode in BY_RECORDING)
 
 
 def fit_line(learner: Learner, some: Sequence[Fit]) -> None:

@@ -83,7 +83,7 @@ class Learner:
         self.network = Network(Parts.of(experiment), self.shapes).to(place.device, place.dtype)
         self.encode = torch.compile(self.network.encoder) if place.compile else self.network.encoder
         updates, epochs = sizes.updates_per_epoch, experiment.train.epochs
-        first = updates if experiment.encoder.line is not None else 0  # in the first epoch it is fitted
+        first = updates if experiment.fits_line else 0  # in the first epoch it is fitted
         self.optimizer = Optimizer(self.network, experiment.optim, range(first, epochs * updates))
         self.parameters = self.optimizer.parameters
 

@@ -24,7 +24,7 @@ def trial_job(experiment: Experiment, data: Mapping[DataConfig, Prepared], clust
     """
     if experiment.data not in data:
         raise InputError("its data were not foreseen: what changes data must be a choice among named values")
-    check(experiment.train, cluster, data[experiment.data])
+    check(experiment, cluster, data[experiment.data])
     return make_job(experiment, data[experiment.data], cluster)
 
 

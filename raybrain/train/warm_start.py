@@ -1,0 +1,229 @@
+"""Warm start: first weights that are those of a trained model, matched by name, and by name of subject.
+
+What a weight belongs to is found by building the network for one subject, sensor or feature more: whatever changes its shape
+then has a row for each of them. Nothing else need know which weights these are.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raybrain.batch import Shapes
+from raybrain.config import InputError, override
+from raybrain.experiment import Experiment
+from raybrain.identity import contents
+from raybrain.model_folder import ModelCard, read_card, read_weights
+from raybrain.network import Network, Parts
+from raybrain.plain import flat, tree, typed
+from raybrain.start_config import StartConfig
+from raybrain.train.step import Learner
+
+Sizes = dict[str, torch.Size]  # of weights, by name
+Belongs = dict[str, dict[str, int]]  # what weights have a row of each of, by name of the weight, and along which dimension
+WHAT = ("subjects", "sensors", "features")
+
+
+class CannotStart(InputError):
+    """The model to start from is not there any more, or does not fit: training again would only meet it again."""
+
+
+def begin(learner: Learner, experiment: Experiment) -> str:
+    """Give a network the weights of the model it starts from. The first worker reads them for all.
+
+    Returns:
+        What was taken, in one line; empty where weights are as they were drawn.
+
+    Raises:
+        CannotStart: if the model cannot be read, or another network was trained.
+    """
+    if not experiment.start.on:
+        return ""
+    place = learner.place
+    packed = place.first(_packed(learner, experiment) if place.rank == 0 else None)
+    assert packed is not None
+    known: dict[str, Any] = torch.load(io.BytesIO(packed), map_location=place.device, weights_only=True)
+    if reason := known.get("reason"):
+        raise CannotStart(reason)
+    learner.restore({"model": known["model"]})
+    return str(known["line"])
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse a model that cannot be started from, before data are prepared.
+
+    Raises:
+        InputError: if it cannot be read, does something else, or has another network.
+    """
+    if experiment.start.on:
+        folder = _folder(experiment.start)
+        _refuse_other(experiment, read_card(folder), folder)
+
+
+def _folder(start: StartConfig) -> Path:
+    return Path(start.located(Path()).model)
+
+
+def _packed(learner: Learner, experiment: Experiment) -> bytes:
+    """The first weights of a network and the line that says where they are from, or the reason why there are none."""
+    try:
+        folder = _folder(experiment.start)
+        card = read_card(folder)
+        _refuse_other(experiment, card, folder)
+        mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
+        theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
+        made = WarmStart(mine, theirs, experiment.start.subjects == "mean")
+        content: dict[str, Any] = {"model": made.weights, "line": f"starts from {_title(folder, card)}: {made.describe()}"}
+    except InputError as error:
+        content = {"reason": str(error)}
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    return packed.getvalue()
+
+
+def _title(folder: Path, card: ModelCard) -> str:
+    return f"{card.experiment['encoder']['name']} {card.signature} in {folder}"
+
+
+def _refuse_other(experiment: Experiment, card: ModelCard, folder: Path) -> None:
+    """Refuse a model of another task, or with another network."""
+    for part, here in (("task", experiment.task.name), ("encoder", experiment.encoder.name)):
+        if (there := card.experiment[part]["name"]) != here:
+            raise InputError(f"start.model={folder} was trained with {part}={there}, not {here}; type {part}={there}")
+    mine, theirs = Parts.of(experiment), Parts.read(card.experiment)
+    sizes, others = (_sizes(parts, card.shapes) for parts in (mine, theirs))
+    own = _belonging(mine, card.shapes).keys() | _belonging(theirs, card.shapes).keys()
+    named = [name for name in sizes.keys() | others.keys() if name.startswith("encoder.")]
+    differ = [name for name in named if sizes.get(name) != others.get(name)]
+    if other := sorted(name for name in differ if name not in own):
+        count = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        raise InputError(f"start.model={folder} has another network ({other[0]}{count} differ); {_cure(mine, theirs, card)}")
+
+
+def _cure(mine: Parts, theirs: Parts, card: ModelCard) -> str:
+    """The settings to type for the network of a model."""
+    here, there = flat(mine.encoder), flat(theirs.encoder)
+    sizes, needed = _sizes(mine, card.shapes), []
+    for key in sorted(key for key in here.keys() & there.keys() if here[key] != there[key] and key != "name"):
+        try:
+            changed = replace(mine, encoder=override(mine.encoder, {key: there[key]}))
+        except InputError:  # it goes with another one only
+            needed.append(key)
+            continue
+        needed += [key] if _sizes(changed, card.shapes) != sizes else []
+    return "type " + " ".join(f"encoder.{key}={typed(there[key])}" for key in needed) if needed else "it cannot be started from"
+
+
+def _sizes(parts: Parts, shapes: Shapes) -> Sizes:
+    """Those of the weights of a network, which is not made."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return {name: value.shape for name, value in Network(parts, shapes).state_dict().items()}
+
+
+def _belonging(parts: Parts, shapes: Shapes) -> Belongs:
+    """Which weights have a row for each subject, sensor or feature, and along which dimension."""
+    last = [replace(part, stop=part.stop + 1, weights=part.weights and (*part.weights, 1.0)) for part in shapes.slices[-1:]]
+    wider = {
+        "subjects": replace(shapes, subjects=(*shapes.subjects, "another")),
+        "sensors": replace(shapes, channels=shapes.channels + 1),
+        "features": replace(shapes, features=shapes.features + 1, slices=(*shapes.slices[:-1], *last)),
+    }
+    belongs: Belongs = {}
+    sizes = _sizes(parts, shapes)
+    for what in WHAT:
+        for name, size in _sizes(parts, wider[what]).items():
+            if size != sizes[name]:
+                along = next(number for number, (one, other) in enumerate(zip(size, sizes[name], strict=True)) if one != other)
+                belongs.setdefault(name, {})[what] = along
+    return belongs
+
+
+@dataclass(frozen=True)
+class Side:
+    """A network's weights, and what it was built for; ``asked`` is its experiment, as settings or as a model keeps it."""
+
+    parts: Parts
+    shapes: Shapes
+    asked: Any
+    weights: Mapping[str, Tensor]
+
+    def what(self) -> dict[str, Any]:
+        """By what sensors and features are the same ones as others: two networks with as many may have others."""
+        asked = tree(contents(self.asked)) if isinstance(self.asked, Experiment) else self.asked
+        data, layouts = asked["data"], {layout.channels for layout in self.shapes.layouts}
+        if asked["task"]["name"] != "decode":  # its sensors are numbered features, and its features sensors without a name
+            return {"sensors": [layouts, data["features"]], "features": [data["studies"], data["signal"]]}
+        return {"sensors": layouts, "features": [(part.name, part.stop - part.start) for part in self.shapes.slices]}
+
+
+class WarmStart:
+    """First weights of a network from those of another.
+
+    Args:
+        mine: as it was drawn.
+        theirs: as it was trained.
+        mean: begin with the mean over subjects for those whom ``theirs`` does not know.
+
+    Attributes:
+        weights: all of them, by name.
+    """
+
+    def __init__(self, mine: Side, theirs: Side, mean: bool) -> None:
+        self.mine, self.theirs, self.mean = mine, theirs, mean
+        self.belongs = _belonging(mine.parts, mine.shapes)
+        here, there = mine.what(), theirs.what()
+        self.other = [what for what in ("sensors", "features") if here[what] != there[what]]
+        known = theirs.shapes.subjects
+        self.strangers = [name for name in mine.shapes.subjects if name not in known]
+        self.anew: dict[str, str] = {}  # why, by name of the weight
+        self.taken = 0
+        self.weights = {name: self._begun(name, value) for name, value in mine.weights.items()}
+
+    def _begun(self, name: str, drawn: Tensor) -> Tensor:
+        value, belongs = self.theirs.weights.get(name), self.belongs.get(name, {})
+        reason = next((f"other {what}" for what in self.other if what in belongs), "" if value is not None else "not in it")
+        if reason:
+            self.anew[name] = reason
+            return drawn
+        assert value is not None
+        value = value.to(drawn)
+        if "subjects" in belongs:
+            value = self._by_subject(drawn, value, belongs["subjects"])
+        if value.shape != drawn.shape:
+            self.anew[name] = "another size"
+            return drawn
+        self.taken += drawn.numel()
+        return value
+
+    def _by_subject(self, drawn: Tensor, value: Tensor, along: int) -> Tensor:
+        """The rows of those whom both know; of the others the mean, or what was drawn."""
+        known = self.theirs.shapes.subjects
+        rows = []
+        for number, subject in enumerate(self.mine.shapes.subjects):
+            if subject in known:
+                rows.append(value.select(along, known.index(subject)))
+            else:
+                rows.append(value.mean(dim=along) if self.mean else drawn.select(along, number))
+        return torch.stack(rows, dim=along)
+
+    def describe(self) -> str:
+        """One line for people."""
+        total = sum(value.numel() for value in self.weights.values())
+        parts = [f"{self.taken:,} of {total:,} weights"]
+        if (here := self.mine.shapes.rate_hz) != (there := self.theirs.shapes.rate_hz):
+            parts.append(f"trained at {there:g} Hz and used at {here:g} Hz")
+        if self.strangers and any("subjects" in belongs for belongs in self.belongs.values()):
+            how = "the mean over its subjects" if self.mean else "drawn"
+            parts.append(f"those of {_some(self.strangers)} {how}")
+        if self.anew:
+            parts.append("anew " + _some([f"{name} ({reason})" for name, reason in self.anew.items()]))
+        return "; ".join(parts)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
