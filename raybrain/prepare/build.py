@@ -103,9 +103,8 @@ def _current_parts(store: Store, sources: Sequence[Source], steps: Sequence[Step
     Wherever these lie now, and whatever their times.
     """
     written = [source for source in sources if store.written(source.recording.uid)]
-    files = {
-        source.recording.uid: source.files(steps) for source in written
-    }  # here, as studies may not be asked by many threads
+    # here, as studies may not be asked by many threads
+    files = {source.recording.uid: source.files(steps) for source in written}
 
     def current(uid: str) -> Part | None:
         part = store.part(uid)

@@ -44,7 +44,8 @@ def sensor_positions(info: "mne.Info") -> tuple[np.ndarray, np.ndarray]:
     try:
         # mne would put an EEG sensor that lies nowhere in the middle of the others
         nowhere = [pick for pick in mne.pick_types(info, eeg=True, exclude=()) if _place(info["chs"][pick]) is None]
-        placed = mne.pick_info(info, np.setdiff1d(np.arange(len(info["chs"])), nowhere))
+        # to pick all of them would only take mne's time
+        placed = mne.pick_info(info, np.setdiff1d(np.arange(len(info["chs"])), nowhere)) if nowhere else info
         layout = mne.channels.find_layout(placed, exclude=[])
         flat = dict(zip(layout.names, layout.pos[:, :2], strict=True))
     except (RuntimeError, ValueError):

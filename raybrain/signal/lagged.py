@@ -11,6 +11,7 @@ import numpy as np
 EARLIEST_S, LATEST_S = -0.5, 1.0  # lags of the signal behind the course
 BAND_HZ = (1.0, 12.0)  # in which speech comes and goes, and the brain with it
 EDGE_HZ = 0.5  # over which the band begins and ends
+TOGETHER = 16  # pieces, of which spectra are kept until there are so many: a product of matrices reads them once
 SHIFTS, SHIFT_S, FEWEST = 20, 2.0, 5  # pairings by chance, how far apart at least, and how many are needed to tell
 
 
@@ -63,7 +64,8 @@ class LaggedPairs:
         self.weights = weights[self.bins].astype(np.float32)
         count = min(SHIFTS, int(len(course) / (SHIFT_S * rate_hz)) - 1)
         self.shifts = np.linspace(0, len(course), max(count, 0) + 2)[:-1].round().astype(int)
-        self._cross = np.zeros((len(self.shifts), len(self.bins), channels), np.complex64)
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = []  # spectra of pieces and of what is heard in them
+        self._cross = np.zeros((len(self.bins), len(self.shifts), channels), np.complex64)
         self._power = np.zeros(channels)
         self._course_power = np.zeros(len(self.shifts))
 
@@ -78,12 +80,21 @@ class LaggedPairs:
         times = first - self.after + np.arange(self.size)
         courses = self.course[(times + self.shifts[:, None]) % len(self.course)]
         heard = rfft(courses - courses.mean(axis=1, keepdims=True), axis=1)[:, self.bins] * self.weights
-        self._cross += heard.conj()[:, :, None] * spectrum
-        self._power += (np.abs(spectrum) ** 2).sum(axis=0)
-        self._course_power += (np.abs(heard) ** 2).sum(axis=1)
+        self._kept.append((spectrum, heard))
+        if len(self._kept) == TOGETHER:
+            self._add_kept()
+        self._power += (spectrum.real**2 + spectrum.imag**2).sum(axis=0)
+        self._course_power += (heard.real**2 + heard.imag**2).sum(axis=1)
+
+    def _add_kept(self) -> None:
+        if self._kept:
+            signal, heard = (np.stack(some) for some in zip(*self._kept, strict=True))
+            self._cross += np.ascontiguousarray(heard.conj().transpose(2, 1, 0)) @ signal.transpose(1, 0, 2)
+            self._kept.clear()
 
     def alignment(self, good: np.ndarray) -> Alignment | None:
         """What came out over the channels ``good`` [channels]; None if there is too little to tell it from chance."""
+        self._add_kept()
         usable = good & (self._power > 0)
         if len(self.shifts) <= FEWEST or not usable.any() or not self._course_power.all():
             return None
@@ -99,11 +110,11 @@ class LaggedPairs:
 
     def _correlations(self) -> np.ndarray:
         """[shifts lags channels]; one shift after the other, as all spectra at once would be large."""
-        whole = np.zeros((self.size // 2 + 1, self._cross.shape[2]), np.complex64)
+        whole = np.zeros((self.size // 2 + 1, len(self._power)), np.complex64)
         power = np.where(self._power > 0, self._power, 1.0)
         lags = np.arange(-self.before - self.after, 1) % self.size  # where each lag lies in a circular correlation
         curves = np.empty((len(self.shifts), len(lags), len(power)), np.float32)
-        for row, (cross, heard) in enumerate(zip(self._cross, self._course_power, strict=True)):
+        for row, (cross, heard) in enumerate(zip(self._cross.transpose(1, 0, 2), self._course_power, strict=True)):
             whole[self.bins] = cross
             curves[row] = np.fft.irfft(whole, self.size, axis=0)[lags] * (self.size / 2) / np.sqrt(heard * power)
         return curves

@@ -160,7 +160,7 @@ def _numbers_only(raw: "mne.io.BaseRaw", flat: FlatStretches | None) -> "mne.io.
 
     def checked(values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):
-            if np.isfinite(values.sum()):
+            if np.isfinite(np.vdot(values, values)):  # several times as fast as a sum
                 return values
         if not np.isfinite(values[~bad]).all():
             _refuse_gaps(raw, np.flatnonzero(~bad))
