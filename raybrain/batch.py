@@ -60,6 +60,7 @@ class Shapes:
         tmin_s: time of the first sample relative to the anchor.
         layouts: the sensors; ``Batch.layout`` is an index into them. Empty where only sizes are asked for.
         slices: which features these are, in order; empty where they are learned.
+        groups: which channels of what goes in belong together, in order; empty where they are sensors.
     """
 
     channels: int
@@ -70,6 +71,7 @@ class Shapes:
     tmin_s: float = -0.5
     layouts: tuple[Layout, ...] = ()
     slices: tuple[FeatureSlice, ...] = ()
+    groups: tuple[FeatureSlice, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ class Ridge(FittedEncoder, name="ridge"):
         penalties: the regularisation to choose from, by the mean correlation over what is estimated on the valid split.
         per_output: choose a penalty for each dimension that is estimated, rather than one for all.
         per_subject: a map for each subject; else one for all. Who has no train segments gets the latter in any case.
+        bands: so many ways to divide the penalty among the features that go in are tried besides the equal one, so that a
+            feature of many dimensions, or one that tells nothing, does not decide for all (banded ridge regression,
+            Nunez-Elizalde et al. 2019); 0 for none.
     """
 
     tmin_s: float = -0.15
@@ -43,6 +46,7 @@ class Ridge(FittedEncoder, name="ridge"):
     penalties: tuple[PositiveFloat, ...] = Field(PENALTIES, min_length=1)
     per_output: bool = False
     per_subject: bool = True
+    bands: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Ridge":
@@ -55,6 +59,12 @@ class Ridge(FittedEncoder, name="ridge"):
         longest, length = max(abs(self.tmin_s), abs(self.tmax_s)), shapes.times / shapes.rate_hz
         if longest >= length:
             raise InputError(f"a lag of {longest:g} s does not fit in a window of {length:g} s; type less for tmin_s or tmax_s")
+        if self.bands and len(shapes.groups) < 2:
+            names = ", ".join(part.name for part in shapes.groups) or "sensors, not features,"
+            raise InputError(
+                f"bands={self.bands} divides the penalty among several features that go in, and here {names} go in;"
+                " type task=encode data.features=... with several, or bands=0"
+            )
         return RidgeMaps(self, shapes)
 
     def lags(self, rate_hz: float) -> range:
@@ -69,6 +79,7 @@ class RidgeMaps(FittedModule):
     def __init__(self, config: Ridge, shapes: Shapes) -> None:
         super().__init__()
         self.config, self.rate_hz, self.lags = config, shapes.rate_hz, config.lags(shapes.rate_hz)
+        self.groups = shapes.groups
         size = len(shapes.subjects), shapes.features, shapes.channels, len(self.lags)
         self.weights = nn.Parameter(torch.randn(size) / (size[2] * size[3]) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(size[:2]))
@@ -100,7 +111,8 @@ class RidgeMaps(FittedModule):
         judge = Moments(self.lags)
         for given, aimed in valid:
             judge.add(given, aimed)
-        weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz)
+        divisions = divided(self.config.bands, [part.stop - part.start for part in self.groups])
+        weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz, divisions)
         shape = self.weights.shape[1:]
         maps = weights.T.reshape(shape[0], len(self.lags), shape[1]).transpose(1, 2)
         for subject in subjects:
@@ -224,15 +236,48 @@ class _Lagged:
         return full.transpose(0, 1).flatten(1)
 
 
-def solve(fitted: Moments, judge: Moments, config: Ridge, rate_hz: float) -> tuple[Tensor, Tensor]:
-    """The weights [P D] and bias [D] of the penalty that does best on the windows of ``judge``."""
+def divided(bands: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Ways to divide a penalty among groups of channels of these sizes: what each channel is multiplied with, [C], in each.
+
+    The penalties of two groups are up to a million times apart; their geometric mean over groups stays. None if there is one
+    group alone.
+    """
+    if not bands or len(sizes) < 2:
+        return ()
+    engine = torch.quasirandom.SobolEngine(len(sizes))  # type: ignore[no-untyped-call]
+    powers = 6 * engine.draw(bands + 2, dtype=torch.float64)[2:] - 3  # the first two points divide equally
+    scales = 10 ** (-(powers - powers.mean(dim=1, keepdim=True)) / 2)
+    return tuple(scale.repeat_interleave(torch.tensor(sizes)) for scale in scales)
+
+
+def solve(
+    fitted: Moments, judge: Moments, config: Ridge, rate_hz: float, divisions: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor]:
+    """The weights [P D] and bias [D] of the penalty, and its division, that do best on the windows of ``judge``."""
+    best, weights = _solve(fitted, judge, config, rate_hz)
+    for division in divisions:
+        score, tried = _solve(fitted, judge, config, rate_hz, division.to(weights.device).repeat(len(fitted.lags)))
+        weights = torch.where(score > best, tried, weights)
+        best = torch.maximum(best, score)
+    mean, target = fitted.means
+    return weights, target - mean @ weights
+
+
+def _solve(
+    fitted: Moments, judge: Moments, config: Ridge, rate_hz: float, scale: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Scores [D] and weights [P D] of the best penalty; each lagged channel is multiplied with ``scale`` [P] beforehand."""
     mean, target = fitted.means
     cross = fitted.cross - fitted.samples * torch.outer(mean, target)
-    values, vectors = torch.linalg.eigh(fitted.gram - fitted.samples * torch.outer(mean, mean))
-    turned = vectors.T @ cross
+    gram = fitted.gram - fitted.samples * torch.outer(mean, mean)
     other, wanted = judge.means
-    agree = vectors.T @ (judge.cross - judge.samples * torch.outer(other, wanted))
-    own = vectors.T @ (judge.gram - judge.samples * torch.outer(other, other)) @ vectors
+    agree = judge.cross - judge.samples * torch.outer(other, wanted)
+    own = judge.gram - judge.samples * torch.outer(other, other)
+    if scale is not None:
+        cross, agree = scale[:, None] * cross, scale[:, None] * agree
+        gram, own = (scale[:, None] * products * scale for products in (gram, own))
+    values, vectors = torch.linalg.eigh(gram)
+    turned, agree, own = vectors.T @ cross, vectors.T @ agree, vectors.T @ own @ vectors
     best = weights = torch.empty(0)
     for penalty in config.penalties:
         tried = turned / (values + penalty * rate_hz * fitted.windows)[:, None]
@@ -245,4 +290,4 @@ def solve(fitted: Moments, judge: Moments, config: Ridge, rate_hz: float) -> tup
             weights = torch.where(score > best, tried, weights)
             best = torch.maximum(best, score)
     weights = vectors @ weights
-    return weights, target - mean @ weights
+    return best, weights if scale is None else scale[:, None] * weights

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from raybrain.train.tables import Tables
 
 NAME = "ridge"
+BANDS = 16  # ways to divide the penalty among several features, where these go in
 BASELINES = "baselines"  # the folder in a home
 
 
 def baseline_of(experiment: Experiment) -> Experiment:
     """The experiment that asks for ridge regression on the same data."""
     first, last = experiment.task.lags_s
-    ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last})
+    several = experiment.task.aims_at_brain and len(experiment.data.features) > 1
+    ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last, "bands": BANDS if several else 0})
     train = TrainConfig(subjects=experiment.train.subjects, share=experiment.train.share)
     parts = {name: getattr(experiment, name) for name in ("data", "window", "task", "test")}
     return Experiment(**parts, encoder=ridge, train=train)

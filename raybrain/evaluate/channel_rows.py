@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Layout
-from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, solve
+from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, divided, solve
 from raybrain.experiment import Experiment
 from raybrain.tasks.candidates import Pool
 from raybrain.tasks.encode import shared_channels
@@ -31,7 +31,7 @@ def channel_rows(learner: Learner, baseline: Experiment, pools: Sequence[Pool]) 
     Columns: study, channel, its place ``x`` and ``y`` on a flat head, the number of ``subjects``; their mean ``correlation``,
     that of ``ridge`` regression, and ``ceiling``: that of the mean over the others who heard the same, as an upper reference
     (none where nobody shares a stimulus). Where there are several features, ``unique_NAME`` is by how much the correlation of
-    ridge regression falls without that one, fitted anew.
+    ridge regression falls without that one, fitted anew; where the others divide the penalty among them, they do so anew, too.
 
     Args:
         learner: with its best weights.
@@ -117,10 +117,13 @@ def _unique(ridge: Learner, baseline: Experiment, rows: Tensor) -> dict[str, np.
                 continue
             train, valid, test = (_moments(ridge, some, module.lags) for some in (one.train, one.valid, mine))
             judge = valid if valid.windows else train
-            whole = test.correlation(solve(train, judge, config, shapes.rate_hz)[0])
+            sizes = {group.name: group.stop - group.start for group in module.groups}
+            every = divided(config.bands, list(sizes.values()))
+            whole = test.correlation(solve(train, judge, config, shapes.rate_hz, every)[0])
             for part in shapes.slices:
                 rest = torch.tensor([n for n in range(ridge.shapes.channels) if not part.start <= n < part.stop])
-                weights, _ = solve(train.of(rest), judge.of(rest), config, shapes.rate_hz)
+                others = divided(config.bands, [size for name, size in sizes.items() if name != part.name])
+                weights, _ = solve(train.of(rest), judge.of(rest), config, shapes.rate_hz, others)
                 falls[f"{UNIQUE}{part.name}"][subject] = (whole - test.of(rest).correlation(weights)).cpu().numpy()
     return falls
 

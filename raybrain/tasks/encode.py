@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from raybrain.batch import Batch, Layout, Shapes, step_draws
+from raybrain.batch import Batch, FeatureSlice, Layout, Shapes, step_draws
 from raybrain.config import InputError
 from raybrain.signal.window import Scaler, Window
 from raybrain.tasks.base import CONTROLS, Data, Task
@@ -60,8 +60,11 @@ class Encode(Task, name="encode"):
                 " type data.studies=... with one study, or recordings of one cap"
             )
         heard = Layout.unknown([f"feature {number}" for number in range(data.features)])
-        going_in = data.features + (channels if self.prompt_s else 0)
-        return replace(data, channels=going_in, features=channels, layouts=(heard,), slices=())
+        going_in, groups = data.features, data.slices
+        if self.prompt_s:
+            going_in += channels
+            groups += (FeatureSlice("prompt", data.features, going_in),)
+        return replace(data, channels=going_in, features=channels, layouts=(heard,), slices=(), groups=groups)
 
     def window(self, brain: Window) -> Window:
         """Features are cut as they are, at the samples of the brain's windows that are seen."""

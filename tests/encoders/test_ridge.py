@@ -8,9 +8,9 @@ import torch
 from mtrf.model import TRF
 from torch import Tensor
 
-from raybrain.batch import Batch, Shapes, step_draws
+from raybrain.batch import Batch, FeatureSlice, Shapes, step_draws
 from raybrain.config import InputError, override
-from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps
+from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, divided, solve
 
 RATE, WINDOWS, CHANNELS, TIMES, DIMENSIONS = 100.0, 12, 3, 60, 4
 LAGS: dict[str, tuple[float, float]] = {
@@ -133,3 +133,54 @@ def test_lags_that_cannot_be_are_refused() -> None:
         override(Ridge(), {"tmin_s": 0.3})
     with pytest.raises(InputError, match=r"a lag of 0.6 s does not fit in a window of 0.6 s"):
         maps({"tmax_s": 0.6})
+
+
+TELLS, NOISE = 1, 40
+GROUPS = (FeatureSlice("tells", 0, TELLS), FeatureSlice("noise", TELLS, TELLS + NOISE))
+
+
+def moments_of_two_features(seed: int) -> Moments:
+    """One feature of one dimension that tells something, faintly, and one of many dimensions that tells nothing."""
+    make = torch.Generator().manual_seed(seed)
+    given = torch.randn(6, TELLS + NOISE, TIMES, generator=make, dtype=torch.float64)
+    moments = Moments(range(0, 3))
+    noise = torch.randn(6, DIMENSIONS, TIMES, generator=make, dtype=torch.float64)
+    moments.add(given, 0.3 * given[:, :1] + noise)
+    return moments
+
+
+def test_a_penalty_for_each_feature_finds_what_one_for_all_loses() -> None:
+    train, valid, test = (moments_of_two_features(seed) for seed in range(3))
+    ways = divided(32, (TELLS, NOISE))
+    one, several = (solve(train, valid, Ridge(), RATE, divisions)[0] for divisions in ((), ways))
+    assert valid.correlation(several).mean() > valid.correlation(one).mean(), "chosen by this"
+    assert test.correlation(several).mean() > test.correlation(one).mean() + 0.02
+    share = several.view(3, -1, DIMENSIONS)[:, TELLS:].norm() / one.view(3, -1, DIMENSIONS)[:, TELLS:].norm()
+    assert share < 0.3, "the noise is penalised more"
+
+
+def test_a_division_is_ridge_regression_on_scaled_features() -> None:
+    train, valid = moments_of_two_features(0), moments_of_two_features(1)
+    (way,) = divided(1, (TELLS, NOISE))
+    assert way.shape == (TELLS + NOISE,) and len(way.unique()) == 2 and way.log().unique().mean() == pytest.approx(0)
+    scale = way.repeat(3)
+    gram = scale[:, None] * (train.gram - train.samples * torch.outer(*[train.means[0]] * 2)) * scale
+    cross = scale[:, None] * (train.cross - train.samples * torch.outer(*train.means))
+    penalty = 10.0 * RATE * train.windows * torch.eye(len(gram), dtype=gram.dtype)
+    config = override(Ridge(), {"penalties": (10.0,), "bands": 1})
+    weights, _ = solve(train, valid, config, RATE, [way])
+    plain, _ = solve(train, valid, config, RATE)
+    expected = scale[:, None] * torch.linalg.solve(gram + penalty, cross)
+    better = valid.correlation(expected).mean() > valid.correlation(plain).mean()
+    torch.testing.assert_close(weights, expected if better else plain)
+
+
+def test_bands_are_of_features_that_go_in() -> None:
+    with pytest.raises(InputError, match=r"bands=4 divides the penalty among several features .* sensors, not features, go in"):
+        maps({"bands": 4})
+    shapes = Shapes(TELLS + NOISE, ("s/0",), DIMENSIONS, TIMES, RATE, groups=GROUPS)
+    module = override(Ridge(), {"step_s": 0, "bands": 4, "tmin_s": 0.0, "tmax_s": 0.02}).build(shapes).double()
+    make = torch.Generator().manual_seed(0)
+    given, aimed = (torch.randn(6, size, TIMES, generator=make, dtype=torch.float64) for size in (TELLS + NOISE, DIMENSIONS))
+    module.fit([0], [(given, aimed)], [(given, aimed)])
+    assert module.weights.isfinite().all()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raybrain.config import override
-from raybrain.encoders.ridge import Moments, Ridge, solve
+from raybrain.encoders.ridge import Moments, Ridge, divided, solve
 from raybrain.evaluate.baseline import baseline_of
 from raybrain.evaluate.channel_rows import channel_rows
 from raybrain.experiment import Experiment
@@ -20,7 +20,12 @@ from raybrain.train.tables import Tables
 from tests.tasks.test_tasks import words
 from tests.workers import SMALL, random_tables
 
-CHANGES: dict[str, Any] = {"task": "encode", "encoder.attention.on": False, "task.prompt_s": 0.2}
+CHANGES: dict[str, Any] = {
+    "task": "encode",
+    "data.features": "mel,envelope",
+    "encoder.attention.on": False,
+    "task.prompt_s": 0.2,
+}
 HEARD = torch.arange(16) // 2  # each candidate in two neighbouring recordings
 
 
@@ -99,12 +104,14 @@ def test_nobody_who_heard_the_same_is_no_ceiling(learner: Learner) -> None:
 
 
 def test_what_a_feature_adds_is_what_ridge_regression_loses_without_it(learner: Learner, rows: pd.DataFrame) -> None:
-    """Fitted anew on the other feature alone, with its own penalty."""
+    """Fitted anew on the other feature alone, with its own penalty and its division."""
     tables, baseline = learner.tables, baseline_of(override(Experiment(), SMALL | CHANGES))
     config, ridge = baseline.encoder, fitted(baseline, tables, learner.place)
     assert isinstance(config, Ridge)
     lags, who = config.lags(20.0), tables.subject[tables.recording]
     kept = {"noise": [*range(5, 8), *range(8, 14)], "classes": [*range(5), *range(8, 14)]}  # the other feature, and the prompt
+    sizes = {"noise": (3, 6), "classes": (5, 6)}
+    assert config.bands
     for name, inside in kept.items():
         falls = []
         for subject in (0, 1):
@@ -116,8 +123,9 @@ def test_what_a_feature_adds_is_what_ridge_regression_loses_without_it(learner: 
                 return made
 
             values = []
-            for some in (list(range(14)), inside):
-                weights, _ = solve(moments("train", some), moments("valid", some), config, 20.0)
+            for some, parts in ((list(range(14)), (5, 3, 6)), (inside, sizes[name])):
+                ways = divided(config.bands, parts)
+                weights, _ = solve(moments("train", some), moments("valid", some), config, 20.0, ways)
                 values.append(moments("test", some).correlation(weights))
             falls.append((values[0] - values[1]).numpy())
         assert list(rows[f"unique_{name}"]) == pytest.approx(list(np.mean(falls, axis=0)), abs=1e-8)
