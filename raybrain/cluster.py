@@ -354,3 +354,19 @@ def probe(address: str) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
+
+
+def asks_for_token(address: str) -> bool | None:
+    """Whether a running Ray cluster answers only to who has its token; None if it says neither."""
+    import grpc
+    from ray._private.services import canonicalize_bootstrap_address
+
+    place = canonicalize_bootstrap_address(address) if address == "auto" else address.removeprefix("ray://")
+    if place is None:
+        return None
+    with grpc.insecure_channel(place) as channel:
+        try:
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=PROBE_S)
+        except grpc.RpcError as error:
+            return True if error.code() is grpc.StatusCode.UNAUTHENTICATED else None
+    return False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raybrain.cluster import Cluster, probe
 from raybrain.config import InputError, first_line
+from raybrain.doctor.exposure import exposure
 from raybrain.doctor.findings import Finding, check
 from raybrain.download.fetch import free_bytes
 from raybrain.download.unpack import amount
@@ -31,6 +32,7 @@ def examine(cluster: Cluster) -> Iterator[Finding]:
     for name, folder in folders.items():
         yield check(f"{name} folder", lambda name=name, folder=folder: _folder(name, folder))  # type: ignore[misc]
     yield check("tracking", lambda: _tracking(cluster))
+    yield from exposure(cluster)
 
 
 def cpus() -> int:

@@ -2,15 +2,19 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
+import grpc
 import pytest
 import torch
 
 from raybrain.batch import Shapes
+from raybrain.cluster import Cluster
 from raybrain.config import override
 from raybrain.doctor import diagnose as doctoring
+from raybrain.doctor import exposure as exposing
 from raybrain.download.base import Host, RemoteFile
 from raybrain.estimate.speed import Speed
 from raybrain.experiment import recipe
@@ -19,7 +23,7 @@ from raybrain.studies.base import Facts, Study
 from tests.conftest import TINY, Ended
 from tests.download.test_download import NOWHERE, Plain
 from tests.made_studies import FactsOnly
-from tests.website import serve
+from tests.website import Answer, serve
 
 Raybrain = Callable[..., Ended]
 
@@ -70,6 +74,59 @@ def test_a_tracking_server(raybrain: Raybrain, tmp_path: Path, monkeypatch: pyte
         assert rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["result"] == f"{site.url}, MLflow 3.1.4"
         site.pages.pop("/version")
         assert "unknown" in rows(raybrain("doctor", "--json", "--home", str(tmp_path)))["tracking"]["result"]
+
+
+@pytest.mark.parametrize(
+    ("pages", "others", "state", "result"),
+    [
+        ({exposing.FOR_ANYBODY.partition("?")[0]: b"{}"}, True, "warn", "everybody who reaches it"),
+        ({exposing.FOR_ANYBODY.partition("?")[0]: b"{}"}, False, "ok", "everybody on this machine"),
+        ({exposing.FOR_ANYBODY.partition("?")[0]: Answer(code=401)}, True, "ok", "whoever may log in"),
+        ({}, True, "ok", "not known"),
+    ],
+)
+def test_a_tracking_server_that_is_open_to_all_is_flagged(
+    pages: dict[str, Any], others: bool, state: str, result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposing, "_own_addresses", lambda: ["127.0.0.1"] if others else [])
+    with serve() as site:
+        site.pages = pages
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", site.url.replace("//", "//user:a-password@"))
+        (finding,) = exposing.exposure(Cluster(home=tmp_path))
+    assert finding.state == state and finding.result.startswith(result)
+    assert "password" not in finding.result and ("--host 127.0.0.1" in finding.advice) == (state == "warn")
+
+
+class Head(grpc.GenericRpcHandler):
+    """Answers as the head of a Ray cluster: to nobody, to who has a token, to all."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def service(self, details: Any) -> Any:
+        def answer(_: bytes, context: Any) -> bytes:
+            context.set_code(self.code)
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "result"),
+    [
+        (grpc.StatusCode.OK, "warn", "everybody who reaches it, and they run what they like"),
+        (grpc.StatusCode.UNAUTHENTICATED, "ok", "whoever has its token"),
+        (grpc.StatusCode.UNIMPLEMENTED, "ok", "not known"),
+    ],
+)
+def test_a_ray_cluster_without_a_token_is_flagged(code: grpc.StatusCode, state: str, result: str, tmp_path: Path) -> None:
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Head(code)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    (finding,) = exposing.exposure(Cluster(home=tmp_path, address=f"127.0.0.1:{port}"))
+    server.stop(None)
+    assert finding.state == state and finding.result.startswith(result)
+    assert ("get-auth-token --generate" in finding.advice) == (state == "warn")
 
 
 def test_a_full_disk(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
