@@ -24,7 +24,7 @@ from raybrain.train.record import best_epoch, with_kept
 from raybrain.tune.population import DRAWS, Line, Standing, line_of, line_settings
 from raybrain.tune.seal import end_trial
 from raybrain.tune.space import SearchSpace
-from raybrain.tune.study import sole_writer
+from raybrain.tune.study import keep_drawn, sole_writer
 from raybrain.tune.walk import settings_line, start
 
 Repeat = tuple[str, ...]
@@ -259,6 +259,7 @@ class Ledger:
             if signature == self.recipe:
                 trial.set_user_attr("recipe", True)
             trial.set_user_attr("signatures", [job.experiment.signature for job in jobs.values()])
+            keep_drawn(self.study)
             entry = Entry(trial, jobs, reported)
             members = [Member(entry, names) for names in jobs]
             self.ready.extend(members[:1] if self.space.scheduler.judges else members)

@@ -28,16 +28,15 @@ def open_study(space: SearchSpace, record: SweepRecord) -> Any:
     """
     import optuna
 
+    from raybrain.tune.mirror import MirroredStorage
+
     directions = ["minimize" if space.mode == "min" else "maximize", *["minimize"] * len(space.objectives)]
     with sole_writer(), _explaining_damage(record):
-        storage = _storage(os.environ.get(STORAGE) or _file(record.path))
-        study = optuna.create_study(
-            storage=storage,
-            study_name=_name(record, storage, directions) if STORAGE in os.environ else record.path.name,
-            directions=directions,
-            load_if_exists=True,
-            pruner=space.scheduler.pruner(space.experiment().train.epochs),
-        )
+        database = _database(os.environ.get(STORAGE) or _file(record.path))
+        name = _name(record, database, directions) if STORAGE in os.environ else record.path.name
+        optuna.create_study(storage=database, study_name=name, directions=directions, load_if_exists=True)
+        pruner = space.scheduler.pruner(space.experiment().train.epochs)
+        study = optuna.load_study(study_name=name, storage=MirroredStorage(database, name), pruner=pruner)
         check_seals(study)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study.sampler = space.sampler.sampler(space, len(study.get_trials(deepcopy=False)))
@@ -65,24 +64,29 @@ def _explaining_damage(record: SweepRecord) -> Iterator[None]:
         raise InputError(f"{what} ({first_line(error)}); {cure}") from None
 
 
-def _name(record: SweepRecord, storage: Any, directions: list[str]) -> str:
+def _name(record: SweepRecord, database: Any, directions: list[str]) -> str:
     """The name of a sweep's study among those of other homes. It moves with the home; a copy of the home gets another one."""
     known = record.study()
     if known is None or known.is_elsewhere(record.path):
-        known = StudyName(_free_name(record.path.name, storage, directions), "")
+        known = StudyName(_free_name(record.path.name, database, directions), "")
     record.keep_study(known.name)
     return known.name
 
 
-def _free_name(name: str, storage: Any, directions: list[str]) -> str:
+def _free_name(name: str, database: Any, directions: list[str]) -> str:
     """A name that no study of a database has: that of the sweep if it can be had, since Hyperband decides by it."""
     import optuna
 
     try:
-        optuna.create_study(storage=storage, study_name=name, directions=directions)
+        optuna.create_study(storage=database, study_name=name, directions=directions)
     except optuna.exceptions.DuplicatedStudyError:  # another home's
         return f"{name}-{uuid.uuid4().hex[:8]}"
     return name
+
+
+def keep_drawn(study: Any) -> None:
+    """Write a trial that was drawn to the database, before anything is trained for it."""
+    study._storage.flush()
 
 
 @contextmanager
@@ -116,17 +120,17 @@ def check_database() -> None:
         InputError: if it cannot be opened.
     """
     if address := os.environ.get(STORAGE):
-        _storage(address)
+        _database(address)
 
 
-def _storage(address: str) -> Any:
+def _database(address: str) -> Any:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = f"the database that ${STORAGE} names" if STORAGE in os.environ else address  # the variable may hold a password
     try:
-        return optuna.storages.get_storage(address)
+        return optuna.storages.RDBStorage(address)
     except ImportError as error:
         cure = "type pip install 'psycopg[binary]' for postgresql+psycopg://..."
         raise InputError(f"{where} needs a driver that is not installed ({error.__cause__ or error}); {cure}") from None
