@@ -18,8 +18,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from raybrain.bucket.address import home_copy, place_of
+from raybrain.bucket.objects import begin_home
 from raybrain.config import Config, InputError, first_line, plugin_files
-from raybrain.storage import owned, owner_of, unowned
+from raybrain.ownership import owned, owner_of, unowned
 from raybrain.tracking.base import Tracker, TrackingStore
 
 # Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
@@ -75,9 +77,16 @@ class Cluster(Config):
     wait_s: float = Field(default=1800.0, gt=0)
     strict: bool = False
 
-    @field_validator("home", "scratch")
+    @field_validator("home")
     @classmethod
-    def _absolute(cls, folder: Path | None) -> Path | None:
+    def _home(cls, home: Path) -> Path:
+        return home_path(home)
+
+    @field_validator("scratch")
+    @classmethod
+    def _on_the_node(cls, folder: Path | None) -> Path | None:
+        if folder is not None and home_copy(folder) != folder:
+            raise InputError(f"memory maps lie on a disk of each node, not at {folder}; type a folder")
         return folder and folder.expanduser().absolute()
 
     @model_validator(mode="after")
@@ -113,8 +122,12 @@ class Cluster(Config):
 
 
 def home_path(given: Path | None = None) -> Path:
-    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain."""
-    return (given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
+    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; of a home in a bucket the copy of this node.
+
+    Raises:
+        InputError: if it is the address of what cannot be a home.
+    """
+    return home_copy(given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
 
 
 def home_folder(given: Path | None = None) -> Path:
@@ -124,6 +137,8 @@ def home_folder(given: Path | None = None) -> Path:
         InputError: if it cannot be written.
     """
     home = home_path(given)
+    if place := place_of(home):
+        begin_home(place)
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=home):

@@ -18,7 +18,8 @@ from raybrain.claims import claims_of_others, guard
 from raybrain.cluster import Cluster, sessions
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
-from raybrain.storage import HALF_WRITTEN, is_left_over, read_json, unowned
+from raybrain.ownership import unowned
+from raybrain.storage import HALF_WRITTEN, is_left_over, read_json
 from raybrain.store import Store, brain_digest, feature_digest, frames_folder
 from raybrain.train.record import RunRecord, run_records
 from raybrain.tune.sweep_record import SweepRecord, sweep_records

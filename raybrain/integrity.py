@@ -11,6 +11,7 @@ A stamp holds no path, and no time: it goes with a home that is moved.
 """
 
 import contextlib
+import hashlib
 import io
 import os
 import sqlite3
@@ -42,6 +43,18 @@ def is_damage(error: Exception) -> bool:
 def say_damaged(path: Path) -> None:
     """Say of a damaged file that can be made again that this is done."""
     print(f"raybrain: damaged file {path}; it is made again", file=sys.stderr, flush=True)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_record(path: Path) -> dict[str, Any]:
+    """What a file is known by: size, time and checksum."""
+    stat = path.stat()
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_digest(path)}
 
 
 def stamp(path: Path) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from torch import Tensor
 from raybrain.batch import Shapes
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
+from raybrain.integrity import file_digest
 from raybrain.probabilities import Calibration
 from raybrain.signal.window import Scaler, Window
-from raybrain.storage import aside_folder, file_digest, read_json
+from raybrain.storage import aside_folder, read_json
 
 FORMAT = 1  # raise it when model.json changes so that it must be read in another way
 CARD, WEIGHTS = "model.json", "model.safetensors"

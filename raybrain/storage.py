@@ -6,18 +6,18 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raybrain.bucket.copies import publish, publish_folder, remove, unit_of
 from raybrain.config import InputError, first_line
-from raybrain.integrity import DAMAGE, is_damage
+from raybrain.integrity import DAMAGE, file_digest, file_record, is_damage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 HALF_WRITTEN = re.compile(r"\.(.+)-[0-9a-f]{32}")  # names of what is written aside
 
 
+_together: ContextVar[dict[Path, Path] | None] = ContextVar("together", default=None)
 STALE_S = 3600.0  # what nobody has written to for so long, and is half written, is of a process that was killed
 
 
@@ -77,10 +78,47 @@ def drafted(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Let a file that is written whole appear under ``path``."""
-    with open(temporary, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(temporary, path)
+    """Let a file that is written whole appear under ``path``; in a bucket first, if its home is in one.
+
+    Raises:
+        InputError: if the bucket does not answer.
+    """
+    if (drafts := _together.get()) is not None:
+        drafts[temporary] = path
+    elif not publish({temporary: path}):
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+
+
+@contextmanager
+def together(path: Path) -> Iterator[None]:
+    """Let files below ``path`` that are put in place inside appear at the end, all at once, if its home is in a bucket.
+
+    Elsewhere each appears as soon as it is whole. What is whole when something is raised appears, too.
+    """
+    if unit_of(path) is None or _together.get() is not None:
+        yield
+        return
+    drafts: dict[Path, Path] = {}
+    before = _together.set(drafts)
+    try:
+        yield
+    finally:
+        _together.reset(before)
+        if drafts:
+            publish(drafts)
+
+
+def set_aside(path: Path, to: Path) -> None:
+    """Move a file away that is damaged; where its home is in a bucket, it exists there no more.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    os.replace(path, to)
+    if unit_of(path):
+        remove(path)
 
 
 @contextmanager
@@ -91,8 +129,9 @@ def aside_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
+        if not publish_folder(temporary, path):
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -133,29 +172,19 @@ def read_remakable(path: Path) -> Any:
         return None
 
 
-def write_table(path: Path, table: "pa.Table", **options: Any) -> None:
-    """Write a Parquet file whole or not at all, with page checksums."""
+def write_table(path: Path, table: "pa.Table", **options: Any) -> dict[str, Any]:
+    """Write a Parquet file whole or not at all, with page checksums; what it is known by."""
     import pyarrow.parquet as pq
 
     with aside(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True, **options)
+        record = file_record(temporary)
+    return record
 
 
 def content_digest(content: Any) -> str:
     """Sixteen hexadecimal digits that name a plain value."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_record(path: Path) -> dict[str, Any]:
-    """What a file is known by: size, time and checksum."""
-    stat = path.stat()
-    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": file_digest(path)}
 
 
 def renewed(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -234,104 +263,3 @@ def split_login(place: str) -> tuple[str, str, bool]:
         return "", place, True
     password = ":" in host and not host.rpartition(":")[2].isdigit()  # no port, so it goes on behind the slash
     return login, rest, len(login) < len(host) or (password and "@" not in login)
-
-
-# one owner at a time
-
-
-LOOK_S = 1.0  # between two looks whether an owner is done
-
-
-@dataclass(frozen=True)
-class Owner:
-    """Who works on a folder: host, process, since when (seconds since 1970), and what for."""
-
-    host: str
-    pid: int
-    since: float
-    purpose: str
-
-    def describe(self) -> str:
-        """For people."""
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
-        return f"process {self.pid} on {self.host} ({self.purpose}, since {since})"
-
-
-@contextmanager
-def owned(folder: Path, purpose: str, busy: Callable[[str], object]) -> Iterator[None]:
-    """Work on a folder while no other process does; wait for the one that does so now.
-
-    Args:
-        folder: is made if it is not there.
-        purpose: what for, in a word or two.
-        busy: is called once if another process works on it, with a line that says which. May raise instead of waiting.
-    """
-    lock = _lock(folder)
-    if not _taken(lock, folder, purpose):
-        owner = owner_of(folder)
-        busy(f"{owner.describe() if owner else 'another process'} works on {folder}")
-        while not _taken(lock, folder, purpose):
-            time.sleep(LOOK_S)
-    try:
-        remove_left_over(folder.glob(".*"))
-        yield
-    finally:
-        lock.release()
-
-
-def _taken(lock: Any, folder: Path, purpose: str) -> bool:
-    """Whether a folder is ours from now on. Whoever takes one has said who that is before anybody can look."""
-    import filelock
-
-    with settled(folder):
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return False
-        try:
-            write_json(folder / "owner.json", asdict(Owner(socket.gethostname(), os.getpid(), time.time(), purpose)))
-        except BaseException:
-            lock.release()
-            raise
-        return True
-
-
-@contextmanager
-def settled(folder: Path) -> Iterator[Owner | None]:
-    """Who works on a folder, or did so last; nobody else begins to while the block runs."""
-    with locked(folder / "owner.json"):
-        yield owner_of(folder)
-
-
-@contextmanager
-def unowned(folder: Path) -> Iterator[bool]:
-    """Whether no process works on a folder; if so, none begins to while the block runs."""
-    import filelock
-
-    lock = _lock(folder)
-    with settled(folder):
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
-
-
-def owner_of(folder: Path) -> Owner | None:
-    """Who works on a folder, or did so last; None if that is not known."""
-    try:
-        known = read_json(folder / "owner.json")
-        return None if known is None else Owner(**known)
-    except (InputError, TypeError):
-        return None
-
-
-def _lock(folder: Path) -> Any:
-    import filelock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(folder / "lock")

@@ -16,9 +16,9 @@ from typing import Any
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, first_line
 from raybrain.housekeeping import size
-from raybrain.integrity import DAMAGE, check_archive, check_database, is_damage, stamp
+from raybrain.integrity import DAMAGE, check_archive, check_database, file_digest, is_damage, stamp
 from raybrain.model_folder import CARD, is_whole_model
-from raybrain.storage import file_digest, read_json
+from raybrain.storage import read_json
 from raybrain.store import Frames, Store
 from raybrain.train.record import run_records
 

@@ -20,10 +20,10 @@ from raybrain.answers import Answer
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.evaluate import rank
-from raybrain.integrity import check_archive, check_database, explaining_database, is_whole, stamp
+from raybrain.integrity import check_archive, check_database, explaining_database, file_digest, is_whole, stamp
 from raybrain.prepare import build, extract
 from raybrain.prepare.tasks import make_part
-from raybrain.storage import file_digest, read_json, read_remakable, write_json
+from raybrain.storage import read_json, read_remakable, write_json
 from raybrain.train import fit
 from raybrain.train.fit import Ending, work
 from raybrain.train.job import TrainJob, make_place

@@ -83,6 +83,8 @@ NEVER = [
     ("doctor/*", ["prepare", "evaluate", "tune", "report", "cli"]),
     ("recording.py", ["*"]),
     ("placement.py", ["studies", "prepare", "train", "store", "experiment", "tune", "report", "cli", "flow"]),
+    ("bucket/*", ["storage", "studies", "signal", "features", "encoders", "losses", "prepare", "train", "store", "cluster"]),
+    ("ownership.py", ["studies", "signal", "features", "encoders", "losses", "prepare", "train", "store", "cluster"]),
     ("claims.py", ["studies", "features", "encoders", "prepare", "train", "store", "experiment", "tracking", "cluster"]),
     ("housekeeping.py", ["studies", "prepare", "evaluate", "report", "cli"]),
     ("tracking/*", ["studies", "features", "encoders", "prepare", "train", "experiment"]),

@@ -96,11 +96,16 @@ def make_cluster(home: Path | None, where: list[str] | None, profile_name: str |
 
 def known_cluster(home: Path | None, where: list[str] | None, profile_name: str | None = None, /, **options: Any) -> "Cluster":
     """Where a command runs that shows what is there; a home that is not is refused rather than made."""
+    from raybrain.bucket.address import place_of
+    from raybrain.bucket.objects import is_home
     from raybrain.config import InputError
 
     cluster = make_cluster(home, where, profile_name, **options)
-    if not cluster.home.is_dir():
-        raise InputError(f"no home folder {cluster.home}; type --home DIR, or set RAYBRAIN_HOME, to say where results are")
+    place = place_of(cluster.home)
+    if not (is_home(place) if place else cluster.home.is_dir()):
+        raise InputError(
+            f"no home {place or f'folder {cluster.home}'}; type --home DIR, or set RAYBRAIN_HOME, to say where results are"
+        )
     return cluster
 
 

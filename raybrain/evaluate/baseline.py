@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from raybrain.bucket.copies import fetch
 from raybrain.config import override
 from raybrain.encoders.base import Encoder
 from raybrain.evaluate.segment_rows import COLUMNS, segment_rows
@@ -49,6 +50,8 @@ def baseline_ranks(job: TrainJob) -> pd.DataFrame | None:
     None before they are made, and if they are damaged or of an earlier version: then they are made again.
     """
     path = baseline_path(job)
+    for file in (path.with_suffix(".json"), path):
+        fetch(file)
     stamped = read_remakable(path.with_suffix(".json"))
     if stamped is None or not path.exists():
         return None

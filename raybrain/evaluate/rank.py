@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from rich.progress import track
 
+from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
@@ -318,6 +319,7 @@ def _place(job: TrainJob) -> Place:
 def load_learner(job: TrainJob, place: Place) -> Learner:
     """The model of a finished run, with its best weights."""
     learner = _learner(job, job.tables(place.device), place)
+    fetch(job.record.path)
     saved = job.record.best(place.device)
     if saved is None:
         raise InputError(f"{job.record.path} has no best.pt; delete that folder and run `raybrain train` again")

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from raybrain.config import Choice, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
-from raybrain.storage import file_digest
+from raybrain.integrity import file_digest
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from raybrain import __version__
+from raybrain.bucket.copies import fetch
 from raybrain.claims import claim
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.events import Sound, sentence_blocks
 from raybrain.identity import locate
+from raybrain.integrity import file_record
 from raybrain.plain import tree
 from raybrain.prepare import extract as features
 from raybrain.prepare.parallel import console, each_recording, write_parts
@@ -26,7 +28,7 @@ from raybrain.prepare.sound_check import refuse_unheard, sound_remarks
 from raybrain.prepare.sources import sources_of
 from raybrain.prepare.tasks import Job, Source, relative
 from raybrain.signal.base import Step
-from raybrain.storage import content_digest, file_record, remove_left_over, renewed, write_table
+from raybrain.storage import content_digest, remove_left_over, renewed, write_table
 from raybrain.store import Gap, Part, Prepared, Store, brain_digest, feature_digest, feature_name, frames_folder
 from raybrain.studies.base import FolderStudy
 
@@ -48,6 +50,8 @@ def run(data: "DataConfig", cluster: Cluster, tables: Collection[str] = ()) -> P
     data = locate(data, cluster.home)
     store = Store(cluster.home / "stores" / data.brain_signature)
     claim(cluster.home, [store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)])
+    for folder in (store.root, *(frames_folder(cluster.home, feature).folder for feature in data.features)):
+        fetch(folder)
     sources = sources_of(data, cluster)
     work = _Work(data, store, sources, _left_out(sources), tables)
     current = _current_parts(store, sources, data.signal.steps, tables)
@@ -173,6 +177,7 @@ def _prepare(work: _Work, current: Mapping[str, Part], cluster: Cluster) -> Prep
     if empty:
         raise InputError(empty)
     by_uid = {source.recording.uid: source for source in work.sources}
+    fetch(store.root)  # other nodes may have made some of it
     parts = {uid: part for uid in sorted(by_uid) if uid not in failed and (part := store.part(uid))}
     used = features.Corpus.of(plan, parts)
     key = content_digest(sorted(used.splits.items()))

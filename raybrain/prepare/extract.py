@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.events import Split
@@ -23,6 +24,7 @@ from raybrain.prepare.moments import class_weights, frame_statistics
 from raybrain.prepare.parallel import each
 from raybrain.prepare.plan import SplitPlan
 from raybrain.prepare.tasks import guarded
+from raybrain.storage import together
 from raybrain.store import Frames, Store, frames_folder
 
 TASK_S, MODEL_TASK_S = 300.0, 60.0  # seconds of speech per task: a model's frames are large, and kept until the task ends
@@ -64,10 +66,12 @@ def make_feature(feature: Feature, corpus: Corpus, store: Store, cluster: Cluste
         if not any(getattr(stimulus, kind) for stimulus in corpus.stimuli.values()):
             raise InputError(f"feature {feature.name} needs {kind}, and the studies have none; leave it out of data.features")
     frames = frames_folder(cluster.home, feature)
+    fetch(frames.folder)
     missing = {key: corpus.stimuli[key] for key in frames.missing(corpus.stimuli)}
     of = f"{len(corpus.stimuli)} stimuli (heard {corpus.heard} times)"
     title = f"prepare: {feature.name} of {of if len(missing) == len(corpus.stimuli) else f'{len(missing)} of {of}'}"
     _extract_all(feature, missing, frames, cluster, store.root / "failed", title)
+    fetch(frames.folder)  # other nodes may have made some
     mean, deviation = frame_statistics(feature, frames, corpus.train())
     return {
         "feature": tree(feature),
@@ -142,8 +146,9 @@ def extract_some(
     """
 
     def extract(keys: list[str]) -> dict[str, Any]:
-        for key, values in zip(keys, feature.extract_many([stimuli[key] for key in keys], device), strict=True):
-            frames.write(key, _checked(feature, values))
+        with together(frames.folder):
+            for key, values in zip(keys, feature.extract_many([stimuli[key] for key in keys], device), strict=True):
+                frames.write(key, _checked(feature, values))
         return {}
 
     tried = log / f"{feature.name}-{run}-{min(stimuli)}{TRIED}"  # of this task; the only trace of a process that dies

@@ -11,6 +11,7 @@ from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, Word, sentence_blocks
 from raybrain.identity import locate
+from raybrain.integrity import file_digest
 from raybrain.prepare.parallel import each_recording
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan, why_empty
 from raybrain.prepare.plausible import SLACK_S, misplaced, odd_times
@@ -20,7 +21,6 @@ from raybrain.signal.bad_stretches import bad_stretches, described
 from raybrain.signal.channels import brain_channels, refuse_blind, usable_channels
 from raybrain.signal.odd_signal import lost_sensors, odd_signal
 from raybrain.signal.window import SegmentConfig
-from raybrain.storage import file_digest
 from raybrain.studies.base import Facts, LeftOut, Study
 
 if TYPE_CHECKING:

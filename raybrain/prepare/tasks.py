@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from raybrain.config import InputError
 from raybrain.events import Event, Word
+from raybrain.integrity import file_record
 from raybrain.prepare.plan import PlannedBlock
 from raybrain.prepare.quality import Before, Watch, quality_table
 from raybrain.prepare.segments import events_table, make_segments, without_bad
@@ -22,7 +23,7 @@ from raybrain.signal.extremes import Extremes
 from raybrain.signal.odd_signal import odd_recording
 from raybrain.signal.pipeline import Signal, read_signal
 from raybrain.signal.window import Gathered, Scaler, drawn_starts
-from raybrain.storage import content_digest, file_record
+from raybrain.storage import content_digest
 from raybrain.store import Draft, Part, Store, chunk_samples, chunk_table
 from raybrain.studies.base import Study
 

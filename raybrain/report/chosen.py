@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from raybrain.bucket.copies import WEIGHTS, fetch
 from raybrain.config import InputError, hint
 from raybrain.evaluate.rank import recall
 from raybrain.report.compared import ComparedModel, TestedRun
@@ -103,4 +104,6 @@ def _sweep(home: Path, name: str) -> KeptSweep:
 
 def _cells(home: Path, sweep: KeptSweep) -> Iterator[tuple[str, RunRecord]]:
     for trial, run in sweep.runs():
-        yield cell_name(sweep, trial, run), RunRecord(home / "runs" / Path(run["folder"]).name)
+        path = home / "runs" / Path(run["folder"]).name
+        fetch(path, WEIGHTS)
+        yield cell_name(sweep, trial, run), RunRecord(path)

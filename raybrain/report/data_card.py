@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from raybrain.bucket.copies import folders_in
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.plain import tree
@@ -61,7 +62,7 @@ def store_of(record: RunRecord, experiment: Experiment) -> Store | None:
     result = record.result()
     content = {key: value for key, value in tree(experiment.data).items() if key != "features"}
     names = [feature_name(feature) for feature in experiment.data.features]
-    for root in sorted((record.home / "stores").glob("*")):
+    for root in folders_in(record.home / "stores", without=(".parquet",)):
         with suppress(InputError, KeyError):
             store = Store(root)
             if store.manifest["data"] == content and result and _digest(store, names) == result.digest:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
 from raybrain.data_config import DataConfig
@@ -100,7 +101,10 @@ def find_run(home: Path, name: str) -> RunRecord | None:
     if len(named) > 1:
         listed = ", ".join(record.path.name for record in named[:6])
         raise InputError(f"{name!r} stands for {len(named)} runs in {home / 'runs'}; type one of {listed}")
-    return named[0] if named else None
+    if not named:
+        return None
+    fetch(named[0].path)
+    return named[0]
 
 
 def check_finished(record: RunRecord) -> Experiment:
@@ -171,6 +175,7 @@ def gather(sweep: KeptSweep, prepare: Callable[[Experiment], Prepared], cluster:
     results = []
     for trial, run in sweep.runs():
         record = RunRecord(cluster.home / "runs" / Path(run["folder"]).name)  # the home may have been moved since
+        fetch(record.path)
         experiment = record.experiment()
         if experiment is None:
             raise InputError(f"{record.path} says no more what was trained in it; run the sweep again")

@@ -1,6 +1,5 @@
 """Frames: a feature of all that was heard, one file per stimulus, shared by all stores."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from raybrain.config import InputError, first_line
 from raybrain.identity import signature
 from raybrain.integrity import DAMAGE, is_damage, say_damaged
-from raybrain.storage import content_digest, write_table
+from raybrain.storage import content_digest, set_aside, write_table
 from raybrain.store.schema import CHECKSUM, frames_checksum, frames_table
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Frames:
         say_damaged(path)
         (self.folder / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may see the same
-            os.replace(path, self.folder / "damaged" / path.name)
+            set_aside(path, self.folder / "damaged" / path.name)
 
     def sizes(self, stimuli: Iterable[str]) -> dict[str, int]:
         """Bytes of each stimulus's file; 0 where it is not there."""

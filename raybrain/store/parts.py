@@ -14,19 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raybrain.bucket.copies import fetch
 from raybrain.config import InputError
+from raybrain.integrity import file_digest, file_record
+from raybrain.ownership import exclusive
 from raybrain.signal.window import Scaler
 from raybrain.storage import (
     aside,
     content_digest,
     drafted,
     explaining_damage,
-    file_digest,
-    file_record,
     locked,
     put_in_place,
     read_remakable,
     renewed,
+    set_aside,
+    together,
     write_json,
     write_table,
 )
@@ -108,7 +111,10 @@ class Store:
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest; InputError if there is none that can be read."""
-        manifest: dict[str, Any] = read_remakable(self.root / "manifest.json") or {}
+        path = self.root / "manifest.json"
+        if not path.exists():
+            fetch(path)
+        manifest: dict[str, Any] = read_remakable(path) or {}
         if not set(manifest) >= MANIFEST:
             raise InputError(f"no prepared data in {self.root}; run `raybrain prepare` first")
         return manifest
@@ -116,7 +122,8 @@ class Store:
     def write_manifest(self, manifest: dict[str, Any]) -> dict[str, Any]:
         """Write the manifest, with the features that the one before knows of besides; whoever else does so has to wait."""
         path = self.root / "manifest.json"
-        with locked(path):
+        with exclusive(path):
+            fetch(path)
             with suppress(InputError):  # there is none the first time
                 manifest = {**manifest, "features": self.manifest["features"] | manifest["features"]}
             write_json(path, manifest)
@@ -202,21 +209,18 @@ class Store:
     def write_part(self, part: Part, brain: "Draft", tables: Mapping[str, pa.Table]) -> Part:
         """Write the tables of a recording, then the JSON that says they are whole; whoever else does so has to wait."""
         brain.close()
-        with locked(self._json(part.uid)):
-            path = self.table_path("brain", part.uid)
-            put_in_place(brain.path, path)
-            part.files["brain"] = file_record(path)
+        with locked(self._json(part.uid)), together(self.root):
+            part.files["brain"] = file_record(brain.path)
+            put_in_place(brain.path, self.table_path("brain", part.uid))
             for table, content in tables.items():
-                path = self.table_path(table, part.uid)
-                write_table(path, content)
-                part.files[table] = file_record(path)
+                part.files[table] = write_table(self.table_path(table, part.uid), content)
             write_json(self._json(part.uid), asdict(part))
         return part
 
     def adopt(self, part: Part, other: "Store") -> bool:
         """Have a part of another store as well; its tables are linked where the disk can do that. False if it is gone."""
         try:
-            with locked(self._json(part.uid)):
+            with locked(self._json(part.uid)), together(self.root):
                 for table in part.files:
                     self._link(table, part.uid, other)
                 write_json(self._json(part.uid), asdict(part))
@@ -237,11 +241,10 @@ class Store:
     def _set_aside(self, uid: str) -> None:
         print(f"raybrain: damaged data of {uid} in {self.root}; they are made again", file=sys.stderr, flush=True)
         (self.root / "damaged").mkdir(exist_ok=True)
-        with suppress(FileNotFoundError):
-            os.replace(self._json(uid), self.root / "damaged" / f"{uid}.json")
-        for table in TABLES:
+        for path in (self._json(uid), *(self.table_path(table, uid) for table in TABLES)):
+            name = path.name if path == self._json(uid) else f"{uid}.{path.parents[1].name}.parquet"
             with suppress(FileNotFoundError):
-                os.replace(self.table_path(table, uid), self.root / "damaged" / f"{uid}.{table}.parquet")
+                set_aside(path, self.root / "damaged" / name)
 
     def brain(self, uid: str) -> Iterator[np.ndarray]:
         """The signal of a recording, [samples channels] float32, chunk by chunk.

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from raybrain.config import InputError
-from raybrain.storage import file_digest, locked, read_remakable, write_json
+from raybrain.integrity import file_digest
+from raybrain.storage import locked, read_remakable, write_json
 
 DIGITS = 10  # hexadecimal, of the checksum
 TABLES = (".tsv", ".json", ".csv", ".txt", ".textgrid", ".vhdr", ".vmrk", ".xml", ".lab")

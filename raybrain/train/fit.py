@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
@@ -158,6 +159,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         InputError: if the disk is full.
     """
     with job.record.own(call.purpose, call.busy):
+        fetch(job.store.root / "manifest.json")
         if (history := _history(job)) is not None:
             return _logged(job, store, history)
         _refuse_unknown(job)
@@ -169,6 +171,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         except BaseException as error:
             log_interruption(job, error)
             raise
+        fetch(job.record.path)  # as its workers left it
         if ending.reason:
             job.record.fail(ending.reason)
             job.tracking.set_status("FAILED")
@@ -192,6 +195,7 @@ def recall(job: TrainJob, store: TrackingStore) -> Trained | None:
 
     It is logged anew, once, if the tracking store does not know it: it is another store, or its database was deleted.
     """
+    fetch(job.record.path)
     history = _history(job)
     if history is None:
         return None
@@ -284,6 +288,8 @@ def work(job: TrainJob, place: Place, audience: Audience) -> Ending:
     tables = job.tables(place.device)
     sizes = contrast(job.experiment.train, place.world, len(tables.rows["train"]))
     first = place.rank == 0
+    if first:
+        fetch(job.record.path)
     with job.record.writing() if first else nullcontext(), draining() if first else nullcontext(lambda: False) as warned:
         try:
             kind = ClosedForm if isinstance(job.experiment.encoder, FittedEncoder) else Training

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from raybrain.bucket.copies import fetch
 from raybrain.config import InputError
 from raybrain.features.scale import FeatureScale
 from raybrain.integrity import is_whole, say_damaged, stamp
@@ -103,6 +104,7 @@ def _write_brain(store: Store, uids: list[str], digest: str, folder: Path) -> No
     Raises:
         InputError: if they are not those that the digest names: somebody prepared them anew meanwhile.
     """
+    fetch(store.root)
     data = store.manifest["data"]
     parts = [part for uid in uids if (part := store.part(uid)) and store.verified(part)]
     if len(parts) < len(uids):
@@ -224,7 +226,9 @@ def _segment_columns(store: Store, parts: list[Part], begins: np.ndarray) -> tup
 
 def _write_feature(store: Store, name: str, digest: str, folder: Path) -> None:
     """Write all stimuli of a feature, scaled, silence first; and where each begins and how many frames it has."""
+    fetch(store.root / "manifest.json")
     entry, frames = store.manifest["features"][name], store.frames(name)
+    fetch(frames.folder)
     if feature_digest(name, entry) != digest:
         raise _prepared_anew(store)
     lengths = {key: frames.length(key) for key in sorted(entry["files"])}

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from raybrain.bucket.copies import WEIGHTS, fetch, folders_in, remove
 from raybrain.config import InputError
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.integrity import check_archive, is_whole, say_damaged, stamp
 from raybrain.model_folder import ModelCard, is_model, is_whole_model, read_card, read_weights, write_model
+from raybrain.ownership import Owner, owned, settled, unowned
 from raybrain.plain import from_tree, tree
-from raybrain.storage import Owner, aside, explaining_full_disk, locked, owned, remove_left_over, settled, unowned, write_json
+from raybrain.storage import aside, explaining_full_disk, locked, remove_left_over, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.train.order import RunSizes
@@ -97,7 +99,7 @@ class RunRecord(TrackedFolder):
     def begin(self, experiment: Experiment) -> None:
         """Note what is trained; a failure of an earlier time is forgotten."""
         write_json(self.settings, tree(experiment))
-        self._file("failure").unlink(missing_ok=True)
+        remove(self._file("failure"))
 
     def experiment(self) -> Experiment | None:
         """What is trained; None if that is not known. InputError if it says what no experiment is asked today.
@@ -290,6 +292,7 @@ class RunRecord(TrackedFolder):
         Raises:
             InputError: if the disk is full.
         """
+        fetch(other.path)
         try:
             last, best, sizes = other.checkpoint(), other.best(), other.sizes()
         except Damaged:
@@ -309,15 +312,15 @@ class RunRecord(TrackedFolder):
     # who works on it
 
     def own(self, purpose: str, busy: Callable[[str], object]) -> AbstractContextManager[None]:
-        """Work on the run while nobody else does: see :func:`~raybrain.storage.owned`."""
+        """Work on the run while nobody else does: see :func:`~raybrain.ownership.owned`."""
         return owned(self.path, purpose, busy)
 
     def free(self) -> AbstractContextManager[bool]:
-        """Whether nobody works on the run: see :func:`~raybrain.storage.unowned`."""
+        """Whether nobody works on the run: see :func:`~raybrain.ownership.unowned`."""
         return unowned(self.path)
 
     def settled(self) -> AbstractContextManager[Owner | None]:
-        """Who works on the run, while nobody else begins to: see :func:`~raybrain.storage.settled`."""
+        """Who works on the run, while nobody else begins to: see :func:`~raybrain.ownership.settled`."""
         return settled(self.path)
 
     @contextmanager
@@ -342,12 +345,14 @@ class RunRecord(TrackedFolder):
 
 def run_record(home: Path, experiment: Experiment, digest: str) -> RunRecord:
     """The record of an experiment on data with this digest."""
-    return RunRecord(home / "runs" / f"{experiment.signature}-{digest[:8]}")
+    path = home / "runs" / f"{experiment.signature}-{digest[:8]}"
+    fetch(path, WEIGHTS)
+    return RunRecord(path)
 
 
 def run_records(home: Path, signature: str = "*") -> list[RunRecord]:
     """The runs in a home, of all experiments or of one."""
-    return [RunRecord(path) for path in sorted((home / "runs").glob(f"{signature}-*"))]
+    return [RunRecord(path) for path in folders_in(home / "runs", f"{signature}-*")]
 
 
 def best_epoch(history: Sequence[Row]) -> Row:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from raybrain.bucket.copies import WEIGHTS, fetch
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
 from raybrain.train.job import TrainJob
@@ -187,6 +188,7 @@ class Ledger:
         entry = member.entry
         if reason is None and self._waits(member):
             return "waits"
+        fetch(member.job.record.path, WEIGHTS)  # another node may have trained it
         done = member.job.record.result()
         if done is not None:
             self._take(member, done.history)

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from raybrain.bucket.copies import folders_in
 from raybrain.config import InputError
-from raybrain.storage import owned, write_json
+from raybrain.ownership import owned
+from raybrain.storage import write_json
 from raybrain.tracking.base import RunKey
 from raybrain.tracking.folder import TrackedFolder
 from raybrain.tune.space_record import SpaceRecord
@@ -121,4 +123,4 @@ class SweepRecord(TrackedFolder):
 
 def sweep_records(home: Path) -> list[SweepRecord]:
     """The sweeps in a home."""
-    return [SweepRecord(path) for path in sorted((home / "sweeps").glob("*")) if path.is_dir()]
+    return [SweepRecord(path) for path in folders_in(home / "sweeps") if path.is_dir()]

@@ -14,10 +14,11 @@ from raybrain.config import InputError
 from raybrain.events import Block, Event, Sound, Split, SplitConfig, Word, cut_sounds
 from raybrain.experiment import recipe
 from raybrain.features.audio import read
+from raybrain.integrity import file_digest
 from raybrain.prepare.audit import SHARED_S, Stretch, audit_audio, same_audio
 from raybrain.prepare.plan import Heard, SplitPlan, make_plan
 from raybrain.recording import Recording
-from raybrain.storage import file_digest, write_json
+from raybrain.storage import write_json
 from raybrain.store.parts import MANIFEST
 from tests.conftest import Ended
 

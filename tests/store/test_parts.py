@@ -18,7 +18,8 @@ import pytest
 from raybrain.config import InputError
 from raybrain.features.base import Feature, Stimulus
 from raybrain.features.mel import Mel
-from raybrain.storage import aside, file_record, read_json, write_json
+from raybrain.integrity import file_record
+from raybrain.storage import aside, read_json, write_json
 from raybrain.store import EVENTS, SEGMENTS, Frames, Part, Store, chunk_table, feature_name, frames_folder
 from raybrain.store.parts import MANIFEST
 

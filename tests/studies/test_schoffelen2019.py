@@ -12,12 +12,12 @@ import pytest
 
 from raybrain.config import override
 from raybrain.events import Event, Phoneme, Sound, SplitConfig, SplitMode, Word, sentence_blocks, uid_split
+from raybrain.integrity import file_record
 from raybrain.prepare.plan import Heard, PlannedBlock, make_plan
 from raybrain.prepare.segments import make_segments
 from raybrain.prepare.tasks import Source
 from raybrain.recording import Recording
 from raybrain.signal.window import SegmentConfig
-from raybrain.storage import file_record
 from raybrain.studies.base import Study
 from raybrain.studies.readers.presentation import Logged, Trigger, align, read_log
 from raybrain.studies.schoffelen2019 import EXCLUDED, LISTENERS, READERS, Schoffelen2019

@@ -15,8 +15,9 @@ import torch
 
 from raybrain.config import override
 from raybrain.experiment import Experiment, TrainConfig
+from raybrain.ownership import owned
 from raybrain.plain import tree
-from raybrain.storage import owned, read_json, write_json
+from raybrain.storage import read_json, write_json
 from raybrain.tracking.base import RunKey
 from raybrain.train.record import Damaged, RunRecord, is_complete, run_record, run_records
 from tests.sweeps import history_of, sizes_of
@@ -149,7 +150,7 @@ def test_what_killed_processes_left_half_is_removed(record: RunRecord) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from raybrain.storage import owned
+from raybrain.ownership import owned
 with owned(Path(sys.argv[1]), "train", print):
     print("mine", flush=True)
     sys.stdin.readline()
@@ -199,7 +200,7 @@ def test_who_takes_a_run_has_said_so_before_anybody_looks(record: RunRecord, mon
 
     thread = threading.Thread(target=look)
     thread.start()
-    monkeypatch.setattr("raybrain.storage.write_json", write)
+    monkeypatch.setattr("raybrain.ownership.write_json", write)
     with record.own("after", busy=pytest.fail):
         thread.join()
     assert [owner.purpose for owner in seen if owner] == ["after"]
