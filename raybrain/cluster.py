@@ -22,6 +22,7 @@ from raybrain.bucket.address import home_copy, place_of
 from raybrain.bucket.objects import begin_home
 from raybrain.config import Config, InputError, first_line, plugin_files
 from raybrain.ownership import owned, owner_of, unowned
+from raybrain.rates import Rates
 from raybrain.tracking.base import Tracker, TrackingStore
 
 # Ray Train's controller looks at its workers this often; the end of a run waits for a look (2 s by default)
@@ -58,6 +59,7 @@ class Cluster(Config):
         scratch: a folder on a disk of each node for memory maps; None for one below home.
         wait_s: seconds to wait for machines that a cluster starts when they are asked for.
         strict: go on with no recording missing only; else those that cannot be prepared are named and done without.
+        rates: how fast its workers are and what they cost, for estimates.
     """
 
     home: Path = Field(default_factory=lambda: home_path())
@@ -76,6 +78,7 @@ class Cluster(Config):
     scratch: Path | None = None
     wait_s: float = Field(default=1800.0, gt=0)
     strict: bool = False
+    rates: Rates = Rates()
 
     @field_validator("home")
     @classmethod

@@ -122,6 +122,8 @@ class Diagnosis:
             yield Finding("training", known, "warn", "look again when the recordings are there")
         else:
             yield _all_steps(data, cost, train.epochs)
+        if cost.expense:
+            yield Finding("on the cluster", "; ".join(cost.expense.lines()))
         yield _worker_memory(speed, cluster)
 
 

@@ -11,6 +11,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.data_config import DataConfig
 from raybrain.download.unpack import amount
+from raybrain.estimate.expense import Expense, Load, expense
 from raybrain.estimate.extent import Extent, Footprint, extent_of, footprint, prepared_extents, size_of
 from raybrain.estimate.pace import Pace, Paces
 from raybrain.experiment import Experiment
@@ -68,6 +69,7 @@ class Cost:
         store: bytes of prepared data that are still to be written.
         maps: bytes of memory maps.
         task: bytes of memory that it takes to prepare a recording.
+        expense: what it takes on the cluster, where rates are given.
     """
 
     trainings: int
@@ -79,6 +81,7 @@ class Cost:
     store: float | None
     maps: float | None
     task: float | None
+    expense: Expense | None = None
 
     @property
     def gpu_hours(self) -> float | None:
@@ -95,7 +98,7 @@ class Cost:
 
     def further(self) -> list[str]:
         """Time on this machine, disk and memory, as far as they are known."""
-        lines = []
+        lines = self.expense.lines() if self.expense else []
         if self.trainings and self.seconds is not None:
             lines.append(f"at most {duration(self.seconds)} of training on this machine, {self.source}")
         if self.store is not None and self.maps is not None:
@@ -111,7 +114,9 @@ class Cost:
 
     def result(self) -> dict[str, Any]:
         """For --json."""
-        return {**vars(self), "hours": None if self.seconds is None else self.seconds / 3600, "gpu_hours": self.gpu_hours}
+        hours = None if self.seconds is None else self.seconds / 3600
+        spent = self.expense and vars(self.expense)
+        return {**vars(self), "hours": hours, "gpu_hours": self.gpu_hours, "expense": spent}
 
 
 @dataclass(frozen=True)
@@ -137,16 +142,27 @@ class Estimator:
         seen = [_times(batch, count) for batch, count in zip(batches, steps, strict=True)]
         prints = [one.footprint for one in data]
         whole = None not in prints
+        maps = sum(one.maps for one in prints if one) if whole else None
+        exchanged = [_times(self._weights(one), count) for one, count in zip(experiments, steps, strict=True)]
+        load = Load(
+            trainings=round(share * len(experiments)),
+            segments=_whole(seen, share),
+            seconds=_sum(seconds, share),
+            gradients=_sum(exchanged, share),
+            store=sum(one.store for one in prints if one) if whole else None,
+            maps=maps,
+        )
         return Cost(
-            round(share * len(experiments)),
+            load.trainings,
             _whole(steps, share),
-            _whole(seen, share),
+            load.segments,
             _sum(flops, share),
-            _sum(seconds, share),
+            load.seconds,
             _sources(paces),
             sum(one.missing for one in data) if whole else None,
-            sum(one.maps for one in prints if one) if whole else None,
+            maps,
             max((one.task for one in prints if one), default=0.0) if whole else None,
+            expense(load, self.cluster),
         )
 
     @cached_property
@@ -176,6 +192,11 @@ class Estimator:
             return None
         batch = resolve(experiment.train, self.cluster.workers).batch_size
         return batch * (1 + BACKWARD) * _forward_flops(experiment, channels)
+
+    def _weights(self, experiment: Experiment) -> int | None:
+        """Of all networks; None where the number of channels is not known."""
+        channels = self.channels(experiment.data)
+        return None if channels is None else _weights(*_networks(experiment, channels))
 
     def _steps(self, experiment: Experiment) -> int | None:
         segments = self.data(experiment.data).segments
@@ -216,9 +237,14 @@ def _expected(data: DataConfig, cluster: Cluster) -> DataSize:
 def _forward_flops(experiment: Experiment, channels: int) -> float:
     """Of one segment: every weight multiplies and adds once a sample, as in a convolution; where rates are lower, fewer do."""
     window = experiment.data.window.read_with(experiment.window)
+    return 2.0 * window.times * _weights(*_networks(experiment, channels))
+
+
+def _networks(experiment: Experiment, channels: int) -> tuple[Parts, Shapes]:
+    window = experiment.data.window.read_with(experiment.window)
     features = sum(size_of(feature) for feature in experiment.data.features)
     shapes = Shapes(channels, ("one",), features, window.times, window.rate_hz, window.tmin_s)
-    return 2.0 * window.times * _weights(Parts.of(experiment), experiment.task.shapes(shapes))
+    return Parts.of(experiment), experiment.task.shapes(shapes)
 
 
 @functools.cache

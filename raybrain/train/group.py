@@ -1,8 +1,8 @@
 """Group: how the workers of one training meet, so that they can add up gradients.
 
 Ray's own configuration lets torch open the port at which they meet, and torch listens to every network for whoever comes. Here
-the first worker opens it, at the address under which Ray knows its node: a Ray that is on loopback alone keeps its workers
-there, too. A worker that is alone meets nobody, and opens nothing.
+the first worker opens it, at the address under which Ray knows its node, and what they exchange goes the same way: a Ray that
+is on loopback alone keeps its workers there, too. A worker that is alone meets nobody, and opens nothing.
 """
 
 import os
@@ -66,8 +66,9 @@ def _open() -> tuple[str, int]:
 
 def _join(host: str, port: int, rank: int, world: int) -> None:
     """Meet the others."""
-    if host in ("127.0.0.1", "::1"):  # the exchange itself stays there, too
-        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if network := interface(ray.util.get_node_ip_address()):
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, network)
     limit = timedelta(seconds=TIMEOUT_S)
     own = {"is_master": True, "master_listen_fd": _held.pop().detach()} if rank == 0 else {"is_master": False}
     store = dist.TCPStore(host, port, world, timeout=limit, wait_for_workers=False, **own)  # type: ignore[attr-defined]
@@ -75,6 +76,18 @@ def _join(host: str, port: int, rank: int, world: int) -> None:
     if backend == "nccl":
         os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")  # an exchange that never ends is an error
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=limit)
+
+
+def interface(address: str) -> str | None:
+    """The network interface that has an address; None if none has: it belongs to what stands before this machine.
+
+    Left to itself, Gloo goes by the name of the machine, which often means the machine itself alone (127.0.1.1), and NCCL takes
+    the first interface that it finds.
+    """
+    import psutil
+
+    places = psutil.net_if_addrs().items()
+    return next((name for name, every in places for one in every if one.address.partition("%")[0] == address), None)
 
 
 def _leave() -> None:
