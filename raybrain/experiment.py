@@ -25,6 +25,60 @@ STEPS = ("extra_negatives", "negatives", "epochs", "updates_per_epoch", "patienc
 SCHEDULED = ("lr", "beta2", "weight_decay")  # settings of the optimiser that may change while it works
 
 
+class LayersConfig(Config):
+    """Which weights are trained, and how fast each: for a network that starts from a trained one.
+
+    A part goes by the name of a module or of a weight inside of the encoder, such as "front" or "blocks.0".
+
+    Attributes:
+        frozen: parts that are kept as they are. Their batch norm goes by what it has seen.
+        thaw: train frozen parts as well once so many epochs are done; None to keep them to the end.
+        rates: PART:FACTOR, by which the learning rate of a part is multiplied: ``front:0.1``.
+        decay: the learning rate of each layer is that of the layer after it times this.
+    """
+
+    frozen: tuple[str, ...] = ()
+    thaw: PositiveInt | None = None
+    rates: tuple[str, ...] = ()
+    decay: float = Field(default=1.0, gt=0, le=1)
+
+    @field_validator("frozen")
+    @classmethod
+    def _in_order(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(value)))
+
+    @field_validator("rates")
+    @classmethod
+    def _spelled_alike(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        rates = sorted(map(_rate, value))
+        for (part, _), (again, _) in itertools.pairwise(rates):
+            if part == again:
+                raise InputError(f"{part} has two rates; type one of both")
+        return tuple(f"{part}:{factor!r}" for part, factor in rates if factor != 1)
+
+    @model_validator(mode="after")
+    def _something_to_thaw(self) -> Self:
+        if self.thaw is not None and not self.frozen:
+            raise InputError(f"thaw={self.thaw} says when frozen parts are trained, and none are; type frozen=PART with it")
+        return self
+
+    def factors(self) -> dict[str, float]:
+        """By what the learning rates of some parts are multiplied."""
+        return dict(map(_rate, self.rates))
+
+
+def _rate(text: str) -> tuple[str, float]:
+    """An item of ``rates``: a part and its factor."""
+    parts = re.fullmatch(r"\s*([\w.]+)\s*:\s*([0-9.eE+-]+)\s*", text)
+    try:
+        part, factor = (parts[1], float(parts[2])) if parts else ("", 0.0)
+    except ValueError:
+        part, factor = "", 0.0
+    if not 0 < factor < float("inf"):
+        raise InputError(f"{text!r} is no rate of a part; type PART:FACTOR with a factor above 0, like front:0.1")
+    return part, factor
+
+
 class OptimConfig(Config):
     """The optimiser.
 
@@ -38,6 +92,7 @@ class OptimConfig(Config):
         decay_to: the share of the learning rate that is left at the end of all epochs, to which it falls along half a cosine.
         clip: gradients that are longer than this, over all weights, are cut to it; None for any length.
         average: validate and keep the running mean of the weights, which forgets so slowly; 0 for the weights themselves.
+        layers: which weights are trained when, and how fast each.
         schedule: changes while training goes on, EPOCHS:SETTING=VALUE: ``10:lr=0.0001`` sets the learning rate once ten epochs
             are done.
     """
@@ -50,6 +105,7 @@ class OptimConfig(Config):
     decay_to: float = Field(default=1.0, ge=0, le=1)
     clip: PositiveFloat | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
+    layers: LayersConfig = LayersConfig()
     schedule: tuple[str, ...] = ()
 
     @field_validator("schedule")
@@ -73,9 +129,11 @@ class OptimConfig(Config):
         return self
 
     def after(self, epochs: int) -> Self:
-        """The settings in force once ``epochs`` epochs are done, with no schedule."""
+        """The settings in force once ``epochs`` epochs are done, with no schedule and nothing to thaw later."""
         changes = {setting: number for when, setting, number in map(_change, self.schedule) if when <= epochs}
-        return override(self.model_copy(update={"schedule": ()}), changes)
+        thawed = self.layers.thaw is not None and self.layers.thaw <= epochs
+        layers = self.layers.model_copy(update={"thaw": None} | ({"frozen": ()} if thawed else {}))
+        return override(self.model_copy(update={"schedule": (), "layers": layers}), changes)
 
 
 def _change(text: str) -> tuple[int, str, float]:
@@ -184,6 +242,12 @@ class Experiment(Config):
                 raise InputError(
                     f"optim.schedule has {text!r}, but training ends with train.epochs={self.train.epochs}; type less"
                 )
+        thaw = self.optim.layers.thaw
+        if thaw is not None and thaw >= self.train.epochs and not isinstance(self.encoder, FittedEncoder):
+            raise InputError(
+                f"optim.layers.thaw={thaw}, but training ends with train.epochs={self.train.epochs}; type less, or none to keep"
+                " what is frozen to the end"
+            )
         return self
 
     @model_validator(mode="after")

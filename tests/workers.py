@@ -118,6 +118,15 @@ CASES: dict[str, dict[str, Any]] = {
         "train.extra_negatives": 3,
     },
     "pairs": {"train.contrast_size": 16, "train.extra_negatives": 5, "loss": "siglip"},
+    "frozen, then not": {
+        "train.contrast_size": 8,
+        "optim.layers.frozen": "front,convs.layers.0",
+        "optim.layers.thaw": 1,
+        "optim.layers.decay": 0.5,
+        "optim.weight_decay": 0.1,
+        "optim.average": 0.9,
+        **RANDOM,
+    },
     "from ridge": {"train.contrast_size": 8, "encoder.ridge.on": True},
     "conformer from ridge": {
         "train.contrast_size": 8,
@@ -192,7 +201,10 @@ def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, 
     order = order_of(experiment, learner)
     first = learner.optimizer.steps.start  # after the fit of a line
     steps = range(first, first + STEPS)
-    losses = [learner.update(learner.load(order.batch(step), order.extra(step), step)) for step in steps]
+    losses = []
+    for step in steps:
+        learner.set_optim(experiment.optim.after(step // sizes.updates_per_epoch))
+        losses.append(learner.update(learner.load(order.batch(step), order.extra(step), step)))
     gradients = {f"gradient {name}": p.grad for name, p in learner.network.named_parameters() if p.grad is not None}
     weights = {f"weight {name}": value.clone() for name, value in learner.network.state_dict().items()}
     average = {f"average {name}": value for name, value in learner.optimizer.average.items()}

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from raybrain.config import InputError
 from raybrain.encoders.ridge_start import last_layer
 from raybrain.experiment import OptimConfig
+from raybrain.train.layer_rates import batch_norms, chosen, grouped, rates
 
 MOMENTUM = 0.9  # of Adam
 
@@ -28,20 +29,46 @@ class Optimizer:
         config: settings.
         steps: of the whole training, over which the learning rate grows and falls.
 
+    Attributes:
+        parameters: those that are trained now.
+
     Raises:
-        InputError: if Muon finds no matrix.
+        InputError: if Muon finds no matrix, a part that settings name is not there, or nothing is left to train.
     """
 
     def __init__(self, network: nn.Module, config: OptimConfig, steps: range) -> None:
         self.network, self.config, self.steps = network, config, steps
-        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizers = _optimizers(network, self.parameters, config)
+        self.trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizers = _optimizers(network, self.trainable, config)
         self.average: dict[str, Tensor] = {}
+        self.parameters, self._still = self.trainable, list[nn.Module]()
+        self._freeze()
+        self._turn(1.0)
 
     def set(self, config: OptimConfig) -> None:
         """Go on with other settings; what was gathered of the gradients stays."""
         self.config = config
+        self._freeze()
         self._turn(1.0)
+
+    def prepare(self) -> None:
+        """Bring the network into the mode in which it is trained, and what is frozen to forget its gradients."""
+        self.network.train()
+        for module in self._still:
+            module.eval()
+        self.network.zero_grad(set_to_none=True)
+
+    def _freeze(self) -> None:
+        frozen = chosen(self.network, self.config.layers.frozen)
+        named = {id(parameter): name for name, parameter in self.network.named_parameters()}
+        self.parameters = [parameter for parameter in self.trainable if named[id(parameter)] not in frozen]
+        if not self.parameters:
+            raise InputError(
+                f"optim.layers.frozen={','.join(self.config.layers.frozen)} leaves nothing to train; type fewer parts"
+            )
+        for parameter in self.trainable:
+            parameter.requires_grad_(named[id(parameter)] not in frozen)
+        self._still = list(batch_norms(self.network, frozen))
 
     def step(self, step: int) -> None:
         """Change the weights by the gradients they have."""
@@ -50,8 +77,8 @@ class Optimizer:
             nn.utils.clip_grad_norm_(self.parameters, config.clip)
         if config.warmup or config.decay_to < 1:
             self._turn(self.factor(step))
-        if config.average and not self.average:
-            self.average = {name: value.clone() for name, value in self._averaged()}
+        if config.average:  # what was frozen begins to have one when it is trained
+            self.average |= {name: value.clone() for name, value in self._averaged() if name not in self.average}
         for optimizer in self.optimizers:
             optimizer.step()
         if config.average:
@@ -93,7 +120,8 @@ class Optimizer:
         config = self.config
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group.update(lr=config.lr * factor, weight_decay=config.weight_decay * group.get("decays", True))
+                rate = factor * group.get("rate", 1.0)
+                group.update(lr=config.lr * rate, weight_decay=config.weight_decay * group.get("decays", True))
                 if "betas" in group:
                     group.update(betas=(MOMENTUM, config.beta2))
 
@@ -120,19 +148,21 @@ class Optimizer:
 
 def _optimizers(network: nn.Module, parameters: list[nn.Parameter], config: OptimConfig) -> list[torch.optim.Optimizer]:
     adam: dict[str, Any] = {"lr": config.lr, "betas": (MOMENTUM, config.beta2), "fused": True}
+    factors = rates(network, config.layers)
+    known = {id(parameter): factors[name] for name, parameter in network.named_parameters()}
     if config.kind == "adam":
-        return [torch.optim.Adam(parameters, weight_decay=config.weight_decay, **adam)]
+        return [torch.optim.Adam(grouped(parameters, known), weight_decay=config.weight_decay, **adam)]
     matrices = _matrices(network) if config.kind == "muon" else []
-    known = set(map(id, matrices))
-    rest = [parameter for parameter in parameters if id(parameter) not in known]
-    groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "decays": True, "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim < 2], "decays": False, "weight_decay": 0.0},
-    ]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW([group for group in groups if group["params"]], **adam)]
+    inside = set(map(id, matrices))
+    rest = [parameter for parameter in parameters if id(parameter) not in inside]
+    groups = grouped([p for p in rest if p.ndim >= 2], known, decays=True, weight_decay=config.weight_decay)
+    groups += grouped([p for p in rest if p.ndim < 2], known, decays=False, weight_decay=0.0)
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, **adam)]
     if matrices:
         decay = config.weight_decay
-        made.append(torch.optim.Muon(matrices, lr=config.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        made.append(
+            torch.optim.Muon(grouped(matrices, known), lr=config.lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+        )
     return made
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from raybrain.batch import Batch, Keys, Shapes, step_draws, to_device
 from raybrain.excerpts import Excerpts
@@ -85,7 +85,11 @@ class Learner:
         updates, epochs = sizes.updates_per_epoch, experiment.train.epochs
         first = updates if experiment.fits_line else 0  # in the first epoch it is fitted
         self.optimizer = Optimizer(self.network, experiment.optim, range(first, epochs * updates))
-        self.parameters = self.optimizer.parameters
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The weights that are trained now."""
+        return self.optimizer.parameters
 
     @property
     def device(self) -> torch.device:
@@ -124,8 +128,7 @@ class Learner:
         Returns:
             The mean loss over the whole batch, on the device; the same on every worker.
         """
-        self.network.train()
-        self.network.zero_grad(set_to_none=True)
+        self.optimizer.prepare()
         loss = self.loss(loaded)
         loss.backward()  # type: ignore[no-untyped-call]
         total = self._sum_gradients(loss.detach())
