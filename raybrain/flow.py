@@ -179,8 +179,8 @@ def sweep(
     check(asked, cluster)
     if limits.resume_only:
         asked.check_begun(cluster.home)
-    cluster.tracking_store()  # do both answer?
-    check_database()
+    check_database(cluster.home)
+    cluster.tracking_store()  # does it answer, too?
     _warn(slow_precision(cluster))
     with one_session(check_room):
         prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)

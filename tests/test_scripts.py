@@ -18,7 +18,9 @@ def test_bench_train_ends_in_a_table() -> None:
     assert "plain" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["bench_train", "bench_tune", "bench_evaluate", "bench_prepare", "bench_cleaning", "chaos"])
+@pytest.mark.parametrize(
+    "name", ["bench_train", "bench_tune", "bench_sweep", "bench_evaluate", "bench_prepare", "bench_cleaning", "chaos"]
+)
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -30,6 +32,14 @@ def test_bench_evaluate_ranks_as_a_plain_loop_does() -> None:
     done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "600 estimates x 50 candidates of 16 x 40" in done.stdout and "share of peak" in done.stdout
+
+
+def test_bench_sweep_ends_in_a_table() -> None:
+    command = [sys.executable, str(REPO / "scripts" / "bench_sweep"), "--quick"]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "driver of a sweep in sqlite: tpe, asha, 3 epochs, 4 at once" in done.stdout
+    assert "the last 10 trials took" in done.stdout
 
 
 @pytest.mark.slow
@@ -46,6 +56,8 @@ def test_bench_prepare_ends_in_a_table() -> None:
     [
         ("bench_tune", "quickstat", "'quickstat' is no setting; type"),
         ("bench_evaluate", "--estimates=9", "type --estimates 1300 or more"),
+        ("bench_sweep", "--at-once=0", "at least 1 trial of 1 epoch, 1 at once"),
+        ("bench_sweep", "--sampler=tpee", "no sampler called 'tpee', did you mean 'tpe'"),
         ("bench_prepare", "--minutes=0", "at least 1 recording of 1 minute"),
         ("bench_prepare", "--folder=nowhere", "no folder nowhere; make it first"),
     ],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raybrain.cluster import Cluster, probe
 from raybrain.config import InputError, first_line
+from raybrain.disks import network_disk
 from raybrain.doctor.exposure import exposure
 from raybrain.doctor.findings import Finding, check
 from raybrain.download.fetch import free_bytes
@@ -129,6 +130,11 @@ def _folder(name: str, folder: Path) -> Finding:
     except OSError as error:
         option = "--home DIR" if name == "home" else "--cluster scratch=DIR"
         raise InputError(f"cannot write to {there} ({error.strerror}); choose another folder with {option}") from None
+    if name == "home" and (kind := network_disk(folder)):
+        missing = [variable for variable in ("RAYBRAIN_OPTUNA_STORAGE", "MLFLOW_TRACKING_URI") if not os.environ.get(variable)]
+        if missing:
+            advice = f"databases in files are damaged there; name a server with {' and '.join(missing)}: see cluster/README.md"
+            return Finding("home folder", f"{folder} lies on a network disk ({kind})", "warn", advice)
     free = free_bytes(folder)
     state, advice = (
         ("bad", "make room") if free < NOTHING else ("warn", "a study may need more") if free < LITTLE else ("ok", "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raybrain.config import InputError, first_line
+from raybrain.disks import network_disk
 from raybrain.integrity import explaining_database
 from raybrain.tune.seal import check_seals
 from raybrain.tune.space import SearchSpace
@@ -113,14 +114,33 @@ def sole_writer() -> Iterator[None]:
         ) from None
 
 
-def check_database() -> None:
-    """Refuse a database at $RAYBRAIN_OPTUNA_STORAGE that cannot be used, before anything is done for a sweep.
+def check_database(home: Path) -> None:
+    """Refuse a place of studies that cannot be used, before anything is done for a sweep of a home.
 
     Raises:
-        InputError: if it cannot be opened.
+        InputError: if the database at $RAYBRAIN_OPTUNA_STORAGE cannot be opened, or a file would lie on a network disk.
     """
-    if address := os.environ.get(STORAGE):
+    address = os.environ.get(STORAGE)
+    file = _sqlite_file(address) if address else home
+    if file and (kind := network_disk(file)):
+        raise InputError(
+            f"{file} lies on a network disk ({kind}), where SQLite, which a sweep is kept in, is damaged sooner or later; "
+            f"keep sweeps in Postgres: type export {STORAGE}=postgresql+psycopg://USER@HOST/DATABASE, "
+            "and its password as PGPASSWORD; or choose a home on a disk of this machine with --home DIR"
+        )
+    if address:
         _database(address)
+
+
+def _sqlite_file(address: str) -> Path | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(address)
+    except ArgumentError:  # which is told in its place
+        return None
+    return Path(url.database) if url.drivername.startswith("sqlite") and url.database else None
 
 
 def _database(address: str) -> Any:

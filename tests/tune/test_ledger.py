@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
@@ -87,6 +88,23 @@ def test_samplers_and_schedulers(bench: Any, sampler: Any, scheduler: Any) -> No
     assert len(trained) == 12 and trained[0][0] == asked.experiment()
     assert set(sweep.states) == ({"COMPLETE"} if scheduler == "none" else {"COMPLETE", "PRUNED"})
     assert len({experiment.signature for experiment, _ in trained}) == 12
+
+
+def test_a_search_draws_elsewhere_because_of_what_runs(bench: Any) -> None:
+    drawn = []
+    for running in (False, True):
+        fixed = {"train.epochs": 1, "train.seed": int(running)}  # else what one trained would serve the other
+        asked = space(parameters={"optim.lr": LR}, sampler="tpe:1", scheduler="none", fixed=fixed)
+        sweep = bench(asked, name=str(running), trials=20)
+        for _ in range(12):
+            member = sweep.ledger.next()
+            sweep.train(member, [abs(math.log10(member.job.experiment.optim.lr) + 3)])
+            sweep.ledger.ended(member)
+        for _ in range(8 * running):  # where the next one would be drawn
+            there = {"params": {"optim.lr": drawn[0]}, "distributions": {"optim.lr": LR}}
+            sweep.ledger.study.add_trial(optuna.create_trial(state=TrialState.RUNNING, **there))
+        drawn.append(sweep.ledger.next().job.experiment.optim.lr)
+    assert drawn[0] != drawn[1]
 
 
 @pytest.mark.parametrize("scheduler", [Asha, Hyperband])

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import optuna
 import pytest
 
 from raybrain.config import InputError
-from raybrain.tune.study import STORAGE
+from raybrain.tune.study import STORAGE, check_database
 from raybrain.tune.sweep import _in_one_line
 from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import Ended
@@ -43,6 +44,24 @@ def test_a_database_that_cannot_be_opened(
     lines = [line for line in ended.err.splitlines() if line.startswith("raybrain: ")]
     assert len(lines) == 1 and re.search(said, lines[0])
     assert "secret" not in ended.err and not (tmp_path / "stores").exists()
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["in the home", "where the variable says"])
+def test_a_file_on_a_network_disk_is_refused_with_the_line_to_type(
+    named: bool, raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = [
+        SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in (("/", "ext4"), (str(tmp_path / "nfs"), "nfs4"))
+    ]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: mounts)
+    home, file = (tmp_path, tmp_path / "nfs" / "all.db") if named else (tmp_path / "nfs" / "me", tmp_path / "nfs" / "me")
+    monkeypatch.setenv(STORAGE, f"sqlite:///{file}" if named else "")
+    ended = raybrain("tune", "quickstart", "--home", str(home))
+    assert ended.code == 2
+    assert f"raybrain: {file} lies on a network disk (nfs4)" in ended.err and f"type export {STORAGE}=postgresql" in ended.err
+    assert not (home / "stores").exists()
+    monkeypatch.delenv(STORAGE)
+    check_database(tmp_path / "local")
 
 
 def test_homes_that_share_a_database_have_a_study_each(bench: Any, tmp_path: Path) -> None:

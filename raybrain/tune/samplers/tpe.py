@@ -29,5 +29,6 @@ class Tpe(Sampler, name="tpe", shorthand="seed"):
             seed=self.seed + trials,
             n_startup_trials=self.first_trials,
             multivariate=True,
+            constant_liar=True,  # what runs counts as bad until it is done, so that others are drawn elsewhere
             group=callable(space.parameters),
         )
