@@ -79,6 +79,7 @@ def _kind() -> type["mne.io.BaseRaw"]:
             for begin, piece in blocks.pieces(start - late, stop - late):
                 at = begin + late - start
                 data[:, at : at + piece.shape[1]] = piece[idx] if mult is None else mult @ piece[idx]
+                del piece  # or the block that it is of would live on while the next is computed
 
     return ChunkedRaw
 
@@ -195,7 +196,8 @@ class Forward:
             grown[:, :again] = kept
             self._buffer = grown
         else:
-            self._buffer[:, :again] = kept
+            for row, values in zip(self._buffer, kept, strict=True):  # numpy copies what overlaps before it moves it
+                row[:again] = values
         self._start, self._stop = start, start + again
         self._fill(self._buffer[:, again : stop - start], start + again, stop)
         self._stop = stop
@@ -206,6 +208,7 @@ class Forward:
         for begin, piece in pieces(self.raw, max(start, first), min(stop, last)):
             at = begin - start
             np.subtract(piece, self.offset, out=out[:, at : at + piece.shape[1]], casting="unsafe")
+            del piece  # as above
         if start < first:
             out[:, : first - start] = self._reflected(first, np.arange(start, min(stop, first)))
         if stop > last:

@@ -1,7 +1,8 @@
 """Convolve: FIR filters of zero phase, block by block, with what mne gives for the whole recording.
 
 Overlap-save: a block and half a filter on either side are transformed, multiplied and transformed back. See Oppenheim and
-Schafer, "Discrete-Time Signal Processing", section 8.7.
+Schafer, "Discrete-Time Signal Processing", section 8.7. What is in memory does not depend on the length of a recording: five
+times as many samples as the filter has taps, of each channel (0.14 GiB for 208 channels and the 33 s of highpass:0.1 at 1 kHz).
 """
 
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raybrain.signal.chunked import Blocks, Forward, Values, chunked
+from raybrain.signal.chunked import Blocks, Forward, Values, block_length, chunked
 
 if TYPE_CHECKING:
     import mne
@@ -44,33 +45,60 @@ def band_passed(raw: "mne.io.BaseRaw", low_hz: float | None, high_hz: float | No
 
 
 class _Filtered(Blocks):
+    """Blocks of a filtered recording.
+
+    A long filter is worth long stretches that are transformed at once, as much is done twice at their edges: these are kept in
+    the precision of the arithmetic, and only blocks in double precision.
+
+    Attributes:
+        stretch: samples of the result that one transform gives.
+    """
+
     def __init__(self, raw: "mne.io.BaseRaw", taps: Values, dtype: type) -> None:
         from scipy import fft
 
         assert len(taps) % 2, "a filter of zero phase has an odd number of taps"
         whole = min(max(3 * len(taps), SHORTEST), raw.n_times + len(taps) - 1)
         self.transformed = fft.next_fast_len(max(whole, len(taps)), real=True)
-        super().__init__(raw, len(raw.ch_names), raw.n_times, self.transformed - len(taps) + 1)
+        self.stretch, channels = self.transformed - len(taps) + 1, len(raw.ch_names)
+        super().__init__(raw, channels, raw.n_times, min(self.stretch, block_length(channels)))
         self.half, self.gain = len(taps) // 2, float(taps.sum())
         self.response = fft.rfft(taps, self.transformed).astype(np.result_type(dtype, np.complex64))
         self.spans = [Forward(raw, span, dtype) for span in _spans(raw)]
+        self._number, self._convolved = -1, list[tuple[int, Values, Values]]()
 
     def compute(self, start: int, stop: int) -> Values:
-        from scipy import fft
-
         whole = len(self.spans) == 1 and self.spans[0].span == (0, self.samples)
         result = np.empty((self.channels, stop - start)) if whole else self.raw[:, start:stop][0].copy()
-        for forward in self.spans:
-            begin, end = max(start, forward.span[0]), min(stop, forward.span[1])
-            if begin >= end:
-                continue
-            signal = forward.take(begin - self.half, end + self.half)
-            for first in range(0, self.channels, TOGETHER):
-                some = slice(first, first + TOGETHER)
-                spectrum = fft.rfft(signal[some], self.transformed)
-                spectrum *= self.response
-                back = fft.irfft(spectrum, self.transformed)[:, 2 * self.half : 2 * self.half + end - begin]
-                np.add(back, self.gain * forward.offset[some], out=result[some, begin - start : end - start])
+        for number in range(start // self.stretch, (stop - 1) // self.stretch + 1):
+            for begin, values, constant in self._stretch(number):
+                first, last = max(start, begin), min(stop, begin + values.shape[1])
+                if first < last:
+                    np.add(values[:, first - begin : last - begin], constant, out=result[:, first - start : last - start])
+        return result
+
+    def _stretch(self, number: int) -> list[tuple[int, Values, Values]]:
+        """What one transform gives: where each of its pieces begins, the piece, and what is to be added to it."""
+        if self._number != number:
+            self._number, self._convolved = -1, []  # so that there are never two
+            start, stop = number * self.stretch, min((number + 1) * self.stretch, self.samples)
+            for forward in self.spans:
+                begin, end = max(start, forward.span[0]), min(stop, forward.span[1])
+                if begin < end:
+                    self._convolved.append((begin, self._convolve(forward, begin, end), self.gain * forward.offset))
+            self._number = number
+        return self._convolved
+
+    def _convolve(self, forward: Forward, begin: int, end: int) -> Values:
+        from scipy import fft
+
+        signal = forward.take(begin - self.half, end + self.half)
+        result: Values = np.empty((self.channels, end - begin), signal.dtype)
+        for first in range(0, self.channels, TOGETHER):
+            some = slice(first, first + TOGETHER)
+            spectrum = fft.rfft(signal[some], self.transformed)
+            spectrum *= self.response
+            result[some] = fft.irfft(spectrum, self.transformed)[:, 2 * self.half : 2 * self.half + end - begin]
         return result
 
 
