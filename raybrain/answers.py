@@ -62,6 +62,7 @@ class Answer:
             "subjects": records(self.evaluation.subjects),
             "controls": records(self.evaluation.controls),
             "lags": records(self.evaluation.lags),
+            "newcomers": records(self.evaluation.newcomers),
             "absent": self.evaluation.absent,
             "marks": self.evaluation.marks,
             "errors": records(self.evaluation.errors),
@@ -108,6 +109,13 @@ class SweepAnswer:
             for repeat, answer in self.answers.items()
             for row in records(answer.evaluation.studies)
         ]
+
+    @cached_property
+    def newcomers(self) -> "pd.DataFrame":
+        """One row per repetition of the best trial, subject who was left out, and minutes of calibration."""
+        import pandas as pd
+
+        return pd.concat([answer.evaluation.newcomers for answer in self.answers.values()], ignore_index=True)
 
     def result(self) -> dict[str, Any]:
         """Everything as plain data: what ``--json`` prints."""

@@ -5,6 +5,7 @@ Where it runs is a :class:`raybrain.cluster.Cluster`: another type, which can ne
 
 import importlib
 import itertools
+import math
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from raybrain.config import Config, InputError, hint, override
 from raybrain.data_config import DataConfig
 from raybrain.encoders.base import Encoder, FittedEncoder, SpeechEncoder, Stored
+from raybrain.events import BY_RECORDING
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
 from raybrain.signal.window import WindowConfig
@@ -167,6 +169,8 @@ class TrainConfig(Config):
         patience: stop after so many epochs without a lower valid loss.
         seed: of the first weights, the order of segments and dropout.
         subjects: train with the first so many subjects of each study, in order of their names; None for all.
+        leave_out: subjects who are neither trained nor validated with, such as ``01`` of every study or ``STUDY/01``. They are
+            tested as somebody new: without a word, and calibrated on some minutes of their train split (``test.minutes``).
         share: of the train segments of each recording, the first so many in time: as if less had been recorded. What is
             prepared stays the same.
         control: what is trained on instead, to see that the test is at chance then: "noise" in place of what goes in, or each
@@ -183,8 +187,14 @@ class TrainConfig(Config):
     patience: PositiveInt = 10
     seed: int = Field(default=2036, ge=0)
     subjects: PositiveInt | None = None
+    leave_out: tuple[str, ...] = ()
     share: float = Field(default=1.0, gt=0, le=1)
     control: Literal["none", "noise", "shuffled"] = "none"
+
+    @field_validator("leave_out")
+    @classmethod
+    def _in_one_spelling(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({name.strip() for name in names} - {""}))
 
     @model_validator(mode="after")
     def _something_to_choose(self) -> Self:
@@ -201,9 +211,20 @@ class TestConfig(Config):
 
     Attributes:
         subjects: the test segments of the first so many subjects of each study, in order of their names; None for all.
+        left_out: test those whom ``train.leave_out`` names, and nobody else.
+        minutes: of calibration, at which those whom ``train.leave_out`` names are tested too, beside ridge regression.
     """
 
     subjects: PositiveInt | None = None
+    left_out: bool = False
+    minutes: tuple[float, ...] = Field((0.0, 2.0, 5.0, 10.0), min_length=1)
+
+    @field_validator("minutes")
+    @classmethod
+    def _in_order(cls, minutes: tuple[float, ...]) -> tuple[float, ...]:
+        if bad := [one for one in minutes if not 0 <= one < math.inf]:
+            raise InputError(f"minutes of calibration are 0 or more, found {bad[0]:g}; type 0,2,5")
+        return tuple(sorted(set(minutes)))
 
 
 class Experiment(Config):
@@ -289,6 +310,14 @@ class Experiment(Config):
                 f"data.splits.mode=subject tests people whom encoder={self.encoder.name} was not trained with, and it learns "
                 f"something of each; type {cure}"
             )
+        if self.train.leave_out and self.data.splits.mode in BY_RECORDING:
+            raise InputError(
+                f"train.leave_out takes people out of data that are split by what was said, and"
+                f" data.splits.mode={self.data.splits.mode} holds out whole ones; type data.splits.mode=clean, or name them in"
+                " data.splits.test"
+            )
+        if self.test.left_out and not self.train.leave_out:
+            raise InputError("test.left_out tests whom train.leave_out names, and that names nobody; type train.leave_out=NAME")
         some, asked = self.train.subjects, self.test.subjects
         if some is not None and (asked is None or asked > some) and (cure := self.encoder.without_subjects()):
             raise InputError(

@@ -22,6 +22,11 @@ class Recording:
         return "_".join(parts)
 
 
+def means_subject(typed: str, study: str, subject: str) -> bool:
+    """Whether somebody who types ``01``, ``sub-01`` or ``STUDY/01`` means a subject, among others perhaps."""
+    return typed in (subject, f"sub-{subject}", f"{study}/{subject}")
+
+
 def channel_key(name: str) -> str:
     """What a channel's name says, whatever its case and dots, the word EEG before it and a reference after it.
 

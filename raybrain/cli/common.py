@@ -111,6 +111,7 @@ def known_cluster(home: Path | None, where: list[str] | None, profile_name: str 
 
 def show_answer(answer: "Answer") -> None:
     """Print the tables of a tested experiment, and where all of it is."""
+    from raybrain.report.newcomer_curves import newcomers_table
     from raybrain.report.terminal import (
         absent_lines,
         accuracy_table,
@@ -129,6 +130,8 @@ def show_answer(answer: "Answer") -> None:
     console().print(accuracy_table(evaluation.studies, evaluation.subjects, job.experiment.task.measures))
     for line in [baseline_line(evaluation.studies), *control_lines(job.experiment.train.control, evaluation.controls)]:
         say(line)
+    if len(evaluation.newcomers):
+        console().print(newcomers_table(evaluation.newcomers))
     console().print(errors_table(evaluation.errors))
     for line in context_lines(evaluation.context):
         say(line)

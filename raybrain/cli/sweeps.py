@@ -80,6 +80,7 @@ def tune(
 
 def _show(answer: "SweepAnswer", metric: str) -> None:
     """The table of trials, the best one's test results, and where to look further."""
+    from raybrain.report.newcomer_curves import mean_newcomers_table
     from raybrain.report.terminal import repeats_table, trials_table
 
     swept = answer.swept
@@ -96,6 +97,8 @@ def _show(answer: "SweepAnswer", metric: str) -> None:
         show_answer(one)
     if len(answer.answers) > 1:
         console().print(repeats_table(answer.tested))
+        if len(answer.newcomers):
+            console().print(mean_newcomers_table(answer.newcomers))
     if swept.left:
         say(f"{swept.left} trials are still to be run; the same command goes on", err=True)
     for command in filter(None, swept.commands):

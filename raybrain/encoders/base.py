@@ -111,6 +111,16 @@ class FittedModule(nn.Module, ABC):
             valid: windows to choose settings of the fit by; there may be none.
         """
 
+    def adapt(self, subject: int, train: Iterable[Pair], valid: Iterable[Pair]) -> None:
+        """Fit the parameters of somebody new of whom there is little, around what they are; here as if there were enough.
+
+        Args:
+            subject: whose.
+            train: windows to fit, some at a time; may be gone through once.
+            valid: windows to choose settings of the fit by, among them how far to leave what the parameters are.
+        """
+        self.fit([subject], train, valid)
+
 
 class SpeechModule(nn.Module, ABC):
     """A network on the side of speech."""

@@ -105,6 +105,15 @@ class RidgeMaps(FittedModule):
     @torch.no_grad()
     def fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair]) -> None:
         """One map for some subjects, from windows of theirs."""
+        self._fit(subjects, train, valid, None)
+
+    @torch.no_grad()
+    def adapt(self, subject: int, train: Iterable[Pair], valid: Iterable[Pair]) -> None:
+        """A map whose difference from the present one is penalised: the higher the penalty, the less it leaves that."""
+        present = self.weights[subject].double().permute(2, 1, 0).flatten(0, 1)  # [P D], lags one after another
+        self._fit([subject], train, valid, present)
+
+    def _fit(self, subjects: Sequence[int], train: Iterable[Pair], valid: Iterable[Pair], around: Tensor | None) -> None:
         fitted = Moments(self.lags)
         for given, aimed in train:
             fitted.add(given, aimed)
@@ -112,7 +121,7 @@ class RidgeMaps(FittedModule):
         for given, aimed in valid:
             judge.add(given, aimed)
         divisions = divided(self.config.bands, [part.stop - part.start for part in self.groups])
-        weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz, divisions)
+        weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz, divisions, around)
         shape = self.weights.shape[1:]
         maps = weights.T.reshape(shape[0], len(self.lags), shape[1]).transpose(1, 2)
         for subject in subjects:
@@ -251,12 +260,21 @@ def divided(bands: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
 
 
 def solve(
-    fitted: Moments, judge: Moments, config: Ridge, rate_hz: float, divisions: Sequence[Tensor] = ()
+    fitted: Moments,
+    judge: Moments,
+    config: Ridge,
+    rate_hz: float,
+    divisions: Sequence[Tensor] = (),
+    around: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The weights [P D] and bias [D] of the penalty, and its division, that do best on the windows of ``judge``."""
-    best, weights = _solve(fitted, judge, config, rate_hz)
+    """The weights [P D] and bias [D] of the penalty, and its division, that do best on the windows of ``judge``.
+
+    It is the penalty of the weights, or of their difference from those ``around`` which they are looked for.
+    """
+    best, weights = _solve(fitted, judge, config, rate_hz, around=around)
     for division in divisions:
-        score, tried = _solve(fitted, judge, config, rate_hz, division.to(weights.device).repeat(len(fitted.lags)))
+        scale = division.to(weights.device).repeat(len(fitted.lags))
+        score, tried = _solve(fitted, judge, config, rate_hz, scale, around)
         weights = torch.where(score > best, tried, weights)
         best = torch.maximum(best, score)
     mean, target = fitted.means
@@ -264,7 +282,12 @@ def solve(
 
 
 def _solve(
-    fitted: Moments, judge: Moments, config: Ridge, rate_hz: float, scale: Tensor | None = None
+    fitted: Moments,
+    judge: Moments,
+    config: Ridge,
+    rate_hz: float,
+    scale: Tensor | None = None,
+    around: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scores [D] and weights [P D] of the best penalty; each lagged channel is multiplied with ``scale`` [P] beforehand."""
     mean, target = fitted.means
@@ -276,11 +299,15 @@ def _solve(
     if scale is not None:
         cross, agree = scale[:, None] * cross, scale[:, None] * agree
         gram, own = (scale[:, None] * products * scale for products in (gram, own))
+    if around is not None:
+        around = around if scale is None else around / scale[:, None]
+        cross = cross - gram @ around
     values, vectors = torch.linalg.eigh(gram)
     turned, agree, own = vectors.T @ cross, vectors.T @ agree, vectors.T @ own @ vectors
     best = weights = torch.empty(0)
     for penalty in config.penalties:
         tried = turned / (values + penalty * rate_hz * fitted.windows)[:, None]
+        tried = tried if around is None else tried + vectors.T @ around
         power = (tried * (own @ tried)).sum(dim=0) * judge.spread
         score = (tried * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
         score = score if config.per_output else score.mean().expand_as(score)

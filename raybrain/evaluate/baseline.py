@@ -34,7 +34,7 @@ def baseline_of(experiment: Experiment) -> Experiment:
     first, last = experiment.task.lags_s
     several = experiment.task.aims_at_brain and len(experiment.data.features) > 1
     ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last, "bands": BANDS if several else 0})
-    train = TrainConfig(subjects=experiment.train.subjects, share=experiment.train.share)
+    train = TrainConfig(**{name: getattr(experiment.train, name) for name in ("subjects", "leave_out", "share")})
     parts = {name: getattr(experiment, name) for name in ("data", "window", "task", "test")}
     return Experiment(**parts, encoder=ridge, train=train)
 

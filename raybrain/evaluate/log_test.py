@@ -26,8 +26,9 @@ def log_test(trained: "Trained", evaluation: "Evaluation") -> None:
     run.table(f"{SPLIT}_errors", records(evaluation.errors))
     run.table(f"{SPLIT}_breakdown", records(evaluation.breakdown))
     run.table(f"{SPLIT}_lags", records(evaluation.lags))
-    if len(evaluation.channels):
-        run.table(f"{SPLIT}_channels", records(evaluation.channels))
+    for name in ("channels", "newcomers"):
+        if len(rows := getattr(evaluation, name)):
+            run.table(f"{SPLIT}_{name}", records(rows))
     run.table(f"{SPLIT}_marks", [mark | {"band": " to ".join(f"{end:g}" for end in mark["band"])} for mark in evaluation.marks])
     metrics = _study_metrics(evaluation.studies, trained.job.experiment.task.measures) | _control_metrics(evaluation.controls)
     metrics |= _context_metrics(evaluation.context)

@@ -27,6 +27,7 @@ from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.lags import lag_rows
 from raybrain.evaluate.log_test import SPLIT, log_test
 from raybrain.evaluate.marks import Mark, marked, marks_of, shared_by_design
+from raybrain.evaluate.newcomers import newcomer_rows
 from raybrain.evaluate.segment_rows import COLUMNS, PLACE, segment_rows
 from raybrain.evaluate.silence import find_silence
 from raybrain.evaluate.statistics import bootstrap_interval, records
@@ -44,6 +45,7 @@ from raybrain.train.tables import Tables
 console = PlainConsole(stderr=True)
 Rows = list[dict[str, Any]]
 TABLES = ("controls", "context", "lags", "absent")  # the smaller ones that a run keeps
+FURTHER = ("channels", "newcomers")  # those that some runs alone have
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Evaluation:
         trained: what it was trained on, ``train.control``.
         channels: one row per study and channel, as :func:`raybrain.evaluate.channel_rows.channel_rows` makes them, where the
             brain is aimed at.
+        newcomers: one row per subject who was left out and minutes of calibration, as
+            :func:`raybrain.evaluate.newcomers.newcomer_rows` makes them.
     """
 
     ranks: pd.DataFrame
@@ -79,6 +83,7 @@ class Evaluation:
     languages: Mapping[str, str] = field(default_factory=dict)
     trained: str = "none"
     channels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    newcomers: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def marks(self) -> list[Mark]:
@@ -109,6 +114,7 @@ class _Kept:
     lags: Rows
     absent: Rows
     channels: Rows = field(default_factory=list)
+    newcomers: Rows = field(default_factory=list)
 
     @classmethod
     def of(cls, job: TrainJob) -> "_Kept | None":
@@ -116,7 +122,8 @@ class _Kept:
         known = job.record.test()
         if known is None or not set(TABLES) <= known[1].keys() or not set(COLUMNS) <= set(known[0].columns):
             return None
-        return cls(known[0], **{name: known[1][name] for name in TABLES}, channels=known[1].get("channels", []))
+        further = {name: known[1].get(name, []) for name in FURTHER}
+        return cls(known[0], **{name: known[1][name] for name in TABLES}, **further)
 
 
 def run(trained: Trained) -> Evaluation:
@@ -157,7 +164,7 @@ def _evaluated(trained: Trained) -> Evaluation:
     fresh = kept is None or baseline is None
     if kept is None:
         kept = _rank(job)
-        job.record.keep_test(kept.ranks, {name: getattr(kept, name) for name in (*TABLES, "channels")})
+        job.record.keep_test(kept.ranks, {name: getattr(kept, name) for name in (*TABLES, *FURTHER)})
         baseline = baseline_ranks(job)
     if baseline is None:
         baseline = _baseline_alone(job)
@@ -189,6 +196,7 @@ def _evaluation(job: TrainJob, kept: _Kept, baseline: pd.DataFrame) -> Evaluatio
         _languages(job),
         job.experiment.train.control,
         pd.DataFrame(kept.channels),
+        pd.DataFrame(kept.newcomers),
     )
 
 
@@ -247,14 +255,18 @@ def _rank(job: TrainJob) -> _Kept:
         parts = [ray.remote(**options)(rank_shard).remote(job, shard, shards) for shard in range(shards)]
         tasks = (rank_controls, rank_context, rank_lags, rank_baseline)
         others = [ray.remote(**options)(task).remote(job) for task in tasks]
-        further = [ray.remote(**options)(rank_channels).remote(job)] if job.experiment.task.aims_at_brain else []
-        waiting = [*parts, *others, *further]
+        asked = {"channels": job.experiment.task.aims_at_brain, "newcomers": bool(job.experiment.train.leave_out)}
+        made = {"channels": rank_channels, "newcomers": rank_newcomers}
+        further = {name: ray.remote(**options)(made[name]).remote(job) for name in FURTHER if asked[name]}
+        waiting = [*parts, *others, *further.values()]
         for _ in track(range(len(waiting)), description="evaluate:", console=console, transient=True):
             ready, waiting = ray.wait(waiting, num_returns=1)
             ray.get(ready)  # what fails, fails at once
         ranked, ((controls, absent), context, (lags, no_lags), _) = ray.get(parts), ray.get(others)
+        found = {name: ray.get(task) for name, task in further.items()}
     ranks = pd.concat(ranked).sort_values(PLACE, ignore_index=True)
-    return _Kept(ranks, controls, context, lags, absent + no_lags, *ray.get(further))
+    newcomers, too_few = found.get("newcomers", ([], []))
+    return _Kept(ranks, controls, context, lags, absent + no_lags + too_few, found.get("channels", []), newcomers)
 
 
 def _options(job: TrainJob) -> dict[str, float]:
@@ -304,6 +316,13 @@ def rank_channels(job: TrainJob) -> Rows:
     learner = load_learner(job, _place(job))
     pools = learner.task.pools(learner.tables.words(SPLIT, job.experiment.test.subjects))
     return records(channel_rows(learner, baseline_of(job.experiment), pools))
+
+
+def rank_newcomers(job: TrainJob) -> tuple[Rows, Rows]:
+    """How well those are decoded who were left out, over minutes of calibration, and why not where these are too few."""
+    learner, experiment = load_learner(job, _place(job)), job.experiment
+    pools = learner.task.pools(learner.tables.words(SPLIT, experiment.test.subjects))
+    return newcomer_rows(learner, experiment, baseline_of(experiment), pools)
 
 
 def rank_baseline(job: TrainJob) -> pd.DataFrame:

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from raybrain.evaluate.controls import SEGMENTS, WHAT
+from raybrain.report.newcomer_curves import newcomers_pictures
 from raybrain.report.pictures import curves_picture, subjects_picture
 from raybrain.report.render import render
-from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, shown, shown_p
+from raybrain.report.results import TOLERANCE, Cell, Result, cells, comparisons, row_name, shown, shown_p
 from raybrain.report.run_page import run_sections
 from raybrain.report.style import Picture, data_uri, picture
 from raybrain.report.terminal import audit_line, mark_lines
@@ -86,6 +87,7 @@ def _context(report: SweepReport) -> dict[str, Any]:
         "missing": report.missing,
         "left_out": [[name, reason] for name, reason in report.left_out.items()],
         "subjects_pictures": _subjects(table),
+        "newcomers_pictures": _newcomers(report),
         "comparisons": [_comparison(one) for one in comparisons(table)],
         "controls": _controls(report.tested),
         "marks": list(dict.fromkeys(line for one in report.tested for line in mark_lines(one.evaluation.marks))),
@@ -138,6 +140,16 @@ def _subjects(table: Sequence[Cell]) -> list[Picture]:
     chance = {cell.column: cell.chance for cell in table}
     what = "top-10 accuracy of every subject (dots), their mean (bar) and chance (dashed)"
     return [picture(subjects_picture(rows, chance[study]), f"{study}: {what}") for study, rows in groups.items()]
+
+
+def _newcomers(report: SweepReport) -> list[Picture]:
+    """One picture for each study, if people were left out; what is repeated over, such as whom, is one curve."""
+    over = report.space.over if report.space else ()
+    rows: dict[str, list[pd.DataFrame]] = {}
+    for one in report.tested:
+        name = row_name({dimension: variant for dimension, variant in one.names.items() if dimension not in over})
+        rows.setdefault(name, []).append(one.evaluation.newcomers)
+    return newcomers_pictures({name: pd.concat(parts, ignore_index=True) for name, parts in rows.items()})
 
 
 def _comparison(one: Mapping[str, Any]) -> list[str]:

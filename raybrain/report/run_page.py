@@ -18,6 +18,7 @@ from raybrain.predict.model import load
 from raybrain.report.again import changed, command_of
 from raybrain.report.data_card import HEAD, data_card
 from raybrain.report.examples import examples
+from raybrain.report.newcomer_curves import newcomers_pictures
 from raybrain.report.render import render
 from raybrain.report.run_pictures import accuracies_picture, losses_picture
 from raybrain.report.study_section import study_section
@@ -62,7 +63,8 @@ class RunReport:
         evaluation = self.evaluation
         tables = {"test": evaluation.studies, "subjects": evaluation.subjects, "controls": evaluation.controls}
         tables |= {"errors": evaluation.errors, "context": evaluation.context, "breakdown": evaluation.breakdown}
-        tables |= {"channels": evaluation.channels} if len(evaluation.channels) else {}
+        further = {"channels": evaluation.channels, "newcomers": evaluation.newcomers}
+        tables |= {name: rows for name, rows in further.items() if len(rows)}
         known: dict[str, Any] = {"run": str(self.record.path), "signature": self.experiment.signature, "title": self.title}
         return known | {name: records(table) for name, table in tables.items()} | {"marks": evaluation.marks}
 
@@ -84,6 +86,7 @@ def run_sections(report: RunReport) -> dict[str, Any]:
         "lines": _lines(evaluation, experiment.train.control),
         "baseline": {"line": baseline_line(evaluation.studies), "below": bool(evaluation.studies["below_baseline"].any())},
         "studies": [study_section(evaluation, study, experiment.task.measures) for study in studies],
+        "newcomers": newcomers_pictures({experiment.encoder.name: evaluation.newcomers}),
         "context": _context(evaluation.context),
         "curves": _curves(report),
         "heads": _heads(report),

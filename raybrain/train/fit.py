@@ -13,13 +13,14 @@ import torch
 
 from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster, ray_session
-from raybrain.config import InputError
+from raybrain.config import InputError, hint
 from raybrain.console import PlainConsole
 from raybrain.encoders.base import FittedEncoder
 from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited, locate, versions
 from raybrain.placement import draining, room_for, worker_resources
+from raybrain.recording import means_subject
 from raybrain.storage import FULL
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackedRun, TrackingStore
@@ -163,6 +164,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         if (history := _history(job)) is not None:
             return _logged(job, store, history)
         _refuse_unknown(job)
+        _refuse_unnamed(job)
         job.record.begin(job.experiment)
         job = begin_log(job, store, call.name, call.parent)
         assert job.tracking
@@ -188,6 +190,18 @@ def _refuse_unknown(job: TrainJob) -> None:
             f"data.splits.mode={splits.mode} leaves nothing of {', '.join(unknown)} to train on, and "
             f"encoder={job.experiment.encoder.name} learns something of each subject; type {cure}"
         )
+
+
+def _refuse_unnamed(job: TrainJob) -> None:
+    """Refuse to leave out who is not there, or everybody."""
+    names, parts = job.experiment.train.leave_out, [job.store.part(uid) for uid in job.recordings]
+    people = sorted({(part.study, part.subject) for part in parts if part})
+    known = [f"{study}/{subject}" for study, subject in people]
+    for name in names:
+        if not any(means_subject(name, *person) for person in people):
+            raise CannotTrain(f"train.leave_out: no subject called {name!r}{hint(name, known)}; there are {', '.join(known)}")
+    if names and all(any(means_subject(name, *person) for name in names) for person in people):
+        raise CannotTrain(f"train.leave_out={','.join(names)} leaves nobody of {', '.join(known)} to train with; name fewer")
 
 
 def recall(job: TrainJob, store: TrackingStore) -> Trained | None:

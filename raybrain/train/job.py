@@ -35,7 +35,7 @@ class TrainJob:
     def tables(self, device: torch.device) -> Tables:
         """The data, on ``device`` where it fits."""
         tables = open_tables(self.store, self.recordings, self.brain, self.features, self.cluster.maps, self.experiment.window)
-        tables = tables.limited(self.experiment.train.subjects, self.experiment.train.share)
+        tables = tables.limited(self.experiment.train, self.experiment.test.left_out)
         return tables.place(device, min(self.cluster.gpus_per_worker, 1.0))
 
 

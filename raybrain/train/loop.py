@@ -9,6 +9,8 @@ from torch import Tensor
 
 from raybrain.config import InputError
 from raybrain.experiment import Experiment
+from raybrain.network import Parts
+from raybrain.train.adapt import settled
 from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.feed import Feed
 from raybrain.train.neighbours import order_of
@@ -52,7 +54,7 @@ class Training:
 
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place, record: RunRecord) -> None:
         self.config, self.tables, self.sizes, self.place, self.record = experiment.train, tables, sizes, place, record
-        self.optim = experiment.optim
+        self.optim, self.parts = experiment.optim, Parts.of(experiment)
         self.learner = Learner(experiment, tables, sizes, place)
         self.fits = start_fits(experiment, tables)
         self.order = order_of(experiment, self.learner)
@@ -174,7 +176,14 @@ class Training:
         if valid < self.state.best:
             self.state.best = valid
             if self.place.rank == 0:
-                self.record.keep_best({"model": self.learner.state()["model"], "epoch": epoch + 1})
+                self.record.keep_best({"model": self._weights(), "epoch": epoch + 1})
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights that are kept."""
+        if self.config.leave_out:
+            return settled(self.learner, self.parts)
+        weights: dict[str, Tensor] = self.learner.state()["model"]
+        return weights
 
     def _save(self) -> None:
         if self.place.rank != 0:

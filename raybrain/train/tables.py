@@ -6,7 +6,7 @@ Dimension letters: B segments, C channels, T samples, D feature dimensions, L la
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,9 @@ from torch import Tensor
 
 from raybrain.batch import Batch, FeatureSlice, Layout, Shapes
 from raybrain.excerpts import Excerpts
+from raybrain.experiment import TrainConfig
 from raybrain.features.frame_table import FeatureTable
+from raybrain.recording import means_subject
 from raybrain.signal.window import Window, WindowConfig
 from raybrain.store import Store
 from raybrain.tasks.candidates import WordSegments
@@ -123,21 +125,34 @@ class Tables:
             first[number] = taken[study] <= count
         return first
 
-    def limited(self, subjects: int | None, share: float) -> "Tables":
-        """These tables with fewer train segments: of the first ``subjects`` of each study, the first ``share`` of a recording.
+    def limited(self, train: TrainConfig, only_left_out: bool = False) -> "Tables":
+        """These tables with the train segments that settings ask for: of some subjects, and of each recording the first share.
 
-        Who is not trained with is not validated with either, unless that is how splits are made.
+        Who is not trained with is not validated with either, unless that is how splits are made. The train segments of those
+        whom ``train.leave_out`` names become the split "calibration". With ``only_left_out`` nobody else is tested.
         """
-        if subjects is None and share == 1:
+        if train.subjects is None and not train.leave_out and train.share == 1:
             return self
         who = self.subject[self.recording]
+        named = self.named(train.leave_out)
         trained = torch.unique(who[self.rows["train"]]).tolist()
-        kept = self._first(len(trained) if subjects is None else subjects, trained)
+        kept = self._first(len(trained) if train.subjects is None else train.subjects, set(trained) - set(named.tolist()))
         left_out = torch.zeros(len(kept), dtype=torch.bool)
         left_out[trained] = True
         left_out &= ~kept
         rows = {name: some[~left_out[who[some]]] if name != "test" else some for name, some in self.rows.items()}
-        return replace(self, rows={**rows, "train": self._earliest(rows["train"], share)})
+        if train.leave_out:
+            every = self.rows["train"]
+            rows["calibration"] = every[torch.isin(who[every], named)]
+        if only_left_out:
+            rows["test"] = rows["test"][torch.isin(who[rows["test"]], named)]
+        return replace(self, rows={**rows, "train": self._earliest(rows["train"], train.share)})
+
+    def named(self, names: Sequence[str]) -> Tensor:
+        """The numbers of the subjects who are meant by some names."""
+        known = enumerate(self.meta["subjects"])
+        numbers = [number for number, subject in known if any(means_subject(name, *subject) for name in names)]
+        return torch.tensor(numbers, dtype=torch.long)
 
     def _earliest(self, rows: Tensor, share: float) -> Tensor:
         """The first ``share`` of the segments of each recording, in time; they keep their order."""

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from raybrain.config import InputError, override
 from raybrain.evaluate.baseline import baseline_of
-from raybrain.experiment import Experiment, recipe
+from raybrain.experiment import Experiment, TrainConfig, recipe
 from raybrain.train.fitting import fits
 from raybrain.train.tables import Tables
 from tests.workers import SMALL, random_tables
@@ -19,19 +20,23 @@ def tables() -> Tables:
     return random_tables(override(Experiment(), SMALL), torch.float32)
 
 
+def limited_to(tables: Tables, left_out: bool = False, **changes: Any) -> Tables:
+    return tables.limited(TrainConfig(**changes), left_out)
+
+
 def who(tables: Tables, split: str) -> set[int]:
     return set(tables.subject[tables.recording[tables.rows[split]]].tolist())
 
 
 def test_the_first_subjects_are_trained_with(tables: Tables) -> None:
-    limited = tables.limited(1, 1.0)
+    limited = limited_to(tables, subjects=1)
     assert (who(tables, "train"), who(limited, "train"), who(limited, "valid")) == ({0, 1}, {0}, {0})
     tested = replace(tables, rows={**tables.rows, "test": torch.arange(20)})
-    assert torch.equal(tested.limited(1, 1.0).rows["test"], torch.arange(20))
+    assert torch.equal(limited_to(tested, subjects=1).rows["test"], torch.arange(20))
     kept = [row for row in tables.rows["train"].tolist() if tables.subject[tables.recording[row]] == 0]
     assert limited.rows["train"].tolist() == kept, "in the order in which they were"
-    assert tables.limited(2, 1.0).rows["train"].tolist() == tables.rows["train"].tolist()
-    assert tables.limited(None, 1.0) is tables
+    assert limited_to(tables, subjects=2).rows["train"].tolist() == tables.rows["train"].tolist()
+    assert limited_to(tables) is tables
 
 
 def test_valid_subjects_that_are_held_out_stay(tables: Tables) -> None:
@@ -39,12 +44,12 @@ def test_valid_subjects_that_are_held_out_stay(tables: Tables) -> None:
     subject = tables.subject[tables.recording]
     rows = {"train": torch.nonzero(subject == 0)[:, 0], "valid": torch.nonzero(subject == 1)[:, 0]}
     held_out = replace(tables, rows={**tables.rows, **rows})
-    assert torch.equal(held_out.limited(1, 1.0).rows["valid"], rows["valid"])
+    assert torch.equal(limited_to(held_out, subjects=1).rows["valid"], rows["valid"])
 
 
 @pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.99])
 def test_the_first_share_of_each_recording_is_trained_on(tables: Tables, share: float) -> None:
-    limited, train = tables.limited(None, share), tables.rows["train"]
+    limited, train = limited_to(tables, share=share), tables.rows["train"]
     for recording in range(3):
         mine = train[tables.recording[train] == recording]
         earliest = sorted(mine.tolist(), key=lambda row: int(tables.start[row]))[: math.ceil(share * len(mine))]
