@@ -59,6 +59,22 @@ class Encoder(Choice):
         """What is fitted in closed form beside its network, for training to start from; None for nothing."""
         return None
 
+    @property
+    def origin(self) -> str:
+        """What some of its weights were trained as before, for people; empty where all are drawn."""
+        return ""
+
+    def pretrained(self, network: nn.Module) -> dict[str, Tensor]:
+        """The weights that its network begins with, by their names in it; the others are as they were drawn.
+
+        Args:
+            network: that :meth:`build` gave.
+
+        Raises:
+            InputError: if they are not there, or another network's.
+        """
+        return {}
+
 
 class Penalised(nn.Module, ABC):
     """A part of a network that asks for something to be added to the loss, whatever the segments are."""

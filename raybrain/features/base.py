@@ -15,15 +15,11 @@ A feature is computed once per stimulus, whoever heard it. The smallest complete
 array([0., 5., 5., 0., 0., 0.], dtype=float32)
 """
 
-import hashlib
 import importlib.util
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -31,7 +27,6 @@ from pydantic import Field
 
 from raybrain.config import Choice, InputError
 from raybrain.events import Event, Phoneme, Sound, Word
-from raybrain.integrity import file_digest
 
 
 @dataclass(frozen=True)
@@ -129,36 +124,3 @@ class Feature(Choice):
         """Which of ``count`` frames lie in ``event``; at least one, unless the event lies outside."""
         first = max(0, round(event.start * self.rate_hz))
         return slice(first, min(count, max(first + 1, round(event.stop * self.rate_hz))))
-
-
-def name_or_folder(text: str) -> str:
-    """What names a model: a folder in full, so that it is the same from every folder and in every process; else ``text``."""
-    folder = Path(text).expanduser()
-    return os.path.abspath(folder) if folder.is_dir() or text.startswith(("/", ".", "~")) else text
-
-
-def folder_digest(folder: str) -> str:
-    """Names the content of a model's folder; looked at again only where sizes or times of its files have changed."""
-    return _digest(folder, folder_stamps(folder))
-
-
-Stamps = tuple[tuple[str, int, int], ...]
-
-
-def folder_stamps(folder: str) -> Stamps:
-    """Name, size and time of each file of a folder."""
-    return tuple((name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files(Path(folder)).items())
-
-
-@lru_cache(maxsize=8)
-def _digest(folder: str, stamps: Stamps) -> str:
-    digest = hashlib.sha256()
-    for name, _, _ in stamps:
-        digest.update(f"{name} {file_digest(Path(folder) / name)}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def files(folder: Path) -> dict[str, Path]:
-    """All files below a folder by name, in order; not the hidden ones, in which downloads note the time of day."""
-    names = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path for name, path in names.items() if not any(part.startswith(".") for part in name.split("/"))}

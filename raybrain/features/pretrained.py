@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from raybrain.config import InputError
-from raybrain.features.base import Feature, Stamps, folder_digest, folder_stamps, name_or_folder
+from raybrain.features.base import Feature
+from raybrain.model_files import Stamps, folder_digest, folder_stamps, name_or_folder
 
 SEED = 2036  # of the weights of untrained models
 UNUSED = ("pooler", "masked_spec_embed", "decoder")  # weights that hidden states of an encoder do not depend on

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator
 
 from raybrain.config import InputError
 from raybrain.events import Word
-from raybrain.features.base import Feature, Stimulus, folder_digest, name_or_folder
+from raybrain.features.base import Feature, Stimulus
 from raybrain.features.sentences import sentences
+from raybrain.model_files import folder_digest, name_or_folder
 from raybrain.storage import content_digest
 
 WIDTHS = {"sm": 96, "md": 300, "lg": 300}

@@ -24,7 +24,7 @@ def rates(network: nn.Module, config: LayersConfig) -> dict[str, float]:
     asked: dict[str, float] = {}
     for part, factor in sorted(config.factors().items(), key=lambda item: item[0].count(".")):  # the closest name counts
         asked |= dict.fromkeys(chosen(network, [part]), factor)
-    layers = list(_layers(*_main(network)))
+    layers = list(_layers(*main_network(network)))
     depth = {name: len(layers) - 1 - number for number, layer in enumerate(layers) for name in names if _inside(name, layer)}
     return {name: asked.get(name, 1.0) * config.decay ** depth.get(name, 0) for name in names}
 
@@ -63,7 +63,7 @@ def grouped(parameters: Sequence[nn.Parameter], factors: Mapping[int, float], **
     return groups
 
 
-def _main(network: nn.Module) -> tuple[str, nn.Module]:
+def main_network(network: nn.Module) -> tuple[str, nn.Module]:
     """The network that estimates, without a line beside it, and its full name."""
     encoder = network.get_submodule("encoder")
     return ("encoder.network", encoder.network) if isinstance(encoder, RidgeStart) else ("encoder", encoder)
@@ -71,7 +71,7 @@ def _main(network: nn.Module) -> tuple[str, nn.Module]:
 
 def _places(network: nn.Module) -> tuple[str, ...]:
     """What may be left out at the start of a name."""
-    return ("", "encoder.", f"{_main(network)[0]}.")
+    return ("", "encoder.", f"{main_network(network)[0]}.")
 
 
 def _inside(name: str, part: str) -> bool:

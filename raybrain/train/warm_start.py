@@ -16,15 +16,17 @@ from torch import Tensor
 from raybrain.batch import Shapes
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
-from raybrain.identity import contents
+from raybrain.identity import contents, locate
 from raybrain.model_folder import ModelCard, read_card, read_weights
 from raybrain.network import Network, Parts
 from raybrain.plain import flat, tree, typed
 from raybrain.start_config import StartConfig
+from raybrain.train.layer_rates import main_network
 from raybrain.train.step import Learner
 
 Sizes = dict[str, torch.Size]  # of weights, by name
 Belongs = dict[str, dict[str, int]]  # what weights have a row of each of, by name of the weight, and along which dimension
+Begun = tuple[dict[str, Tensor], str]  # all first weights, and a line that says where they are from
 WHAT = ("subjects", "sensors", "features")
 
 
@@ -33,7 +35,9 @@ class CannotStart(InputError):
 
 
 def begin(learner: Learner, experiment: Experiment) -> str:
-    """Give a network the weights of the model it starts from. The first worker reads them for all.
+    """Give a network the weights it starts from: of a trained model, or of a checkpoint that its encoder names.
+
+    The first worker reads them for all.
 
     Returns:
         What was taken, in one line; empty where weights are as they were drawn.
@@ -41,7 +45,7 @@ def begin(learner: Learner, experiment: Experiment) -> str:
     Raises:
         CannotStart: if the model cannot be read, or another network was trained.
     """
-    if not experiment.start.on:
+    if not experiment.start.on and not experiment.encoder.origin:
         return ""
     place = learner.place
     packed = place.first(_packed(learner, experiment) if place.rank == 0 else None)
@@ -59,6 +63,7 @@ def check(experiment: Experiment) -> None:
     Raises:
         InputError: if it cannot be read, does something else, or has another network.
     """
+    locate(experiment.encoder, Path())
     if experiment.start.on:
         folder = _folder(experiment.start)
         _refuse_other(experiment, read_card(folder), folder)
@@ -71,18 +76,31 @@ def _folder(start: StartConfig) -> Path:
 def _packed(learner: Learner, experiment: Experiment) -> bytes:
     """The first weights of a network and the line that says where they are from, or the reason why there are none."""
     try:
-        folder = _folder(experiment.start)
-        card = read_card(folder)
-        _refuse_other(experiment, card, folder)
-        mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
-        theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
-        made = WarmStart(mine, theirs, experiment.start.subjects == "mean")
-        content: dict[str, Any] = {"model": made.weights, "line": f"starts from {_title(folder, card)}: {made.describe()}"}
+        weights, line = (_of_model if experiment.start.on else _of_checkpoint)(learner, experiment)
+        content: dict[str, Any] = {"model": weights, "line": line}
     except InputError as error:
         content = {"reason": str(error)}
     packed = io.BytesIO()
     torch.save(content, packed)
     return packed.getvalue()
+
+
+def _of_model(learner: Learner, experiment: Experiment) -> Begun:
+    folder = _folder(experiment.start)
+    card = read_card(folder)
+    _refuse_other(experiment, card, folder)
+    mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
+    theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
+    made = WarmStart(mine, theirs, experiment.start.subjects == "mean")
+    return made.weights, f"starts from {_title(folder, card)}: {made.describe()}"
+
+
+def _of_checkpoint(learner: Learner, experiment: Experiment) -> Begun:
+    drawn, (prefix, module) = learner.network.state_dict(), main_network(learner.network)
+    given = {f"{prefix}.{name}": value for name, value in experiment.encoder.pretrained(module).items()}
+    weights = {name: given.get(name, value).to(value) for name, value in drawn.items()}
+    taken, total = (sum(value.numel() for value in some.values()) for some in (given, drawn))
+    return weights, f"starts from {experiment.encoder.origin}: {taken:,} of {total:,} weights"
 
 
 def _title(folder: Path, card: ModelCard) -> str:

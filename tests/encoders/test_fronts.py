@@ -26,8 +26,10 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 def network(name: str, changes: dict[str, Any], channels: int = SHAPES.channels) -> nn.Module:
+    kind = Encoder.kind(name)
+    small = {key: value for key, value in ENCODER.items() if key.partition(".")[0] in kind.model_fields}
     torch.manual_seed(0)
-    return override(Encoder.kind(name)(), {**ENCODER, **changes}).build(replace(SHAPES, channels=channels))
+    return override(kind(), small | changes).build(replace(SHAPES, channels=channels))
 
 
 def padded(batch: Batch, more: int = 3, size: float = 5.0) -> Batch:
