@@ -114,10 +114,11 @@ def _refuse_other(experiment: Experiment, card: ModelCard, folder: Path) -> None
             raise InputError(f"start.model={folder} was trained with {part}={there}, not {here}; type {part}={there}")
     mine, theirs = Parts.of(experiment), Parts.read(card.experiment)
     sizes, others = (_sizes(parts, card.shapes) for parts in (mine, theirs))
-    own = _belonging(mine, card.shapes).keys() | _belonging(theirs, card.shapes).keys()
+    rows = _belonging(mine, card.shapes).keys() | _belonging(theirs, card.shapes).keys()
+    own = {name.rpartition(".")[0] for name in rows}  # what such a part has beside its rows comes and goes with them
     named = [name for name in sizes.keys() | others.keys() if name.startswith("encoder.")]
     differ = [name for name in named if sizes.get(name) != others.get(name)]
-    if other := sorted(name for name in differ if name not in own):
+    if other := sorted(name for name in differ if name.rpartition(".")[0] not in own):
         count = f" and {len(other) - 1} more" if len(other) > 1 else ""
         raise InputError(f"start.model={folder} has another network ({other[0]}{count} differ); {_cure(mine, theirs, card)}")
 

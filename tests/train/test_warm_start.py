@@ -24,11 +24,18 @@ from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables
 from raybrain.train.warm_start import CannotStart
-from tests.train.test_loop import UPDATES, Ear, Killed, asked, go, result
+from tests.train.test_loop import UPDATES, Ear, Killed, go, result
+from tests.train.test_loop import asked as asked_of_all
 from tests.workers import random_tables
 
 Make = Callable[..., Path]
 Change = Callable[[Tables], Tables]
+PLAIN: dict[str, Any] = {"encoder.tokens.depth": 0, "encoder.subject_layer.shared.on": False}
+
+
+def asked(changes: dict[str, Any]) -> Experiment:
+    """The small experiment with a front that is not tried here."""
+    return asked_of_all(PLAIN | changes)
 
 
 def keep(folder: Path, changes: dict[str, Any], seed: int = 3) -> Path:
@@ -140,6 +147,8 @@ def test_subjects_may_come_and_go(make: Make, tmp_path: Path) -> None:
     alike = {"encoder.subject": "none"}
     assert "anew encoder.front.subject_layer.weights (not in it)" in begun(tmp_path, make(**alike)).begun
     assert "anew" not in begun(tmp_path, make(), **alike).begun
+    shared = {"encoder.subject_layer.shared.on": True}
+    assert begun(tmp_path, make(**alike), **shared).begun.count("not in it") == 3, "what all subjects share goes with it"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +198,7 @@ def test_the_signature_names_what_is_in_the_folder(make: Make, tmp_path: Path) -
     assert ridge.as_read().signature == override(Experiment(), {"encoder": "ridge"}).as_read().signature
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_bits(make: Make, tmp_path: Path) -> None:
     model = make()
     go(begun(tmp_path / "whole", model))
