@@ -171,7 +171,7 @@ class CheckpointConfig(Config):
 def matched(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str, unused: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """The weights of a network as a checkpoint names them; a name may have the network's own in front ("bert.").
+    """The weights of a network as a checkpoint names them; on either side a name may have one more in front ("bert.").
 
     Args:
         wanted: the network's.
@@ -183,7 +183,7 @@ def matched(
         InputError: if one is missing, or has another size.
     """
     ends = {name.partition(".")[2]: value for name, value in given.items()}
-    taken = {name: given.get(name, ends.get(name)) for name in wanted}
+    taken = {name: given.get(name, ends.get(name, given.get(name.partition(".")[2]))) for name in wanted}
     if missing := [name for name, value in taken.items() if value is None and not any(part in name for part in unused)]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"the checkpoint {where} has no weights for {missing[0]}{more}; is it of this network?")

@@ -11,7 +11,8 @@ any transformer. It comes from a checkpoint (:mod:`raybrain.encoders.checkpoint`
   of the :class:`~raybrain.batch.Shapes` of the data (channels by name and place, sampling rate). It gives a torch module with
   an attribute ``width`` which maps ``signal`` [batch channels time], ``positions`` [batch channels 2] in [0, 1] and ``valid``
   [batch channels] to tokens [batch tokens width]: as many for each channel, one channel after another; or of all channels
-  together, if it has an attribute ``per_channel`` that is False.
+  together, if it has an attribute ``per_channel`` that is False. It has no weights that tokens do not depend on, such as those
+  of a classifier.
 
 The pretrained part stays in evaluation mode while it is trained: no dropout but our own, whose masks any number of workers
 agree on, and batch norm goes by what it has seen. ``optim.layers`` freezes it (``tokens.model``), for a while or for good, or
@@ -100,7 +101,7 @@ class FoundationNet(nn.Module):
         self.rate = (config.rate_hz or shapes.rate_hz) / shapes.rate_hz
         front = config.model_copy(update={"instance_norm": False}) if config.sensors else config
         self.front = Front(front, shapes)
-        self.tokens = Tokens(config, shapes, shapes.channels if config.sensors else self.front.channels)
+        self.tokens = TokenEncoder(config, shapes, shapes.channels if config.sensors else self.front.channels)
         width = self.tokens.width * (self.front.channels if self.tokens.per_channel else 1)
         self.dropout = Dropout(config.dropout, "foundation tokens")
         self.head = nn.Conv1d(width, config.hidden * config.samples, 1)
@@ -143,7 +144,7 @@ class FoundationNet(nn.Module):
         return F.interpolate(x, size=max(1, round(x.shape[-1] * self.rate)), mode="linear")
 
 
-class Tokens(nn.Module):
+class TokenEncoder(nn.Module):
     """The pretrained network, and what it needs around it.
 
     Attributes:
@@ -171,7 +172,7 @@ class Tokens(nn.Module):
             if any(part in name for part in UNUSED):  # without a gradient, which an optimiser takes for 0
                 parameter.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "Tokens":
+    def train(self, mode: bool = True) -> "TokenEncoder":
         """Training mode, but for the pretrained network."""
         super().train(mode)
         self.model.eval()

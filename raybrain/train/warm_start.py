@@ -170,6 +170,19 @@ class Side:
     asked: Any
     weights: Mapping[str, Tensor]
 
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The subjects it was trained with: a network knows others too, who were left out."""
+        count, taken = self.asked["train"]["subjects"], dict[str, int]()
+        if count is None:
+            return self.shapes.subjects
+        among_first = []
+        for subject in self.shapes.subjects:  # in order of study and subject
+            study = subject.partition("/")[0]
+            taken[study] = taken.get(study, 0) + 1
+            among_first += [subject] if taken[study] <= count else []
+        return tuple(among_first)
+
     def what(self) -> dict[str, Any]:
         """By what sensors and features are the same ones as others: two networks with as many may have others."""
         asked = tree(contents(self.asked)) if isinstance(self.asked, Experiment) else self.asked
@@ -196,8 +209,8 @@ class WarmStart:
         self.belongs = _belonging(mine.parts, mine.shapes)
         here, there = mine.what(), theirs.what()
         self.other = [what for what in ("sensors", "features") if here[what] != there[what]]
-        known = theirs.shapes.subjects
-        self.strangers = [name for name in mine.shapes.subjects if name not in known]
+        self.known = theirs.trained
+        self.strangers = [name for name in mine.shapes.subjects if name not in self.known]
         self.anew: dict[str, str] = {}  # why, by name of the weight
         self.taken = 0
         self.weights = {name: self._begun(name, value) for name, value in mine.weights.items()}
@@ -220,13 +233,12 @@ class WarmStart:
 
     def _by_subject(self, drawn: Tensor, value: Tensor, along: int) -> Tensor:
         """The rows of those whom both know; of the others the mean, or what was drawn."""
-        known = self.theirs.shapes.subjects
+        numbers = {subject: number for number, subject in enumerate(self.theirs.shapes.subjects) if subject in self.known}
+        mean = value.index_select(along, torch.tensor(list(numbers.values()))).mean(dim=along) if self.mean else None
         rows = []
         for number, subject in enumerate(self.mine.shapes.subjects):
-            if subject in known:
-                rows.append(value.select(along, known.index(subject)))
-            else:
-                rows.append(value.mean(dim=along) if self.mean else drawn.select(along, number))
+            stranger = drawn.select(along, number) if mean is None else mean
+            rows.append(value.select(along, numbers[subject]) if subject in numbers else stranger)
         return torch.stack(rows, dim=along)
 
     def describe(self) -> str:

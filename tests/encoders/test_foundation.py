@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raybrain.batch import Shapes
 from raybrain.config import InputError, override
 from raybrain.encoders.base import Encoder
-from raybrain.encoders.checkpoint import CheckpointConfig
+from raybrain.encoders.checkpoint import CheckpointConfig, matched
 from raybrain.encoders.foundation import Foundation
 from raybrain.identity import locate, signature
 from tests.encoders.test_encoders import SHAPES, random_batch
@@ -269,3 +269,11 @@ def test_weights_of_another_network_are_refused(bert: Path, series: Path, tmp_pa
 def test_settings_have_one_spelling() -> None:
     one, other = (CheckpointConfig(settings=text) for text in ('{"b": 1, "a": 2}', '{ "a":2,"b":1 }'))
     assert one == other
+
+
+def test_a_name_in_front_makes_no_difference() -> None:
+    bare, value = {"block.weight": torch.ones(1)}, torch.ones(1)
+    for wanted, given in ((bare, {"bert.block.weight": value}), ({"net.block.weight": torch.ones(1)}, bare), (bare, bare)):
+        assert matched(wanted, given, "here").keys() == wanted.keys()
+    with pytest.raises(InputError, match=r"the checkpoint here has no weights for block.weight; is it of this network\?"):
+        matched(bare, {"other.weight": value}, "here")

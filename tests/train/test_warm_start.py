@@ -119,6 +119,14 @@ def test_subjects_go_by_name(mode: str, make: Make, tmp_path: Path) -> None:
     assert run.begun.endswith(f"; those of b/1 {how}")
 
 
+def test_whom_the_model_was_not_trained_with_it_does_not_know(make: Make, tmp_path: Path) -> None:
+    few = {"train.subjects": 1, "test.subjects": 1}
+    model = make(**few)
+    run, before = begun(tmp_path, model), read_weights(model)["encoder.front.subject_layer.weights"]
+    assert torch.equal(weights(run)["encoder.front.subject_layer.weights"], before[[0, 0]])
+    assert run.begun.endswith("; those of a/2 the mean over its subjects")
+
+
 def test_what_belongs_to_other_sensors_begins_anew(make: Make, tmp_path: Path) -> None:
     settings = {"encoder.attention.on": False}
     model = make(**settings)
