@@ -21,6 +21,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from raybrain.bucket.address import home_copy, place_of
 from raybrain.bucket.objects import begin_home
 from raybrain.config import Config, InputError, first_line, plugin_files
+from raybrain.lifeline import tied_to_node
 from raybrain.ownership import owned, owner_of, unowned
 from raybrain.rates import Rates
 from raybrain.tracking.base import Tracker, TrackingStore
@@ -214,7 +215,8 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
             stack.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler aborts the process where it stands
-        yield
+        with tied_to_node():
+            yield
 
 
 def _start(**settings: Any) -> None:

@@ -82,6 +82,7 @@ NEVER = [
     ("estimate/*", ["prepare", "evaluate", "tune", "report", "doctor", "cli"]),
     ("doctor/*", ["prepare", "evaluate", "tune", "report", "cli"]),
     ("recording.py", ["*"]),
+    ("lifeline.py", ["studies", "prepare", "train", "store", "experiment", "tune", "report", "cli", "flow", "cluster"]),
     ("placement.py", ["studies", "prepare", "train", "store", "experiment", "tune", "report", "cli", "flow"]),
     ("bucket/*", ["storage", "studies", "signal", "features", "encoders", "losses", "prepare", "train", "store", "cluster"]),
     ("ownership.py", ["studies", "signal", "features", "encoders", "losses", "prepare", "train", "store", "cluster"]),
@@ -113,6 +114,7 @@ ONLY = {
     "ray": [
         *(
             "cluster.py",
+            "lifeline.py",
             "placement.py",
             "submission.py",
             "prepare/parallel.py",

@@ -1,0 +1,50 @@
+"""Lifeline: ends a command when Ray has died on its machine, where Ray itself would let it wait without end."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from raybrain.config import InputError
+
+LOOK_S = 2.0  # between two looks whether the node of this process lives
+DEAD = "Ray has died on this machine: one of its processes was killed, perhaps for want of memory"
+CURE = "the same command goes on where it was"
+
+
+@contextmanager
+def tied_to_node() -> Iterator[None]:
+    """Interrupt the main thread once the Ray node of this process is dead. Needs a running Ray.
+
+    Nothing that this process waits for can come then. Only the main thread can be interrupted, so in others nothing is done.
+
+    Raises:
+        InputError: in place of the interruption.
+    """
+    import ray
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    node, done, dead = ray.get_runtime_context().get_node_id(), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(LOOK_S):
+            with suppress(Exception):  # the head is away: it may come back, and Ray itself gives up after a while
+                if any(known["NodeID"] == node and not known["Alive"] for known in ray.nodes()):
+                    dead.set()
+                    os.kill(os.getpid(), signal.SIGTERM)  # a process in the background may be deaf to SIGINT
+                    return
+
+    thread = threading.Thread(target=watch, name="lifeline", daemon=True)
+    thread.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if dead.is_set():
+            raise InputError(f"{DEAD}; {CURE}") from None
+        raise
+    finally:
+        done.set()
+        thread.join(LOOK_S)
