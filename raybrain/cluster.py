@@ -54,8 +54,9 @@ class Cluster(Config):
         cpus_per_worker: that each training process may use.
         precision: "auto" is bfloat16 autocast on GPUs and float32 on CPUs.
         compile: torch.compile the encoder.
-        failures: how many times a crashed worker group is restarted.
-        checkpoint_s: seconds between checkpoints inside an epoch; there is one at each epoch's end as well.
+        failures: how many times a crashed training is begun again; a machine that goes as Ray was warned does not count.
+        checkpoint_s: seconds between checkpoints inside an epoch; there is one at each epoch's end as well, and one every few
+            seconds while Ray is warned that a machine goes.
         tracker: where runs are tracked for people to look at.
         scratch: a folder on a disk of each node for memory maps; None for one below home.
         wait_s: seconds to wait for machines that a cluster starts when they are asked for.

@@ -150,7 +150,7 @@ import json, sys
 from pathlib import Path
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, override
-from raybrain.placement import check_room, room_for, worker_resources
+from raybrain.placement import check_room, draining, room_for, worker_resources
 import time
 for settings in json.loads(sys.argv[2]):
     cluster = override(Cluster(home=Path("home"), address=sys.argv[1]), settings)
@@ -162,6 +162,20 @@ for settings in json.loads(sys.argv[2]):
         except InputError as error:
             answer = str(error)
     print(json.dumps([answer, time.monotonic() - began]), flush=True)
+with ray_session(cluster), draining() as warned:
+    import ray
+    from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
+    class Worker:
+        def node(self):
+            return ray.get_runtime_context().get_node_id()
+    worker = ray.remote(num_cpus=1)(Worker).remote()  # a node that nobody uses would go at once
+    node = ray.get(worker.node.remote())
+    before, until = warned(), time.monotonic() + 30
+    client = ray._raylet.GcsClient(address=sys.argv[1])
+    assert client.drain_node(node, DRAIN_NODE_REASON_PREEMPTION, "a test", int(time.time() + 600) * 1000)[0]
+    while not warned() and time.monotonic() < until:
+        time.sleep(0.1)
+    print(json.dumps([[before, warned()], 0.0]))
 """
 
 
@@ -179,11 +193,12 @@ def test_machines_are_asked_for_and_waited_for(growing: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=240, check=False)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert len(answers) == len(some), done.stderr
-    (large, seconds), (short, _), (gpu, _), (two, _), (nine, _) = answers
+    assert len(answers) == len(some) + 1, done.stderr
+    (large, seconds), (short, _), (gpu, _), (two, _), (nine, _), (warnings, _) = answers
     assert "no node has room for one of them" in large and seconds < 30
     assert "did not bring 2 times 1 CPU in" in short
     assert gpu == [{"CPU": 1.0, "GPU": 1.0}, 1], "a GPU that can come is used"
     assert two[0] == {"CPU": 1.0}
     assert "--workers 9 needs 9 times 1 CPU" in nine
+    assert warnings == [False, True], "a node that is about to go is known"
     assert "waiting for 2 times 1 CPU, which the cluster brings" in done.stderr

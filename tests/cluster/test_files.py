@@ -376,6 +376,23 @@ def shellcheck(text: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, input=text, text=True, capture_output=True, check=False)
 
 
+@pytest.mark.parametrize("name", CUSTOM)
+def test_ray_is_warned_before_kubernetes_ends_a_worker(name: str) -> None:
+    from ray.scripts.scripts import drain_node
+
+    (document,) = documents(name)
+    for workers in document["spec"].get("rayClusterSpec", document["spec"])["workerGroupSpecs"]:
+        pod = workers["template"]["spec"]
+        (container,) = pod["containers"]
+        *shell, line = container["lifecycle"]["preStop"]["exec"]["command"]
+        warning, _, wait = line.partition(" && sleep ")
+        words = shlex.split(warning)
+        assert shell == ["sh", "-c"] and words[:2] == ["ray", "drain-node"]
+        asked = drain_node.make_context("drain-node", words[2:]).params
+        assert asked["reason"] == "DRAIN_NODE_REASON_PREEMPTION"
+        assert asked["deadline_remaining_seconds"] == int(wait) < pod["terminationGracePeriodSeconds"]
+
+
 def test_shellcheck_takes_the_slurm_script_and_no_typo() -> None:
     text = (CLUSTER / "slurm.sh").read_text()
     done = shellcheck(text)

@@ -133,8 +133,8 @@ def test_a_stopped_trial_of_two_workers_gives_its_machine_back(
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
-    """A sweep is interrupted, begun again, killed, and ends: nothing trained twice, nothing left running.
+def test_a_terminated_an_interrupted_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
+    """A sweep is stopped, interrupted, begun again, killed, and ends: nothing trained twice, nothing left running.
 
     On a cluster that outlives the driver, so that whatever it leaves there stays in the way.
     """
@@ -169,12 +169,13 @@ def test_ctrl_c_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Ray
             time.sleep(0.1)
         return process
 
-    driver = begin(done=0)
-    driver.send_signal(signal.SIGINT)
-    _, err = driver.communicate(timeout=120)
-    assert driver.returncode == 130, err
-    assert "the same command goes on" in err
-    assert not [run for run in runs(f"sqlite:///{tmp_path / 'mlflow.db'}").values() if run.info.status == "RUNNING"]
+    for how in (signal.SIGTERM, signal.SIGINT):  # `ray job stop` and a batch system; Ctrl-C
+        driver = begin(done=0)
+        driver.send_signal(how)
+        _, err = driver.communicate(timeout=120)
+        assert driver.returncode == 130, err
+        assert "the same command goes on" in err
+        assert not [run for run in runs(f"sqlite:///{tmp_path / 'mlflow.db'}").values() if run.info.status == "RUNNING"]
     driver = begin(done=1)
     driver.kill()
     driver.communicate()
