@@ -19,7 +19,8 @@ def test_bench_train_ends_in_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bench_train", "bench_tune", "bench_sweep", "bench_evaluate", "bench_prepare", "bench_cleaning", "chaos"]
+    "name",
+    ["bench_train", "bench_tune", "bench_sweep", "bench_evaluate", "bench_prepare", "bench_cleaning", "chaos", "chaos_nodes"],
 )
 def test_help(name: str) -> None:
     done = subprocess.run([sys.executable, str(REPO / "scripts" / name), "--help"], text=True, capture_output=True, check=False)
@@ -60,6 +61,8 @@ def test_bench_prepare_ends_in_a_table() -> None:
         ("bench_sweep", "--sampler=tpee", "no sampler called 'tpee', did you mean 'tpe'"),
         ("bench_prepare", "--minutes=0", "at least 1 recording of 1 minute"),
         ("bench_prepare", "--folder=nowhere", "no folder nowhere; make it first"),
+        ("chaos_nodes", "--faults=kil", "no fault called 'kil', did you mean 'kill'"),
+        ("chaos_nodes", "--commands=,", "--commands '': at least one"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(name: str, argument: str, said: str) -> None:

@@ -169,14 +169,14 @@ def test_a_terminated_an_interrupted_and_a_killed_driver(home: Path, ray_cluster
             time.sleep(0.1)
         return process
 
-    for how in (signal.SIGTERM, signal.SIGINT):  # `ray job stop` and a batch system; Ctrl-C
-        driver = begin(done=0)
+    for done, how in enumerate([signal.SIGTERM, signal.SIGINT]):  # `ray job stop` and batch systems; Ctrl-C
+        driver = begin(done)
         driver.send_signal(how)
         _, err = driver.communicate(timeout=120)
         assert driver.returncode == 130, err
         assert "the same command goes on" in err
         assert not [run for run in runs(f"sqlite:///{tmp_path / 'mlflow.db'}").values() if run.info.status == "RUNNING"]
-    driver = begin(done=1)
+    driver = begin(done=2)
     driver.kill()
     driver.communicate()
     time.sleep(1)  # its workers end with it
