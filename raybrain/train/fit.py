@@ -41,6 +41,10 @@ from raybrain.train.step import Place
 
 console = PlainConsole(stderr=True)
 AGAIN = "make room and run the same command again, which goes on where it was"
+DIED = (
+    "the process of a worker was killed, perhaps for lack of memory, or its machine is gone, and that happened more often than "
+    "failures= allows; run the same command again, which goes on where it was"
+)
 LOOK_S = 0.1  # between two looks whether workers are done
 
 
@@ -365,6 +369,8 @@ def reason_of(error: Any) -> str:
 
 def cause_of(error: BaseException) -> BaseException:
     """What a worker meant to say to a person, dug out of what Ray wraps around it; ``error`` itself if there is nothing."""
+    from ray.exceptions import RayActorError
+
     seen: list[Any] = [error]
     for item in seen:
         if isinstance(item, InputError):
@@ -372,6 +378,13 @@ def cause_of(error: BaseException) -> BaseException:
         if isinstance(item, OSError) and item.errno in FULL:
             return InputError(f"the disk is full{f' ({item.filename})' if item.filename else ''}; {AGAIN}")
         workers = getattr(item, "worker_failures", None) or {}
-        inner = [item.__cause__, item.__context__, getattr(item, "cause", None), *workers.values()]  # Tune chains by context
+        died = getattr(item, "health_check_failure", None)  # and Tune chains by context
+        inner = [
+            item.__cause__,
+            item.__context__,
+            getattr(item, "cause", None),
+            died,
+            *workers.values(),
+        ]
         seen += [cause for cause in inner if isinstance(cause, BaseException) and cause not in seen]
-    return error
+    return InputError(DIED) if any(isinstance(item, RayActorError) for item in seen) else error

@@ -133,7 +133,9 @@ def test_a_stopped_trial_of_two_workers_gives_its_machine_back(
 
 
 @pytest.mark.slow
-def test_a_terminated_an_interrupted_and_a_killed_driver(home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path) -> None:
+def test_a_terminated_an_interrupted_and_a_killed_driver(
+    home: Path, ray_cluster: None, raybrain: Raybrain, tmp_path: Path
+) -> None:
     """A sweep is stopped, interrupted, begun again, killed, and ends: nothing trained twice, nothing left running.
 
     On a cluster that outlives the driver, so that whatever it leaves there stays in the way.
