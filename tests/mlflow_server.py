@@ -24,13 +24,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[int]:
-    """A server whose database and artifacts lie in a folder; its port."""
-    folder.mkdir(parents=True)
-    port = free_port()
+def mlflow_server(folder: Path, port: int = 0, database: str = "", artifacts: str = "") -> Iterator[int]:
+    """A server whose database and artifacts lie in a folder, unless others are named; its port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'runs.db'}", "--artifacts-destination", str(folder / "artifacts")]
+    command += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment["MLFLOW_BACKEND_STORE_URI"] = database or f"sqlite:///{folder / 'runs.db'}"  # others may see command lines
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:

@@ -160,6 +160,13 @@ class TrackingStore(ABC):
     def run(self, run_id: str) -> TrackedRun | None:
         """The run with this id; None if it is gone."""
 
+    def adopt(self, gone: str, parent: TrackedRun) -> None:  # noqa: B027 - where runs are not shown below others, nothing is to do
+        """Put the runs under one that is gone under another one."""
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether an error means that the store does not answer now, and may do so later."""
+        return isinstance(error, ConnectionError | TimeoutError) or (isinstance(error, OSError) and error.errno is None)
+
     def find(self, key: RunKey | None) -> TrackedRun | None:
         """The run that was kept under a key; None if it is gone, or in another store."""
         return self.run(key.id) if key and key.address == self.address else None

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +23,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from raybrain.config import InputError
+from raybrain.config import InputError, first_line
 from raybrain.integrity import explaining_database
 from raybrain.secrets import credentials
 from raybrain.storage import aside, remove_left_over, shown
 from raybrain.tracking.base import Status, TrackedRun, Tracker, TrackingStore, versions
 
 PARAM_LENGTH, TAG_LENGTH, KEY_LENGTH = 6000, 8000, 250  # MLflow's limits
-PARAMS_AT_ONCE, METRICS_AT_ONCE = 100, 1000
+PARAMS_AT_ONCE, METRICS_AT_ONCE, ORPHANS_AT_ONCE = 100, 1000, 1000
+AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED")
 PROBE_S = 3.0
 LOCK_S = 300.0
-NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
+PARENT, NOTE, KIND = "mlflow.parentRunId", "mlflow.note.content", "mlflow.experimentKind"
 SHARED_VIEW, VIEW_NAME = "mlflow.sharedViewState.", "raybrain"
 WHAT_IT_SHOWS = (
     "One run per experiment, one parent run per sweep with its trials below it. test_top10 is the accuracy on the test split, "
@@ -101,13 +103,14 @@ class MLflow(Tracker, name="mlflow"):
         uri, home = tracking_uri(home), home.expanduser().absolute()
         if uri.startswith(("http://", "https://")):
             _probe(uri)
-            return MLflowStore(shown(uri), _experiment_id(uri, self.experiment, artifacts=None))
+            with _explaining_refusal(uri):
+                return MLflowStore(shown(uri), _experiment_id(uri, self.experiment, artifacts=None))
         home.mkdir(parents=True, exist_ok=True)
         _mlflow()  # takes seconds: not while others wait for the lock
         artifacts = (home / "mlartifacts").as_uri()
         own = uri == _database(home)
         with filelock.FileLock(home / "mlflow.lock", timeout=LOCK_S):  # MLflow makes its tables without one, and fails
-            with _explaining_damage(home) if own else contextlib.nullcontext():
+            with _explaining_damage(home) if own else _explaining_version(shown(uri), '"$MLFLOW_TRACKING_URI"'):
                 if own and not (home / "mlflow.db").exists():
                     _make_database(home, self.experiment, artifacts)
                 number = _experiment_id(uri, self.experiment, artifacts)
@@ -151,11 +154,24 @@ class MLflowStore(TrackingStore):
         tags: Mapping[str, Any] | None = None,
     ) -> "MLflowRun":
         """A new run, under the run with the id ``parent`` if given. It carries the :func:`versions` as tags."""
-        kept = {**versions(), **(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
+        kept = {**versions(), **(tags or {}), **({PARENT: parent} if parent else {})}
         made = _client(self.address).create_run(self.experiment_id, run_name=name, tags=_texts(kept, TAG_LENGTH))
         run = MLflowRun(self.address, made.info.run_id)
         run.params(params or {})
         return run
+
+    def adopt(self, gone: str, parent: TrackedRun) -> None:
+        """Put the runs under one that is gone under another one."""
+        client, orphans, page = _client(self.address), f"tags.`{PARENT}` = '{gone}'", None
+        while page != "":
+            found = client.search_runs([self.experiment_id], orphans, max_results=ORPHANS_AT_ONCE, page_token=page)
+            for run in found:
+                client.set_tag(run.info.run_id, PARENT, parent.id)
+            page = found.token or ""
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether a server, or a database, does not answer now."""
+        return super().is_away(error) or getattr(error, "error_code", None) in AWAY
 
     def run(self, run_id: str) -> "MLflowRun | None":
         """The run with this id; None if it is gone or deleted."""
@@ -282,15 +298,40 @@ def _explaining_damage(home: Path) -> Iterator[None]:
     """Turn what is raised about a damaged database of a home, or one of another version, into one line."""
     file = home / "mlflow.db"
     cure = f"type mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}: what is finished is then logged again"
+    with _explaining_version(str(file), shlex.quote(_database(home))), explaining_database(file, cure):
+        yield
+
+
+@contextlib.contextmanager
+def _explaining_version(database: str, address: str) -> Iterator[None]:
+    """Turn what MLflow raises about tables of another version into one line, with the address as it is to be typed."""
     try:
-        with explaining_database(file, cure):
-            yield
+        yield
     except _mlflow().exceptions.MlflowException as error:
         if "mlflow db upgrade" not in str(error):
             raise
         line = str(error).partition(". ")[0]
-        command = f"mlflow db upgrade {shlex.quote(_database(home))}"
-        raise InputError(f"{file} is of another version of MLflow ({line}); copy it, then type {command}") from None
+        command = f"mlflow db upgrade {address}"
+        raise InputError(f"{database} is of another version of MLflow ({line}); copy it, then type {command}") from None
+
+
+@contextlib.contextmanager
+def _explaining_refusal(uri: str) -> Iterator[None]:
+    """Turn the ways in which a server does not let us in into one line each."""
+    try:
+        yield
+    except _mlflow().exceptions.MlflowException as error:
+        server, host = shown(uri), urllib.parse.urlsplit(shown(uri)).netloc
+        if error.error_code == "UNAUTHENTICATED":
+            login = "export MLFLOW_TRACKING_USERNAME=NAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            raise InputError(f"the MLflow server {server} asks for another login (401); type {login}") from None
+        if "Invalid Host header" in str(error):
+            cure = f"start it with mlflow server --allowed-hosts {host},localhost:*, or name it as it knows itself"
+            raise InputError(f"the MLflow server {server} does not answer to the name {host} (403); {cure}") from None
+        if error.error_code == "PERMISSION_DENIED":
+            reason = first_line(error)
+            raise InputError(f"the MLflow server {server} does not allow this ({reason}); ask whoever runs it") from None
+        raise
 
 
 def _make_database(home: Path, experiment: str, artifacts: str) -> None:

@@ -29,7 +29,7 @@ from raybrain.train.bookkeeper import Bookkeeper
 from raybrain.train.closed_form import ClosedForm
 from raybrain.train.fitting import CannotFit
 from raybrain.train.job import TrainJob, make_place
-from raybrain.train.log_training import EpochLog, begin_log, log_interruption, log_result
+from raybrain.train.log_training import EpochLog, begin_log, log_interruption, log_result, patiently
 from raybrain.train.loop import Diverged, Training
 from raybrain.train.messages import Audience, Exchange, Inbox, Message, Sender, Started
 from raybrain.train.model_card import keep_model
@@ -170,7 +170,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
         _refuse_unknown(job)
         _refuse_unnamed(job)
         job.record.begin(job.experiment)
-        job = begin_log(job, store, call.name, call.parent)
+        job = patiently(store, lambda: begin_log(job, store, call.name, call.parent))
         assert job.tracking
         try:
             ending = call.train(job)
@@ -182,7 +182,7 @@ def train(job: TrainJob, store: TrackingStore, call: Call) -> Trained | None:
             job.record.fail(ending.reason)
             job.tracking.set_status("FAILED")
             raise CannotTrain(ending.reason)
-        return finish(job, ending.history) if is_complete(ending.history, job.experiment.train) else None
+        return finish(job, store, ending.history) if is_complete(ending.history, job.experiment.train) else None
 
 
 def _refuse_unknown(job: TrainJob) -> None:
@@ -235,13 +235,17 @@ def _history(job: TrainJob) -> list[Row] | None:
 def _logged(job: TrainJob, store: TrackingStore, history: list[Row]) -> Trained:
     """The finished run of a job, in a new tracked run if the store knows none; for who owns it."""
     run = store.find(job.record.tracking())
-    return Trained(job, history, run) if run else finish(begin_log(job, store), history)
+    return Trained(job, history, run) if run else finish(begin_log(job, store), store, history)
 
 
-def finish(job: TrainJob, history: list[Row]) -> Trained:
-    """Keep and log the result of a training that came to its end."""
+def finish(job: TrainJob, store: TrackingStore, history: list[Row]) -> Trained:
+    """Keep and log the result of a training that came to its end.
+
+    Raises:
+        InputError: if the store does not answer, however long it is waited for.
+    """
     assert job.tracking
-    log_result(job, history)
+    patiently(store, lambda: log_result(job, history))
     if job.record.result() is None:  # else it is logged anew, and ended when it did
         job.record.finish(job.experiment.signature, job.digest, history)
     shutil.rmtree(job.record.ray, ignore_errors=True)  # what Ray Train needs to go on

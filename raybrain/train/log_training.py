@@ -1,10 +1,11 @@
 """Log of training: all that a training writes to the tracking store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from raybrain.config import InputError, first_line
 from raybrain.plain import differences, flat
 from raybrain.tracking.base import TrackedRun, TrackingStore
 from raybrain.train.record import Row
@@ -12,6 +13,39 @@ from raybrain.train.record import Row
 if TYPE_CHECKING:
     from raybrain.experiment import Experiment
     from raybrain.train.job import TrainJob
+
+
+T = TypeVar("T")
+PATIENCE_S, PAUSE_S = 600.0, 5.0
+
+
+def patiently(store: TrackingStore, act: Callable[[], T]) -> T:
+    """Do something with a tracking store; while that does not answer, wait for it.
+
+    A training begins and ends with its store. Were it to fail where a server starts anew, a sweep would soon be out of trials.
+
+    Raises:
+        InputError: if the store does not answer for PATIENCE_S.
+    """
+    import tenacity
+
+    def say(state: Any) -> None:
+        if state.attempt_number == 1:
+            print(f"the tracking store does not answer ({reason(state)}); waiting for it", flush=True)
+
+    def reason(state: Any) -> str:
+        return first_line(state.outcome.exception())
+
+    def away(error: BaseException) -> bool:
+        return isinstance(error, Exception) and store.is_away(error)
+
+    stop, wait = tenacity.stop_after_delay(PATIENCE_S), tenacity.wait_fixed(PAUSE_S)
+    try:
+        return tenacity.Retrying(retry=tenacity.retry_if_exception(away), stop=stop, wait=wait, before_sleep=say)(act)
+    except tenacity.RetryError as error:
+        last = first_line(error.last_attempt.exception() or error)
+        cure = "what is trained is kept, and the same command logs it when it does"
+        raise InputError(f"the tracking store {store.address} does not answer ({last}); {cure}") from None
 
 
 def begin_log(job: "TrainJob", store: TrackingStore, name: str = "", parent: str | None = None) -> "TrainJob":

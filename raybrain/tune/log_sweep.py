@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
 
 def begin_sweep_log(space: SearchSpace, store: TrackingStore, record: SweepRecord) -> TrackedRun:
-    """The run that the trials of a sweep belong to: the one it had before if that is still there, else a new one."""
-    run = store.find(record.tracking())
+    """The run that the trials of a sweep belong to: the one it had before if that is still there, else a new one.
+
+    A new one takes over the trials of one that somebody deleted.
+    """
+    before = record.tracking()
+    run = store.find(before)
     if run is not None:
         run.set_status("RUNNING")
         return run
@@ -29,6 +33,8 @@ def begin_sweep_log(space: SearchSpace, store: TrackingStore, record: SweepRecor
     settings |= flat(space.sampler, "sampler.") | flat(space.scheduler, "scheduler.")
     run = store.start(name, params=asked | settings, tags=tags)
     record.keep_tracking(run.key)
+    if before and before.address == store.address:
+        store.adopt(before.id, run)
     return run
 
 

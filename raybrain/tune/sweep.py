@@ -121,6 +121,7 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
                 with ray_session(cluster):
                     training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
                     _search(ledger, training, limits, record)
+                    tracking = begin_sweep_log(sweep.space, store, record)  # it may have been deleted meanwhile
             again = partial(_again, data=data, cluster=cluster)
             return outcome(ledger, store, tracking, record, again)
         except BaseException as error:

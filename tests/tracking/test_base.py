@@ -18,7 +18,7 @@ from raybrain.experiment import Experiment
 from raybrain.identity import versions
 from raybrain.store import Store
 from raybrain.tracking.base import Tracker
-from raybrain.train import fit
+from raybrain.train import fit, log_training
 from raybrain.train.fit import Call, CannotTrain, Trained, recall, train, work
 from raybrain.train.job import TrainJob
 from raybrain.train.messages import Nobody
@@ -194,12 +194,35 @@ def test_a_store_that_does_not_answer_holds_no_training_up(
         real(self, values, step)
 
     monkeypatch.setattr(LinesRun, "metrics", sometimes)
+    monkeypatch.setattr(log_training, "PATIENCE_S", 0.0)
     assert trained(job, Impatient()) is None
-    with pytest.raises(ConnectionError):  # what is finished is to be logged
+    with pytest.raises(InputError, match=r"does not answer .*what is trained is kept, and the same command logs it"):
         trained(job)
     assert job.record.state == "begun"
     assert trained(job)
     (lines,) = lines_of(tmp_path / "mine")
+    assert [line["step"] for line in lines if "metrics" in line] == [1, 2, 3]
+
+
+def test_a_store_that_starts_anew_is_waited_for(
+    job: TrainJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lines_tracker import LinesRun
+
+    real, calls = LinesRun.artifact, []
+
+    def later(self: Any, *arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise ConnectionError("it starts anew")
+        real(self, *arguments)
+
+    monkeypatch.setattr(LinesRun, "artifact", later)
+    monkeypatch.setattr(log_training, "PAUSE_S", 0.01)
+    assert trained(job)
+    assert capsys.readouterr().out.count("the tracking store does not answer (it starts anew); waiting for it") == 1
+    (lines,) = lines_of(tmp_path / "mine")
+    assert [line["file"] for line in lines if "file" in line] == ["model", "experiment.json"]
     assert [line["step"] for line in lines if "metrics" in line] == [1, 2, 3]
 
 

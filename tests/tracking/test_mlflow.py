@@ -257,13 +257,18 @@ def copied(store: MLflowStore, home: Path, tmp_path: Path) -> Path:
     return file
 
 
-def test_a_database_of_another_version_is_told_with_the_command_that_upgrades_it(copied: Path) -> None:
+def test_a_database_of_another_version_is_told_with_the_command_that_upgrades_it(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with sqlite3.connect(copied) as database:
         database.execute("UPDATE alembic_version SET version_num = '0a8213491aaa'")
     database.close()
     with pytest.raises(InputError, match=f"type mlflow db upgrade 'sqlite:///{copied}'$") as error:
         MLflow().open(copied.parent)
     assert "found version 0a8213491aaa" in str(error.value) and "type mv" not in str(error.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copied}")  # of another home
+    with pytest.raises(InputError, match=r'type mlflow db upgrade "\$MLFLOW_TRACKING_URI"$'):
+        MLflow().open(copied.parent / "another")
 
 
 def test_a_mistake_of_our_own_is_not_taken_for_a_damaged_database(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
