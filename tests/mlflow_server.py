@@ -35,17 +35,22 @@ def mlflow_server(folder: Path, port: int = 0, database: str = "", artifacts: st
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.2)
+        until = time.monotonic() + 240  # a busy machine makes tables slowly
+        while not _answers(port):
+            assert process.poll() is None and time.monotonic() < until, (folder / "log").read_text()
+            time.sleep(0.2)
         yield port
     finally:
         os.killpg(process.pid, 9)
         process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
