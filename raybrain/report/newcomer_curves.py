@@ -74,7 +74,8 @@ def newcomers_pictures(newcomers: Mapping[str, pd.DataFrame]) -> list[Picture]:
             name: mean_newcomers(rows[rows["study"] == study]) for name, rows in some.items() if (rows["study"] == study).any()
         }
         people = max(int(curve["subjects"].max()) for curve in curves.values())
-        what = f"{study}: top-1 accuracy of {people} {'people' if people > 1 else 'person'} who were left out, over minutes of"
+        who = f"{people} people who were" if people > 1 else "1 person who was"
+        what = f"{study}: top-1 accuracy of {who} left out, over minutes of"
         drawn.append(picture(newcomers_picture(curves), f"{what} calibration; diamonds: ridge regression; dashed: chance"))
     return drawn
 

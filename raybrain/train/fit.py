@@ -203,7 +203,7 @@ def _refuse_unnamed(job: TrainJob) -> None:
     known = [f"{study}/{subject}" for study, subject in people]
     for name in names:
         if not any(means_subject(name, *person) for person in people):
-            raise CannotTrain(f"train.leave_out: no subject called {name!r}{hint(name, known)}; there are {', '.join(known)}")
+            raise CannotTrain(f"train.leave_out: no subject called {name!r}{hint(name, known)}")
     if names and all(any(means_subject(name, *person) for name in names) for person in people):
         raise CannotTrain(f"train.leave_out={','.join(names)} leaves nobody of {', '.join(known)} to train with; name fewer")
 
