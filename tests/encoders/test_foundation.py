@@ -16,8 +16,13 @@ from raybrain.config import InputError, override
 from raybrain.encoders.base import Encoder
 from raybrain.encoders.checkpoint import CheckpointConfig, matched
 from raybrain.encoders.foundation import Foundation
+from raybrain.experiment import Experiment
 from raybrain.identity import locate, signature
+from raybrain.train import warm_start
+from raybrain.train.order import contrast
+from raybrain.train.step import Learner, Place
 from tests.encoders.test_encoders import SHAPES, random_batch
+from tests.workers import random_tables
 
 SMALL: dict[str, Any] = {
     "attention.channels": 6,
@@ -277,3 +282,23 @@ def test_a_name_in_front_makes_no_difference() -> None:
         assert matched(wanted, given, "here").keys() == wanted.keys()
     with pytest.raises(InputError, match=r"the checkpoint here has no weights for block.weight; is it of this network\?"):
         matched(bare, {"other.weight": value}, "here")
+
+
+def test_training_begins_with_its_weights(bert: Path, tmp_path: Path) -> None:
+    settings = {f"encoder.{name}": value for name, value in SMALL.items()}
+    changes = {"encoder": "foundation", "encoder.checkpoint.path": str(bert), "train.batch_size": 8, "train.contrast_size": 4}
+    for ridge in (False, True):
+        experiment = override(Experiment(), settings | changes | {"encoder.ridge.on": ridge})
+        warm_start.check(experiment)
+        experiment = locate(experiment, tmp_path)
+        tables = random_tables(experiment, torch.float32)
+        learner = Learner(experiment, tables, contrast(experiment.train, 1, len(tables.rows["train"])), Place())
+        assert warm_start.begin(learner, experiment).startswith(f"starts from {bert}: ")
+        network = learner.network.encoder.get_submodule("network") if ridge else learner.network.encoder
+        assert torch.equal(weights(network)["encoder.layer.0.output.dense.weight"], trained(bert))
+
+
+def trained(folder: Path) -> Tensor:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")["bert.encoder.layer.0.output.dense.weight"]
