@@ -36,6 +36,7 @@ DRIVER_ENVIRONMENT = {
 PROBE_S = 5.0
 _outer: ContextVar[tuple[ExitStack, Callable[["Cluster"], object]] | None] = ContextVar("outer", default=None)
 HANDED_ON = ("MLFLOW_",)  # variables that workers need as they are here
+LOGINS = ("AWS_", "GOOGLE_")  # and these, for a home in a bucket
 HANDOVER, HANDOVER_S = "RAYBRAIN_ENVIRONMENT", 30.0  # names what is handed on, and how long a worker waits for it
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
@@ -116,9 +117,18 @@ class Cluster(Config):
         """The store of its tracker.
 
         Raises:
-            InputError: if it does not answer.
+            InputError: if it does not answer, or lies on a disk that workers on other machines do not see.
         """
+        place = place_of(self.home)
+        if place and self.joins and self.tracker.lies_in(self.home):
+            cure = "set MLFLOW_TRACKING_URI to the address of a server"
+            raise InputError(f"the database of MLflow cannot lie in {place}, nor on one machine of several; {cure}")
         return self.tracker.open(self.home)
+
+    @property
+    def joins(self) -> bool:
+        """Whether it is a Ray cluster that runs already, perhaps on several machines."""
+        return bool(self.address or os.environ.get("RAY_ADDRESS"))
 
     @property
     def maps(self) -> Path:
@@ -197,7 +207,7 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
     with ExitStack() as stack:
         if address:
             probe(address)
-            handover = Handover()
+            handover = Handover((*HANDED_ON, *LOGINS) if place_of(cluster.home) else HANDED_ON)
             try:
                 with _on_loopback() if _is_on_loopback(address) else nullcontext():
                     ray.init(address, runtime_env=handover.runtime_env(plain), **common)
@@ -257,8 +267,8 @@ class Handover:
     cluster can read them there, as long as they are there: after a kill until the head ends.
     """
 
-    def __init__(self) -> None:
-        self.variables = {key: value for key, value in os.environ.items() if key.startswith(HANDED_ON)}
+    def __init__(self, handed_on: tuple[str, ...] = HANDED_ON) -> None:
+        self.variables = {key: value for key, value in os.environ.items() if key.startswith(handed_on)}
         self.name = uuid.uuid4().hex
 
     def runtime_env(self, plain: dict[str, str]) -> dict[str, Any]:

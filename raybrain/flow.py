@@ -12,11 +12,13 @@
 What is done is never done again: the same question comes back at once. Progress goes to standard error.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raybrain.answers import Answer, SweepAnswer
+from raybrain.bucket.address import place_of
 from raybrain.cluster import Cluster, home_folder, one_session
 from raybrain.config import InputError, hint
 from raybrain.console import PlainConsole
@@ -50,7 +52,7 @@ from raybrain.tune.forecast import trainings
 from raybrain.tune.log_sweep import log_winner
 from raybrain.tune.outcome import Swept
 from raybrain.tune.space import SearchSpace, load_space
-from raybrain.tune.study import check_database
+from raybrain.tune.study import STORAGE, check_database
 from raybrain.tune.sweep import Limits, Sweep, make_sweep, run
 from raybrain.tune.sweep_record import SweepRecord
 
@@ -118,6 +120,7 @@ def answer(experiment: Experiment | str, cluster: Cluster | None = None) -> Answ
     fit.check(experiment, cluster)
     cluster.tracking_store()  # does it answer?
     _warn(slow_precision(cluster))
+    _say_what_stays(cluster)
     with one_session(check_room):
         prepared = prepare(experiment, cluster)
         if done := _finished(experiment, prepared, cluster):
@@ -182,6 +185,7 @@ def sweep(
     check_database(cluster.home)
     cluster.tracking_store()  # does it answer, too?
     _warn(slow_precision(cluster))
+    _say_what_stays(cluster, STORAGE)
     with one_session(check_room):
         prepared = tuple(_whole(experiment, prepare(experiment, cluster), cluster) for experiment in asked.data_parts)
         return _meet_test(run(asked, prepared, cluster, limits), prepared)
@@ -280,6 +284,15 @@ def _here(cluster: Cluster | None) -> Cluster:
     cluster = cluster or Cluster()
     home_folder(cluster.home)
     return cluster
+
+
+def _say_what_stays(cluster: Cluster, *more: str) -> None:
+    """Say which databases of a home in a bucket are on this machine alone, unless variables of the environment name others."""
+    place = place_of(cluster.home)
+    variables = [*(["MLFLOW_TRACKING_URI"] if cluster.tracker.lies_in(cluster.home) else []), *more]
+    if place and (unset := [name for name in variables if name not in os.environ]):
+        here = f"a database cannot lie in {place}: what {' and '.join(unset)} could name is on this machine, in {cluster.home}"
+        _say(f"{here}; results are in the bucket, and a sweep goes on from any machine")
 
 
 def _finished(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Answer | None:

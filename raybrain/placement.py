@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from raybrain.bucket.address import place_of
+from raybrain.bucket.objects import file_system
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
@@ -263,3 +266,12 @@ def _no_room(workers: int, each: dict[str, float]) -> InputError:
     largest = " and ".join(f"{max((node.get(kind, 0) for node in _nodes()), default=0):g} {kind}" for kind in each)
     cure = "type fewer cpus_per_worker, or gpus_per_worker" if "GPU" in each else "type fewer cpus_per_worker"
     return InputError(f"{need}, and no node has room for one of them: the most that a node has is {largest}; {cure}")
+
+
+def ray_storage(cluster: Cluster, folder: Path) -> dict[str, Any]:
+    """Where Ray keeps what it needs of what is kept in a folder: below it, where all machines of the cluster see that."""
+    place = place_of(folder)
+    if place is None or not cluster.joins:
+        return {"storage_path": str(folder)}
+    system, root = file_system(place)
+    return {"storage_path": f"{root}/{folder.relative_to(place.copy).as_posix()}", "storage_filesystem": system}

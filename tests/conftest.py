@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from tests.postgres import Postgres, postgres_server, programs
+from tests.s3_server import ENVIRONMENT, S3Server, s3_server
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # before Ray is imported; a token of the user's would be asked for
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("RAY_ADDRESS", None)
+os.environ.update(ENVIRONMENT)
 
 REPO = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("RAYBRAIN_SHARED", REPO.parent / "shared"))
@@ -137,6 +139,13 @@ def postgres() -> Iterator[Postgres]:
     if programs() is None:
         pytest.skip("Postgres is not installed: apt-get install postgresql")
     with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """One S3 server for all tests; each takes a home of its own in the bucket ``lab``."""
+    with s3_server() as server:
         yield server
 
 

@@ -64,9 +64,10 @@ def place_of(path: Path) -> BucketHome | None:
     return None if match is None else _place(str(path)[: match.end()], match[1], match[2])
 
 
-def shown_home(home: Path) -> str:
-    """A home as a person types it: the address of a bucket, or the folder."""
-    return str(place_of(home) or home)
+def typed_path(path: Path) -> str:
+    """A home, or what lies in one, as a person types it: an address for what is in a bucket."""
+    place = place_of(path)
+    return str(path) if place is None else "/".join([str(place), *path.relative_to(place.copy).parts])
 
 
 @lru_cache

@@ -275,13 +275,19 @@ def _download(unit: PublishedFolder, name: str, entry: Entry) -> bool:
         temporary.unlink(missing_ok=True)
 
 
+def names_in(home: BucketHome, room: str) -> list[str]:
+    """The folders that a room of a home in a bucket has, or had, by its index."""
+    read = objects_of(home).read(f"{room}/{INDEX}")
+    names: list[str] = json.loads(read[0]) if read else []
+    return names
+
+
 def folders_in(room: Path, pattern: str = "*", without: tuple[str, ...] = WEIGHTS) -> list[Path]:
     """The folders of a room of a home whose names fit, in order of name; those in a bucket without some of the large files."""
     place = place_of(room)
     if place is None:
         return sorted(room.glob(pattern))
-    read = objects_of(place).read(f"{room.name}/{INDEX}")
-    paths = [room / name for name in (json.loads(read[0]) if read else []) if fnmatch(name, pattern)]
+    paths = [room / name for name in names_in(place, room.name) if fnmatch(name, pattern)]
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda path: fetch(path, without), paths))
     return [path for path in paths if path.is_dir()]

@@ -21,7 +21,7 @@ from raybrain.config import InputError
 
 LEASE_S = 60.0  # an owner that was killed elsewhere is waited for as long
 RENEWAL_S = 15.0
-CLOCK = "clock"  # an object that is written to read the clock of the bucket
+LEASE, CLOCK = "lease.json", "clock"  # an object that is written to read the clock of the bucket
 
 
 class Lease:
@@ -132,7 +132,7 @@ def last_owner(folder: Path) -> dict[str, Any] | None:
 def _object(path: Path) -> tuple[str, Objects]:
     place = place_of(path)
     assert place, f"{path} is on a disk"
-    return f"{path.relative_to(place.copy).as_posix()}/lease.json", objects_of(place)
+    return f"{path.relative_to(place.copy).as_posix()}/{LEASE}", objects_of(place)
 
 
 def _content(read: tuple[bytes, Version] | None) -> dict[str, Any]:

@@ -84,6 +84,14 @@ class Objects:
             with self._explaining(), suppress(FileNotFoundError):
                 obstore.delete(self.store, name)
 
+    def listed(self) -> Iterator[tuple[str, int, datetime]]:
+        """Every object that a listing shows: its name, bytes, and when it was written."""
+        import obstore
+
+        with self._explaining():
+            for page in obstore.list(self.store):
+                yield from ((item["path"], item["size"], item["last_modified"]) for item in page)
+
     def written_at(self, name: str) -> datetime:
         """When an object was written, by the clock of the bucket; long ago if there is none."""
         import obstore
@@ -137,13 +145,29 @@ def objects_of(place: BucketHome, patient: bool = True) -> Objects:
     if place.scheme == "gs":
         with _explained_settings(place):
             return Objects(place, stores.GCSStore(place.bucket, **common))
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    endpoint, region = _amazon()
     settings: Mapping[str, Any] = {"region": region, "client_options": {"allow_http": endpoint.startswith("http://")}}
     if endpoint:
         settings = {**settings, "endpoint": endpoint}
     with _explained_settings(place):
         return Objects(place, stores.S3Store(place.bucket, **settings, **common))
+
+
+def _amazon() -> tuple[str, str]:
+    """The endpoint, empty for Amazon's own, and the region."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    return endpoint, os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def file_system(place: BucketHome) -> tuple[Any, str]:
+    """A home as a file system of Arrow, for Ray, and the path of the home in there. It holds no credentials."""
+    from pyarrow import fs
+
+    root = f"{place.bucket}/{place.prefix}".rstrip("/")
+    if place.scheme == "gs":
+        return fs.GcsFileSystem(), root
+    endpoint, region = _amazon()
+    return fs.S3FileSystem(region=region, endpoint_override=endpoint or None), root
 
 
 def begin_home(place: BucketHome) -> None:

@@ -111,6 +111,7 @@ def known_cluster(home: Path | None, where: list[str] | None, profile_name: str 
 
 def show_answer(answer: "Answer") -> None:
     """Print the tables of a tested experiment, and where all of it is."""
+    from raybrain.bucket.address import typed_path
     from raybrain.report.newcomer_curves import newcomers_table
     from raybrain.report.terminal import (
         absent_lines,
@@ -146,7 +147,7 @@ def show_answer(answer: "Answer") -> None:
     for line in mark_lines(evaluation.marks) or ["nothing marks this result: all controls are where they should be"]:
         say(line)
     say(f"signature {job.experiment.signature}, tracked as run {run.id} in {run.address}")
-    say(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(str(job.cluster.home))}`")
+    say(f"all of it in {job.record.path}; look at it with `raybrain ui --home {shlex.quote(typed_path(job.cluster.home))}`")
 
 
 def console() -> "Console":

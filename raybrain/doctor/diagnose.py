@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from raybrain.bucket.address import typed_path
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.doctor.findings import Finding, failed
@@ -78,7 +79,7 @@ class Diagnosis:
                 missing = offer.bytes(missing=True)
                 self.missing += missing
                 offered = f"{amount(missing)} to download from {offer.host}, {len(offer.missing)} files"
-                advice = f"raybrain studies fetch {study.typed} --home {shlex.quote(str(self.cluster.home))}"
+                advice = f"raybrain studies fetch {study.typed} --home {shlex.quote(typed_path(self.cluster.home))}"
                 return Finding(what, offered, "ok", advice)
             reasons.append(offer.error)
         reason = f"not there, and no host answers: {reasons[0]}"

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raybrain.batch import Batch, Layout, Shapes, step_draws
+from raybrain.bucket.address import typed_path
 from raybrain.bucket.copies import fetch
 from raybrain.cluster import home_path
 from raybrain.config import InputError, first_line, hint
@@ -331,7 +332,7 @@ def find_model(model: str, home: Path) -> Path:
         raise InputError(f"{model} was trained on several versions of its data; type one of them: {runs}")
     if not folders:
         near = difflib.get_close_matches(model, {name.partition("-")[0] for name, _ in trained}, n=1)
-        raise InputError(f"no trained model {model!r} in {home}{f', did you mean {near[0]!r}?' if near else ''}")
+        raise InputError(f"no trained model {model!r} in {typed_path(home)}{f', did you mean {near[0]!r}?' if near else ''}")
     fetch(folders[0].parent)
     return folders[0]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raybrain.bucket.address import typed_path
 from raybrain.bucket.copies import fetch
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, hint
@@ -92,7 +93,7 @@ def find_run(home: Path, name: str) -> RunRecord | None:
         if record.state == "new":
             raise InputError(f"no run in {path}; type the signature of a run, or its folder")
         if record.home.resolve() != home.resolve():
-            raise InputError(f"{path} is a run of another home; type --home {shlex.quote(str(record.home))}")
+            raise InputError(f"{path} is a run of another home; type --home {shlex.quote(typed_path(record.home))}")
         return record
     known = run_records(home)
     named = [record for record in known if name in (record.path.name, record.path.name.partition("-")[0])]
@@ -148,7 +149,9 @@ def find_sweep(home: Path, name: str) -> KeptSweep:
         if begun:
             raise InputError(f"the sweep {begun[0]} is not run to the end; type raybrain tune {name} to go on")
         known = [*there, *(record.path.name for record in run_records(home))]
-        raise InputError(f"no run or sweep {name!r} in {home}{hint(name, known)}; raybrain report --all shows what is there")
+        raise InputError(
+            f"no run or sweep {name!r} in {typed_path(home)}{hint(name, known)}; raybrain report --all shows what is there"
+        )
     if len(named) > 1 and name not in named:
         raise InputError(f"there are {len(named)} sweeps of {name!r}; type one of {', '.join(named)}")
     record = SweepRecord(home / "sweeps" / (name if name in named else named[0]))

@@ -183,6 +183,10 @@ class Tracker(Choice):
             InputError: if it does not answer.
         """
 
+    def lies_in(self, home: Path) -> bool:
+        """Whether runs are kept in files of a home."""
+        return False
+
     def page(self, home: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """The command that shows runs at a port of this machine, and what it needs in its environment.
 

@@ -118,6 +118,10 @@ class MLflow(Tracker, name="mlflow"):
                 _follow_home(home, artifacts, number)
         return MLflowStore(shown(uri), number)
 
+    def lies_in(self, home: Path) -> bool:
+        """Whether no other database is named."""
+        return tracking_uri(home) == _database(home)
+
     def page(self, home: Path, port: int) -> tuple[list[str], dict[str, str]]:
         """MLflow's own page. The address goes by the environment, where others on this machine cannot read a password."""
         command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]

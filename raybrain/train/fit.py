@@ -19,7 +19,7 @@ from raybrain.encoders.base import FittedEncoder
 from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited, locate, versions
-from raybrain.placement import draining, room_for, worker_resources
+from raybrain.placement import draining, ray_storage, room_for, worker_resources
 from raybrain.recording import means_subject
 from raybrain.storage import FULL
 from raybrain.store import Prepared
@@ -283,7 +283,7 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
             resources_per_worker=each,
         ),
         run_config=ray.train.RunConfig(
-            storage_path=str(job.record.ray),
+            **ray_storage(cluster, job.record.ray),
             failure_config=ray.train.FailureConfig(max_failures=cluster.failures),
             logging_config=LoggingConfig(log_level="ERROR"),
         ),

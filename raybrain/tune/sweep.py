@@ -13,7 +13,7 @@ from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
-from raybrain.placement import grows, room_for, worker_resources
+from raybrain.placement import grows, ray_storage, room_for, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
@@ -167,7 +167,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                storage_path=str(record.ray),
+                **ray_storage(training.cluster, record.ray),
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=training.cluster.failures),
                 callbacks=[watcher],

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from raybrain.bucket.address import typed_path
 from raybrain.bucket.copies import folders_in
 from raybrain.config import InputError
 from raybrain.ownership import owned
@@ -95,7 +96,7 @@ class SweepRecord(TrackedFolder):
 
     def keep_study(self, name: str) -> None:
         """Keep how its study is called in a database that several homes share."""
-        write_json(self._file("study"), asdict(StudyName(name, str(self.path.resolve()))))
+        write_json(self._file("study"), asdict(StudyName(name, typed_path(self.path.resolve()))))
 
     def study(self) -> StudyName | None:
         """How its study is called there; None if it has none yet."""

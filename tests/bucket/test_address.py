@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from raybrain.bucket.address import home_copy, place_of, shown_home
+from raybrain.bucket.address import home_copy, place_of, typed_path
 from raybrain.cluster import Cluster, home_path
 from raybrain.config import InputError
 
@@ -17,11 +17,11 @@ def test_a_path_in_a_copy_tells_the_address(address: str) -> None:
     for path in (home, home / "runs" / "a-b" / "result.json"):
         assert str(place_of(path)) == address
         assert place_of(path).copy == home
-    assert shown_home(home) == address
+    assert typed_path(home) == address and typed_path(home / "runs" / "a") == f"{address}/runs/a"
 
 
 def test_a_folder_is_no_bucket(tmp_path: Path) -> None:
-    assert home_copy(tmp_path) == tmp_path and place_of(tmp_path) is None and shown_home(tmp_path) == str(tmp_path)
+    assert home_copy(tmp_path) == tmp_path and place_of(tmp_path) is None and typed_path(tmp_path) == str(tmp_path)
     assert home_copy(Path("buckets/s3")) == Path("buckets/s3")
 
 
