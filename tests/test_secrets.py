@@ -18,6 +18,7 @@ from raybrain.cluster import Handover, take_over
 from raybrain.secrets import credentials, hidden
 from tests.conftest import REPO, TINY
 from tests.mlflow_server import behind_login
+from tests.s3_server import S3Server
 
 
 @pytest.mark.parametrize(
@@ -145,17 +146,19 @@ def ray_that_runs(environment: dict[str, str], home: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("joined", [False, True], ids=["own Ray, two workers", "a Ray that runs"])
+@pytest.mark.parametrize("joined", [False, True], ids=["own Ray, two workers", "a Ray that runs, a home in a bucket"])
 def test_planted_secrets_are_found_nowhere_and_ports_are_closed(
-    server: str, tmp_path: Path, temporary: Path, joined: bool
+    server: str, s3: S3Server, tmp_path: Path, temporary: Path, joined: bool
 ) -> None:
     """In no file of the home, of Ray's session or of MLflow, no command line, no output; and nothing listens to the outside."""
     secrets = {"MLFLOW_TRACKING_URI": server, "RAYBRAIN_OPTUNA_STORAGE": f"sqlite:///{tmp_path}/all.db?password={SECRET}"}
     environment = {**os.environ, **secrets, "PYTHONPATH": str(REPO), "TMPDIR": str(temporary), "RAY_AUTH_MODE": "token"}
     environment["RAY_AUTH_TOKEN_PATH"] = str(tmp_path / "token")
+    if joined:
+        environment |= {"AWS_SECRET_ACCESS_KEY": SECRET, "RAYBRAIN_COPIES": str(tmp_path / "copies")}
     (tmp_path / "token").write_text("0123456789abcdef" * 4)
     command = [sys.executable, "-c", "from raybrain.cli import main; main()", "train", "quickstart", *TINY, "--json"]
-    command += ["--home", str(tmp_path / "home"), "--workers", "1" if joined else "2"]
+    command += ["--home", "s3://lab/secrets" if joined else str(tmp_path / "home"), "--workers", "1" if joined else "2"]
     with ExitStack() as stack:
         if joined:
             command += ["--address", stack.enter_context(ray_that_runs(environment, tmp_path / "theirs"))]
@@ -172,6 +175,7 @@ def test_planted_secrets_are_found_nowhere_and_ports_are_closed(
         during = places(temporary) or during
     assert watch.seen > 100 and not watch.shown and not during
     assert not places(tmp_path / "home") and not places(tmp_path / "server") and not places(tmp_path)
+    assert not [name for name in s3.names() if SECRET.encode() in s3.content(name)]
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'server' / 'runs.db'}")
