@@ -154,9 +154,18 @@ def objects_of(place: BucketHome, patient: bool = True) -> Objects:
 
 
 def _amazon() -> tuple[str, str]:
-    """The endpoint, empty for Amazon's own, and the region."""
+    """The endpoint, empty for Amazon's own, and the region.
+
+    Raises:
+        InputError: if the environment holds what can be neither.
+    """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    return endpoint, os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    if endpoint and not re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[\w.-]+)(:\d{1,5})?(/[\w./-]*)?", endpoint):
+        raise InputError("AWS_ENDPOINT_URL must be an address like https://HOST:PORT, without a login")
+    if not re.fullmatch(r"[\w-]+", region):
+        raise InputError("AWS_REGION must be a name like us-east-1")
+    return endpoint, region
 
 
 def file_system(place: BucketHome) -> tuple[Any, str]:
