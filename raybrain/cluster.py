@@ -35,8 +35,7 @@ DRIVER_ENVIRONMENT = {
 
 PROBE_S = 5.0
 _outer: ContextVar[tuple[ExitStack, Callable[["Cluster"], object]] | None] = ContextVar("outer", default=None)
-HANDED_ON = ("MLFLOW_",)  # variables that workers need as they are here
-LOGINS = ("AWS_", "GOOGLE_")  # and these, for a home in a bucket
+HANDED_ON, LOGINS = ("MLFLOW_",), ("AWS_", "GOOGLE_")  # variables that workers need as they are here; those for a bucket
 HANDOVER, HANDOVER_S = "RAYBRAIN_ENVIRONMENT", 30.0  # names what is handed on, and how long a worker waits for it
 QUIET = ("ray._private.authentication", "ray.train", "ray.tune")
 
@@ -119,10 +118,9 @@ class Cluster(Config):
         Raises:
             InputError: if it does not answer, or lies on a disk that workers on other machines do not see.
         """
-        place = place_of(self.home)
-        if place and self.joins and self.tracker.lies_in(self.home):
-            cure = "set MLFLOW_TRACKING_URI to the address of a server"
-            raise InputError(f"the database of MLflow cannot lie in {place}, nor on one machine of several; {cure}")
+        if (place := place_of(self.home)) and self.joins and self.tracker.lies_in(self.home):
+            where = f"the database of MLflow cannot lie in {place}, nor on one machine of several"
+            raise InputError(f"{where}; set MLFLOW_TRACKING_URI to the address of a server")
         return self.tracker.open(self.home)
 
     @property
