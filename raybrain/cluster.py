@@ -135,11 +135,7 @@ class Cluster(Config):
 
 
 def home_path(given: Path | None = None) -> Path:
-    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; of a home in a bucket the copy of this node.
-
-    Raises:
-        InputError: if it is the address of what cannot be a home.
-    """
+    """``given``, else $RAYBRAIN_HOME, else ~/.raybrain; of a bucket this node's copy, InputError if it can be no home."""
     return home_copy(given or Path(os.environ.get("RAYBRAIN_HOME") or "~/.raybrain")).expanduser().absolute()
 
 
