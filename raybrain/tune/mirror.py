@@ -101,3 +101,7 @@ class MirroredStorage(InMemoryStorage):  # type: ignore[misc]
         """Note what a sampler knows of the study."""
         self.database.set_study_system_attr(self.there, key, value)
         super().set_study_system_attr(study_id, key, value)
+
+    def remove_session(self) -> None:
+        """Let go of the database."""
+        self.database.remove_session()

@@ -122,7 +122,7 @@ def test_a_study_moves_with_its_home_and_a_copy_has_one_of_its_own(swept: Bench,
 def test_a_trial_that_another_process_ended_is_one_line(swept: Bench) -> None:
     """As by a copy of the home on another machine, where nobody can see that it is one."""
     member = next(iter(swept.ledger.busy.values()))
-    optuna.load_study(study_name=swept.ledger.study.study_name, storage=swept.ledger.study._storage).tell(
+    optuna.load_study(study_name=swept.ledger.study.study_name, storage=swept.ledger.study._storage.database).tell(
         member.entry.trial.number, 0.1
     )
     with pytest.raises(InputError, match=r"another process works on the same study .* copy of this home on another machine"):
