@@ -41,7 +41,7 @@ def test_the_best_is_told_as_a_command_that_makes_it() -> None:
     from raybrain.cli.common import make_experiment
 
     _, _, recipe, *words = typed.split()
-    assert make_experiment(recipe, words) == asked.experiment(settings)
+    assert make_experiment(recipe, words, None) == asked.experiment(settings)
 
 
 def swept_of(*rows: tuple[int, float | None, str], **more: list[Any]) -> Swept:
