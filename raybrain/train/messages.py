@@ -129,10 +129,12 @@ class Exchange:
 
     @classmethod
     def open(cls) -> "Exchange":
-        """A new one. Needs a running Ray."""
+        """A new one, on the node of this process: others may go without it. Needs a running Ray."""
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        return cls(ray.remote(num_cpus=0, max_concurrency=1000)(_Post).remote())
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        return cls(ray.remote(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)(_Post).remote())
 
     def clear(self, run: str) -> None:
         """Forget what was said about a run before it is trained again."""
