@@ -45,6 +45,10 @@ DIED = (
     "the process of a worker was killed, perhaps for lack of memory, or its machine is gone, and that happened more often than "
     "failures= allows; run the same command again, which goes on where it was"
 )
+NO_MEMORY = (
+    "Ray ended a worker, since its machine ran out of memory; train fewer at once (--max-concurrent, or more for --cluster "
+    "cpus_per_worker=), and run the same command again, which goes on where it was"
+)
 LOOK_S = 0.1  # between two looks whether workers are done
 
 
@@ -373,7 +377,7 @@ def reason_of(error: Any) -> str:
 
 def cause_of(error: BaseException) -> BaseException:
     """What a worker meant to say to a person, dug out of what Ray wraps around it; ``error`` itself if there is nothing."""
-    from ray.exceptions import RayActorError
+    from ray.exceptions import OutOfMemoryError, RayActorError
 
     seen: list[Any] = [error]
     for item in seen:
@@ -383,12 +387,9 @@ def cause_of(error: BaseException) -> BaseException:
             return InputError(f"the disk is full{f' ({item.filename})' if item.filename else ''}; {AGAIN}")
         workers = getattr(item, "worker_failures", None) or {}
         died = getattr(item, "health_check_failure", None)  # and Tune chains by context
-        inner = [
-            item.__cause__,
-            item.__context__,
-            getattr(item, "cause", None),
-            died,
-            *workers.values(),
-        ]
+        inner = [item.__cause__, item.__context__, getattr(item, "cause", None), died, *workers.values()]
         seen += [cause for cause in inner if isinstance(cause, BaseException) and cause not in seen]
-    return InputError(DIED) if any(isinstance(item, RayActorError) for item in seen) else error
+    for kind, line in ((OutOfMemoryError, NO_MEMORY), (RayActorError, DIED)):
+        if any(isinstance(item, kind) for item in seen):
+            return InputError(line)
+    return error

@@ -155,7 +155,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
             log_stop(member.job, training.store, training.purpose, how, why)
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
-    with watcher.live, _in_one_line():
+    with watcher.live, in_one_line():
         tune.Tuner(
             tune.with_resources(lambda config: training(config), each),
             tune_config=tune.TuneConfig(
@@ -181,13 +181,13 @@ def _at_once(room: int, asked: int | None) -> int:
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def in_one_line() -> Iterator[None]:
     """Give back what was meant to be said to a person, out of what Tune makes of it."""
     from ray.tune.error import TuneError
 
     try:
         yield
-    except TuneError as error:
+    except (TuneError, RuntimeError) as error:  # the latter of what Tune does not expect, as a machine without memory
         raise fit.cause_of(error) from error
 
 

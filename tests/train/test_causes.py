@@ -8,6 +8,7 @@ import ray.train
 
 from raybrain.config import InputError
 from raybrain.train.fit import cause_of, reason_of
+from raybrain.tune.sweep import in_one_line
 
 
 class HealthCheckFailed(Exception):
@@ -28,6 +29,10 @@ def group_error(error: Exception) -> Exception:
         (InputError("the loss is not finite"), "the loss is not finite"),
         (OSError(errno.ENOSPC, "full", "a.pt"), "the disk is full (a.pt)"),
         (HealthCheckFailed(ray.exceptions.ActorDiedError()), "the process of a worker was killed"),
+        (
+            HealthCheckFailed(ray.exceptions.OutOfMemoryError("task 7")),
+            "Ray ended a worker, since its machine ran out of memory",
+        ),
     ],
 )
 def test_one_line_out_of_what_ray_wraps_around_it(error: Exception, line: str) -> None:
@@ -39,3 +44,14 @@ def test_one_line_out_of_what_ray_wraps_around_it(error: Exception, line: str) -
 def test_a_bug_stays_what_it_is() -> None:
     error = group_error(AttributeError("no attribute"))
     assert cause_of(error) is error
+
+
+def test_a_sweep_that_tune_ends_for_want_of_memory_is_one_line() -> None:
+    """Tune knows actors that died and tasks that failed, and takes anything else for a bug."""
+    with pytest.raises(InputError, match="its machine ran out of memory; train fewer at once"), in_one_line():
+        try:
+            raise ray.exceptions.OutOfMemoryError("task 7")
+        except ray.exceptions.OutOfMemoryError as error:
+            raise RuntimeError("Caught unexpected exception") from error
+    with pytest.raises(RuntimeError, match="a bug"), in_one_line():
+        raise RuntimeError("a bug")
