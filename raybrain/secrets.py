@@ -31,7 +31,8 @@ def _secrets() -> set[str]:
     for name in ADDRESSES:
         address = os.environ.get(name, "")
         user, _, password = credentials(address)
-        values |= {user, password} if not password else {password}
+        token = user if address.startswith("http") else ""  # may stand where a user does; the user of a database has a name
+        values.add(password or token)
         values |= set(QUERY.findall(address))
     return {form for secret in values for form in (secret, unquote(secret)) if len(form) >= SHORTEST}
 

@@ -79,11 +79,11 @@ class JobServer:
         Raises:
             InputError: if it holds a secret: everybody who sees the cluster sees the command.
         """
-        entrypoint = shlex.join(["raybrain", *words])
-        if hidden(entrypoint) != entrypoint:
+        if any(hidden(word) != word for word in words):
             raise InputError(
                 "the command holds a secret of your environment, and others see the commands of jobs; leave it out"
             )
+        entrypoint = shlex.join(["raybrain", *words])
         environment = {"PYTHONUNBUFFERED": "1", "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)} | _plugins(folder.path)
         runtime_env = {"working_dir": str(folder.path), "excludes": folder.patterns, "env_vars": environment}
         began = time.monotonic()

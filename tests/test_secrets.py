@@ -48,6 +48,12 @@ def test_a_text_is_shown_without_what_the_environment_keeps_secret(monkeypatch: 
     assert hidden(text) == "http://lab:5000 and postgresql://lab/runs, ***, ***, abcdef"
 
 
+def test_a_user_alone_is_a_name_in_a_database_and_may_be_a_token_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYBRAIN_OPTUNA_STORAGE", "postgresql+psycopg://raybrain@postgres/optuna")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://planted@lab")
+    assert hidden("raybrain tune quickstart, planted") == "raybrain tune quickstart, ***"
+
+
 @pytest.mark.parametrize("name", ["password", "sslpassword", "ACCESS_TOKEN", "client_secret", "apikey"])
 def test_a_secret_in_a_query_is_hidden_wherever_it_is_repeated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYBRAIN_OPTUNA_STORAGE", f"postgresql://lab/runs?mode=require&{name}=plan%40ted&user=somebody")
