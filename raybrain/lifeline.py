@@ -15,7 +15,7 @@ CURE = "the same command goes on where it was"
 
 @contextmanager
 def tied_to_node() -> Iterator[None]:
-    """Interrupt the main thread once the Ray node of this process is dead. Needs a running Ray.
+    """Interrupt the main thread once the Ray node of this process is dead.
 
     Nothing that this process waits for can come then. Only the main thread can be interrupted, so in others nothing is done.
 
@@ -24,7 +24,7 @@ def tied_to_node() -> Iterator[None]:
     """
     import ray
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or not ray.is_initialized():
         yield
         return
     node, done, dead = ray.get_runtime_context().get_node_id(), threading.Event(), threading.Event()

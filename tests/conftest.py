@@ -18,6 +18,8 @@ from tests.s3_server import ENVIRONMENT, S3Server, s3_server
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # before Ray is imported; a token of the user's would be asked for
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes that take all cores each wait for each other most of the time
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("RAY_ADDRESS", None)
 os.environ.update(ENVIRONMENT)

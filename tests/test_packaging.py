@@ -29,6 +29,7 @@ REQUIREMENTS = {
 }
 PRIVATE = {  # what we use of other libraries that they do not promise to keep: what to look at before a bound is moved
     "_trial_id": "optuna",  # tune/: a trial that ended elsewhere
+    "_storage": "optuna",  # tune/study.py: to write a drawn trial at once
     "_get_ch_type_mapping": "mne-bids",  # studies/bids: types of channels
     "_ensure_fiducials_ctf_head": "mne-bids",  # studies/bids: landmarks of electrodes in CTF coordinates
     "_unlock": "mne",  # signal/: information about a recording that is computed from another
