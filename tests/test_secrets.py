@@ -156,15 +156,20 @@ def ray_that_runs(environment: dict[str, str], home: Path) -> Iterator[str]:
 def test_planted_secrets_are_found_nowhere_and_ports_are_closed(
     server: str, s3: S3Server, tmp_path: Path, temporary: Path, joined: bool
 ) -> None:
-    """In no file of the home, of Ray's session or of MLflow, no command line, no output; and nothing listens to the outside."""
+    """In no file of the home, of Ray's session or of MLflow, no command line, no output; and nothing listens to the outside.
+
+    One trains, the other one sweeps.
+    """
     secrets = {"MLFLOW_TRACKING_URI": server, "RAYBRAIN_OPTUNA_STORAGE": f"sqlite:///{tmp_path}/all.db?password={SECRET}"}
     environment = {**os.environ, **secrets, "PYTHONPATH": str(REPO), "TMPDIR": str(temporary), "RAY_AUTH_MODE": "token"}
     environment["RAY_AUTH_TOKEN_PATH"] = str(tmp_path / "token")
     if joined:
         environment |= {"AWS_SECRET_ACCESS_KEY": SECRET, "RAYBRAIN_COPIES": str(tmp_path / "copies")}
+        environment["RAYBRAIN_OPTUNA_STORAGE"] = f"sqlite:///{tmp_path}/all.db"  # which a sweep opens; it takes no password
     (tmp_path / "token").write_text("0123456789abcdef" * 4)
-    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "train", "quickstart", *TINY, "--json"]
-    command += ["--home", "s3://lab/secrets" if joined else str(tmp_path / "home"), "--workers", "1" if joined else "2"]
+    verb = ["tune", "quickstart", "--trials", "1"] if joined else ["train", "quickstart", "--workers", "2"]
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", *verb, *TINY, "--json"]
+    command += ["--home", "s3://lab/secrets" if joined else str(tmp_path / "home")]
     with ExitStack() as stack:
         if joined:
             command += ["--address", stack.enter_context(ray_that_runs(environment, tmp_path / "theirs"))]
@@ -185,8 +190,9 @@ def test_planted_secrets_are_found_nowhere_and_ports_are_closed(
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'server' / 'runs.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("raybrain").experiment_id])  # type: ignore[union-attr]
+    run, *sweep = client.search_runs([client.get_experiment_by_name("raybrain").experiment_id])  # type: ignore[union-attr]
     assert run.info.status == "FINISHED" and len(client.get_metric_history(run.info.run_id, "valid_loss")) == 3
+    assert len(sweep) == int(joined)
     if not joined:
         assert any("RayTrainWorker" in place for place in watch.open)  # where two workers met
         assert {place.partition(" ")[0].removeprefix("::ffff:") for place in watch.open} == {"127.0.0.1"}, watch.open

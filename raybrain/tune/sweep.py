@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from raybrain.cluster import Cluster, ray_session
+from raybrain.cluster import LOGINS, Cluster, ray_session
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.data_config import DataConfig
@@ -155,6 +155,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
             log_stop(member.job, training.store, training.purpose, how, why)
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
+    _hide_logins()
     with watcher.live, in_one_line():
         tune.Tuner(
             tune.with_resources(lambda config: training(config), each),
@@ -178,6 +179,13 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
 def _at_once(room: int, asked: int | None) -> int:
     """How many trials run or wait for machines at once: a cluster that brings machines is asked by trials that wait."""
     return (asked or max(room, WAITING)) if grows() else min(room, asked or room)
+
+
+def _hide_logins() -> None:
+    """Tune would write the login of a bucket into the runtime environment of trials, which Ray logs; workers have it anyway."""
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith(LOGINS)}
 
 
 @contextmanager
