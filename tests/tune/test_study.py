@@ -14,7 +14,7 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.tune.study import STORAGE, check_database
-from raybrain.tune.sweep import _in_one_line
+from raybrain.tune.sweep import in_one_line
 from raybrain.tune.sweep_record import SweepRecord
 from tests.conftest import Ended
 from tests.postgres import Postgres
@@ -144,7 +144,7 @@ def test_a_database_that_is_gone_meanwhile_is_one_line(swept: Bench, monkeypatch
 def test_what_tune_makes_of_it_is_still_one_line() -> None:
     from ray.tune.error import TuneError
 
-    with pytest.raises(InputError, match=r"^another process$"), _in_one_line():
+    with pytest.raises(InputError, match=r"^another process$"), in_one_line():
         try:
             raise InputError("another process")
         except InputError:
@@ -155,7 +155,7 @@ def test_a_disk_that_is_full_for_tune_is_one_line() -> None:
     from ray.tune.error import TuneError
 
     line = r"^the disk is full \(/home/x\); make room and run the same command again, which goes on where it was$"
-    with pytest.raises(InputError, match=line), _in_one_line():
+    with pytest.raises(InputError, match=line), in_one_line():
         try:
             raise OSError(28, "No space left on device", "/home/x")
         except OSError:
