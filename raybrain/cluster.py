@@ -206,8 +206,8 @@ def _new_session(cluster: Cluster) -> Iterator[None]:
                 with _on_loopback() if _is_on_loopback(address) else nullcontext():
                     ray.init(address, runtime_env=handover.runtime_env(plain), **common)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                reason = first_line(error)
-                raise InputError(f"no Ray cluster at {address!r} ({reason}); start one with `ray start --head`") from None
+                cure = "start one with `ray start --head`, or set RAY_AUTH_MODE=token and the token of the one that runs"
+                raise InputError(f"no Ray cluster at {address!r} ({first_line(error)}); {cure}") from None
             stack.callback(ray.shutdown)
             stack.enter_context(handover.open())
         else:

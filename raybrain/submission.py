@@ -51,6 +51,7 @@ class JobServer:
         Raises:
             InputError: if nobody answers there, or the token is wrong.
         """
+        from ray.exceptions import AuthenticationError
         from ray.job_submission import JobSubmissionClient
 
         address = address or os.environ.get("RAY_API_SERVER_ADDRESS") or SERVER
@@ -59,6 +60,11 @@ class JobServer:
         try:
             client = JobSubmissionClient(address)
             client.list_jobs()
+        except AuthenticationError:
+            raise InputError(
+                f"the Ray cluster at {address} did not take your token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+                "~/.ray/auth_token to the token of that cluster"
+            ) from None
         except (ConnectionError, RuntimeError, OSError) as error:
             reason = first_line(error)[:200]
             raise InputError(

@@ -1,5 +1,6 @@
 """Commands as jobs of a cluster: what is sent, what is shown, and what comes of a lost connection."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,15 @@ def test_ctrl_c_asks_whether_to_stop(stop: bool, serve: Any, raybrain: Raybrain,
     assert client.stopped == (["raysubmit_1"] if stop else [])
 
 
+def test_ctrl_c_where_nobody_can_answer_lets_the_job_go_on(
+    serve: Any, raybrain: Raybrain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(KeyboardInterrupt())
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    ended = raybrain("follow", "raysubmit_1")
+    assert ended.code == 130 and "raybrain follow raysubmit_1" in ended.err and not client.stopped
+
+
 def test_what_cannot_be_sent_is_refused(serve: Any, raybrain: Raybrain, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve()
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted")
@@ -123,6 +133,17 @@ def test_nobody_at_the_address(raybrain: Raybrain, tmp_path: Path, monkeypatch: 
     ended = raybrain("submit", "--server", "http://127.0.0.1:9", "tune", "quickstart")
     assert ended.code == 2 and "no Ray cluster takes jobs at http://127.0.0.1:9" in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_a_wrong_token_is_said(raybrain: Raybrain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.exceptions import AuthenticationError
+
+    def refuse(address: str) -> Any:
+        raise AuthenticationError("Unauthenticated")
+
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", refuse)
+    ended = raybrain("follow", "raysubmit_1")
+    assert ended.code == 2 and "did not take your token" in ended.err and ended.err.count("\n") == 1
 
 
 def test_a_job_that_is_not_there(serve: Any) -> None:

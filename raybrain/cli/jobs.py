@@ -1,6 +1,7 @@
 """Commands for jobs of a Ray cluster: submit, follow."""
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,9 +75,10 @@ def _follow(server: "JobServer", job: str, as_json: bool) -> None:
     try:
         code = server.follow(job, lambda text: typer.echo(text, nl=False), lambda line: say(line, err=True))
     except KeyboardInterrupt:
-        if typer.confirm("\nstop the job? It goes on otherwise", default=False, err=True):
-            server.stop(job)
-            say("stopping; its trials end first", err=True)
+        with suppress(typer.Abort):  # nobody answers, or with Ctrl-C
+            if typer.confirm("\nstop the job? It goes on otherwise", default=False, err=True):
+                server.stop(job)
+                say("stopping; its trials end first", err=True)
         say(f"follow it again with: raybrain follow {job}", err=True)
         raise typer.Exit(STOPPED) from None
     print_json(as_json, {"job": job, "exit_code": code})

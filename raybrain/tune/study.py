@@ -155,7 +155,7 @@ def _database(address: str) -> Any:
         cure = "type pip install 'psycopg[binary]' for postgresql+psycopg://..."
         raise InputError(f"{where} needs a driver that is not installed ({error.__cause__ or error}); {cure}") from None
     except SQLAlchemyError as error:
-        cure = f"type an address like {STORAGE}=postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, or leave it out"
+        cure = f"type an address like {STORAGE}=postgresql+psycopg://USER@HOST/DATABASE, and its PGPASSWORD; or leave it out"
         raise InputError(f"cannot open {where} ({first_line(error)}); {cure}") from None
 
 
