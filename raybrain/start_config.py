@@ -20,7 +20,8 @@ class StartConfig(Config):
         model: the folder of a trained model, or of its run; empty to draw all weights.
         content: names what is in it; found out where it is not said.
         subjects: the weights of a subject whom the model does not know begin as the mean over those it knows, or are drawn as
-            ever ("anew").
+            ever ("anew"). What such a subject has beside a matrix that all share is drawn in any case, so that it begins with
+            that alone.
     """
 
     model: str = ""

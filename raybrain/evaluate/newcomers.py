@@ -1,7 +1,8 @@
 """Newcomers: how well somebody is decoded whom nothing was trained with, over minutes of calibration, beside ridge regression.
 
-The minutes are the first of the subject's train split, and of these the last quarter says when to stop; the test is theirs as
-of everybody. So what they are tested on was heard by nobody while anything was trained or calibrated.
+The minutes are the first of the subject's train split, and of these the last quarter says which steps are kept; the test is
+theirs as of everybody. So what they are tested on was heard by nobody while anything was trained or calibrated. Signals are
+scaled as ever, by the whole train split of a recording: that looks at more of it than the minutes, but not at what was heard.
 """
 
 import copy

@@ -2,7 +2,7 @@
 
 Without anything known it has what all share, if the model has that, or else the mean of all others' weights. With some labelled
 minutes what a model has of each subject is fitted to these (:mod:`raybrain.train.adapt`); everything else stays. The last
-labelled windows are held out: they say when to stop, and whether the fit is better than none.
+labelled windows are held out: they say which steps of the fit are kept, and whether it is better than none.
 """
 
 import math
@@ -122,7 +122,7 @@ def calibrate(model: "Model", name: str, material: Material, fitted: Labelled, h
         name: of the subject.
         material: the recording and what was heard in it.
         fitted: windows to fit.
-        held: windows that say when to stop.
+        held: windows that say which steps are kept.
 
     Raises:
         InputError: if the encoder does not take new subjects.

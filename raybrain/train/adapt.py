@@ -3,7 +3,7 @@
 What is fitted in closed form, such as the maps of ridge regression and the line that a network starts from, is fitted in closed
 form, around what the subject begins with (:meth:`~raybrain.encoders.base.FittedModule.adapt`). The rest begins as it is, or as
 whichever known subject fits the windows best, and takes some steps of Adam down the network's own loss. Windows that are held
-out say when to stop, and whether each of these is better than none.
+out say how many of these steps are kept, and whether each of all this is better than none.
 """
 
 import math
@@ -25,8 +25,8 @@ HELD = 0.25  # of the labelled windows
 FEWEST = 10  # windows to fit, and as many to hold out
 LOOKED_AT = 64  # windows, evenly spread, when known subjects are compared
 BATCH, STEPS, LR = 48, 100, 1e-2
-EVERY, PATIENCE = 5, 5  # steps between two looks at what is held out; stop after so many that are hardly better
-BETTER = 0.99  # times the best surprise so far
+EVERY = 5  # steps between two looks at what is held out: all are taken, as its surprise may rise for dozens before it falls
+BETTER = 0.99  # times the best surprise so far; what is hardly better is not kept
 SEED = 2036
 
 
@@ -109,8 +109,14 @@ def begun(network: nn.Module, rows: Sequence[str], known: Sequence[int]) -> dict
 
     Parameters of which :class:`~raybrain.encoders.base.NewRows` says that somebody new has them as they are made are left out.
     """
-    made = {f"{path}.{name}" for path, part in network.named_modules() if isinstance(part, NewRows) for name in part.new_rows()}
+    made = rows_as_made(network)
     return {name: network.get_parameter(name).detach()[list(known)].mean(dim=0) for name in rows if name not in made}
+
+
+def rows_as_made(network: nn.Module) -> frozenset[str]:
+    """The names of the parameters of which somebody new has a row as it is made, not the mean over others."""
+    parts = [(path, part) for path, part in network.named_modules() if isinstance(part, NewRows)]
+    return frozenset(f"{path}.{name}" for path, part in parts for name in part.new_rows())
 
 
 def settled(learner: Learner, parts: Parts) -> dict[str, Tensor]:
@@ -157,7 +163,7 @@ class Adapter:
         self.stepped = [network.get_parameter(name) for name in _stepped(network, rows)]
 
     def run(self, fitted: Tensor, held: Tensor) -> Adapted:
-        """Fit to some windows, by number; ``held`` say when to stop."""
+        """Fit to some windows, by number; nothing is kept that is not better on ``held``."""
         before = best = self.entropy(held)
         start, done = self.subject, []
         for part in _fitted_parts(self.network):
@@ -165,10 +171,7 @@ class Adapter:
             done.append("fitted in closed form" if after < best else "a fit in closed form is no better")
             best = min(best, after)
         if self.stepped:
-            start = self._likest(fitted)
-            self._put([weights.detach()[start] for weights in self.stepped])
-            begun = self.entropy(held)
-            taken, best = self._steps(fitted, held, begun)
+            start, taken, best = self._steps(self._likest(fitted), fitted, held, best)
             done.append(f"{taken} steps of Adam")
         return Adapted(" and ".join(done), start, before, best)
 
@@ -193,13 +196,15 @@ class Adapter:
     def _likest(self, fitted: Tensor) -> int:
         """Whose rows fit some windows best: one of those who are known, or what the subject has."""
         few = fitted[:: max(1, -(-len(fitted) // LOOKED_AT))]
-        kept = [weights.detach()[self.subject].clone() for weights in self.stepped]
-        surprise = {}
+        kept, surprise = self._rows(self.subject), {}
         for one in (self.subject, *self.known):
-            self._put([weights.detach()[one] for weights in self.stepped])
+            self._put(self._rows(one))
             surprise[one] = self.entropy(few)
             self._put(kept)
         return min(surprise, key=lambda one: surprise[one])
+
+    def _rows(self, subject: int) -> list[Tensor]:
+        return [weights.detach()[subject].clone() for weights in self.stepped]
 
     @torch.no_grad()
     def _put(self, rows: Sequence[Tensor]) -> None:
@@ -217,29 +222,30 @@ class Adapter:
                 weights.copy_(row)
         return after
 
-    def _steps(self, fitted: Tensor, held: Tensor, begun: float) -> tuple[int, float]:
-        """Some steps of Adam; the best on what is held out is kept. How many steps that took, and how good it is."""
-        best, kept, taken = begun, [weights.detach()[self.subject].clone() for weights in self.stepped], 0
+    def _steps(self, start: int, fitted: Tensor, held: Tensor, best: float) -> tuple[int, int, float]:
+        """Some steps of Adam from the rows of ``start`` on; the best on what is held out is kept, or what was there.
+
+        Returns:
+            Whose rows it began from, how many steps that took, and how good it is.
+        """
+        kept, begun, taken = self._rows(self.subject), self.subject, 0
+        self._put(self._rows(start))
         trained = [parameter.requires_grad for parameter in self.network.parameters()]
         self.network.requires_grad_(False)
         for weights in self.stepped:
             weights.requires_grad_(True)  # those of other subjects have no gradient, so that Adam leaves them
         optimizer = torch.optim.Adam(self.stepped, lr=LR)
         drawn = torch.Generator().manual_seed(SEED)
-        for step in range(1, STEPS + 1):
-            some = torch.randperm(len(fitted), generator=drawn)[:BATCH].sort().values
-            self._step(fitted[some], optimizer)
-            if step % EVERY:
-                continue
-            now = self.entropy(held)
-            if now < BETTER * best:
-                best, kept, taken = now, [weights.detach()[self.subject].clone() for weights in self.stepped], step
-            elif step >= taken + EVERY * PATIENCE:
-                break
+        for step in range(STEPS + 1):
+            if step:
+                some = torch.randperm(len(fitted), generator=drawn)[:BATCH].sort().values
+                self._step(fitted[some], optimizer)
+            if step % EVERY == 0 and (now := self.entropy(held)) < BETTER * best:
+                kept, begun, taken, best = self._rows(self.subject), start, step, now
         self._put(kept)
         for parameter, before in zip(self.network.parameters(), trained, strict=True):
             parameter.requires_grad_(before)
-        return taken, best
+        return begun, taken, best
 
     def _step(self, numbers: Tensor, optimizer: torch.optim.Optimizer) -> None:
         with torch.backends.cudnn.flags(enabled=False), torch.enable_grad():  # LSTMs of which have none in evaluation mode

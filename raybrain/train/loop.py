@@ -180,7 +180,7 @@ class Training:
 
     def _weights(self) -> dict[str, Tensor]:
         """The weights that are kept."""
-        if self.config.leave_out:
+        if self.config.leave_out or self.config.subjects is not None:
             return settled(self.learner, self.parts)
         weights: dict[str, Tensor] = self.learner.state()["model"]
         return weights

@@ -5,6 +5,7 @@ then has a row for each of them. Nothing else need know which weights these are.
 """
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from raybrain.identity import contents, locate
 from raybrain.model_folder import ModelCard, read_card, read_weights
 from raybrain.network import Network, Parts
 from raybrain.plain import flat, tree, typed
+from raybrain.recording import means_subject
 from raybrain.start_config import StartConfig
+from raybrain.train.adapt import rows_as_made
 from raybrain.train.layer_rates import main_network
 from raybrain.train.step import Learner
 
@@ -143,6 +146,12 @@ def _sizes(parts: Parts, shapes: Shapes) -> Sizes:
         return {name: value.shape for name, value in Network(parts, shapes).state_dict().items()}
 
 
+def _as_made(parts: Parts, shapes: Shapes) -> frozenset[str]:
+    """The weights of which somebody new has a row as it is made."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return rows_as_made(Network(parts, shapes))
+
+
 def _belonging(parts: Parts, shapes: Shapes) -> Belongs:
     """Which weights have a row for each subject, sensor or feature, and along which dimension."""
     last = [replace(part, stop=part.stop + 1, weights=part.weights and (*part.weights, 1.0)) for part in shapes.slices[-1:]]
@@ -173,15 +182,14 @@ class Side:
     @property
     def trained(self) -> tuple[str, ...]:
         """The subjects it was trained with: a network knows others too, who were left out."""
-        count, taken = self.asked["train"]["subjects"], dict[str, int]()
-        if count is None:
-            return self.shapes.subjects
-        among_first = []
+        train, taken, known = self.asked["train"], Counter[str](), []
         for subject in self.shapes.subjects:  # in order of study and subject
-            study = subject.partition("/")[0]
-            taken[study] = taken.get(study, 0) + 1
-            among_first += [subject] if taken[study] <= count else []
-        return tuple(among_first)
+            study, _, name = subject.partition("/")
+            if any(means_subject(one, study, name) for one in train.get("leave_out", ())):
+                continue
+            taken[study] += 1
+            known += [subject] if train["subjects"] is None or taken[study] <= train["subjects"] else []
+        return tuple(known)
 
     def what(self) -> dict[str, Any]:
         """By what sensors and features are the same ones as others: two networks with as many may have others."""
@@ -198,7 +206,7 @@ class WarmStart:
     Args:
         mine: as it was drawn.
         theirs: as it was trained.
-        mean: begin with the mean over subjects for those whom ``theirs`` does not know.
+        mean: begin with the mean over subjects for those whom ``theirs`` does not know, where somebody new has that.
 
     Attributes:
         weights: all of them, by name.
@@ -206,7 +214,7 @@ class WarmStart:
 
     def __init__(self, mine: Side, theirs: Side, mean: bool) -> None:
         self.mine, self.theirs, self.mean = mine, theirs, mean
-        self.belongs = _belonging(mine.parts, mine.shapes)
+        self.belongs, self.as_made = _belonging(mine.parts, mine.shapes), _as_made(mine.parts, mine.shapes)
         here, there = mine.what(), theirs.what()
         self.other = [what for what in ("sensors", "features") if here[what] != there[what]]
         self.known = theirs.trained
@@ -224,17 +232,17 @@ class WarmStart:
         assert value is not None
         value = value.to(drawn)
         if "subjects" in belongs:
-            value = self._by_subject(drawn, value, belongs["subjects"])
+            value = self._by_subject(drawn, value, belongs["subjects"], self.mean and name not in self.as_made)
         if value.shape != drawn.shape:
             self.anew[name] = "another size"
             return drawn
         self.taken += drawn.numel()
         return value
 
-    def _by_subject(self, drawn: Tensor, value: Tensor, along: int) -> Tensor:
+    def _by_subject(self, drawn: Tensor, value: Tensor, along: int, averaged: bool) -> Tensor:
         """The rows of those whom both know; of the others the mean, or what was drawn."""
         numbers = {subject: number for number, subject in enumerate(self.theirs.shapes.subjects) if subject in self.known}
-        mean = value.index_select(along, torch.tensor(list(numbers.values()))).mean(dim=along) if self.mean else None
+        mean = value.index_select(along, torch.tensor(list(numbers.values()))).mean(dim=along) if averaged else None
         rows = []
         for number, subject in enumerate(self.mine.shapes.subjects):
             stranger = drawn.select(along, number) if mean is None else mean
@@ -247,8 +255,9 @@ class WarmStart:
         parts = [f"{self.taken:,} of {total:,} weights"]
         if (here := self.mine.shapes.rate_hz) != (there := self.theirs.shapes.rate_hz):
             parts.append(f"trained at {there:g} Hz and used at {here:g} Hz")
-        if self.strangers and any("subjects" in belongs for belongs in self.belongs.values()):
-            how = "the mean over its subjects" if self.mean else "drawn"
+        rows = {name for name, belongs in self.belongs.items() if "subjects" in belongs}
+        if self.strangers and rows:
+            how = "the mean over its subjects" if self.mean and rows - self.as_made else "drawn"
             parts.append(f"those of {_some(self.strangers)} {how}")
         if self.anew:
             parts.append("anew " + _some([f"{name} ({reason})" for name, reason in self.anew.items()]))

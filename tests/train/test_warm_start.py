@@ -127,6 +127,26 @@ def test_whom_the_model_was_not_trained_with_it_does_not_know(make: Make, tmp_pa
     assert run.begun.endswith("; those of a/2 the mean over its subjects")
 
 
+def test_who_was_left_out_of_the_model_it_does_not_know(make: Make, tmp_path: Path) -> None:
+    """Whoever came first is left out, so that the first one who was trained with is the second one of its study."""
+    for settings in ({"train.leave_out": "1"}, {"train.leave_out": "1", "train.subjects": 1, "test.subjects": 1}):
+        model = make(**settings)
+        run, before = begun(tmp_path, model), read_weights(model)["encoder.front.subject_layer.weights"]
+        assert torch.equal(weights(run)["encoder.front.subject_layer.weights"], before[[1, 1]])
+        assert run.begun.endswith("; those of a/1 the mean over its subjects")
+
+
+@pytest.mark.parametrize("per_subject", [False, True])
+def test_somebody_new_begins_with_what_all_share(per_subject: bool, make: Make, tmp_path: Path) -> None:
+    settings = {"encoder.subject_layer.shared.on": True, "encoder.attention.per_subject": per_subject}
+    model = make(**settings)
+    run, before = begun(tmp_path, model, others, **settings), read_weights(model)
+    drawn = weights(begun(tmp_path, model, others, **settings | {"start.model": ""}))
+    for name in ("encoder.front.subject_layer.down", "encoder.front.subject_layer.up"):
+        assert torch.equal(weights(run)[name], torch.stack([before[name][1], drawn[name][1]]))
+    assert run.begun.endswith("; those of b/1 the mean over its subjects" if per_subject else "; those of b/1 drawn")
+
+
 def test_what_belongs_to_other_sensors_begins_anew(make: Make, tmp_path: Path) -> None:
     settings = {"encoder.attention.on": False}
     model = make(**settings)
