@@ -9,7 +9,8 @@ import shlex
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ LOST_S = 600.0  # how long a server may be away
 STOP_S = 60  # how long a job that is stopped may take to end its trials; Ray's own 3 s would cut them off
 STOPPED = 130
 SERVER = "http://127.0.0.1:8265"
+ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 def answers(address: str) -> bool:
@@ -58,7 +60,8 @@ class JobServer:
         if not address.startswith(("http://", "https://")):
             raise InputError(f"{address!r} is no address of a dashboard; type one like {SERVER}")
         try:
-            client = JobSubmissionClient(address)
+            with _without(ADDRESSES):  # which Ray prefers to the address that it is given
+                client = JobSubmissionClient(address)
             client.list_jobs()
         except AuthenticationError:
             raise InputError(
@@ -132,6 +135,15 @@ class JobServer:
             if state.status.is_terminal():
                 return _exit_code(state)
             time.sleep(LOOK_S)
+
+
+@contextmanager
+def _without(variables: Sequence[str]) -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in variables if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def sources() -> WorkingFolder:

@@ -128,10 +128,13 @@ def test_what_cannot_be_sent_is_refused(serve: Any, raybrain: Raybrain, monkeypa
     assert "did you mean 'train'?" in unknown.err and "holds a secret" in secret.err
 
 
-def test_nobody_at_the_address(raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"])
+def test_nobody_at_the_address(variable: str, raybrain: Raybrain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment names: Ray itself would send the job there."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:7")
     monkeypatch.chdir(tmp_path)
     ended = raybrain("submit", "--server", "http://127.0.0.1:9", "tune", "quickstart")
-    assert ended.code == 2 and "no Ray cluster takes jobs at http://127.0.0.1:9" in ended.err
+    assert ended.code == 2 and "no Ray cluster takes jobs at http://127.0.0.1:9" in ended.err and "1:7" not in ended.err
     assert ended.err.count("\n") == 1
 
 
