@@ -110,19 +110,21 @@ def unowned(folder: Path) -> Iterator[bool]:
     import filelock
 
     lock = _lock(folder)
-    lease = Lease(folder, {}) if is_leased(folder) else None
     with settled(folder):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             yield False
             return
+        lease = None
         try:
+            if is_leased(folder):  # whoever owned it last stays known
+                lease = Lease(folder, (last_owner(folder) or {}) | {"copy": _copy_id(folder)})
             if free := lease is None or lease.take():
                 fetch(folder)
             yield free
         finally:
-            if lease and free:
+            if lease:
                 lease.give_back()
             lock.release()
 

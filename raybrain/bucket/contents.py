@@ -1,17 +1,18 @@
 """Contents: what a home in a bucket holds, by its manifests; whether that is whole; and what no manifest names."""
 
-import hashlib
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from raybrain.bucket.address import BucketHome
-from raybrain.bucket.copies import INDEX, MANIFEST, ROOMS, SHELVES, PublishedFolder, names_in
-from raybrain.bucket.lease import CLOCK, LEASE
-from raybrain.bucket.objects import HOME, objects_of
+from raybrain.bucket.copies import ROOMS, SHELVES, PublishedFolder, names_in
+from raybrain.bucket.objects import objects_of
 
-OWN = (MANIFEST, INDEX, LEASE, HOME, CLOCK)  # what a home needs besides the objects that hold files
-STALE = timedelta(hours=1)  # an upload does not take longer
+OURS = re.compile(r".*-[0-9a-f]{12}(\.[^./]*)?")  # names of objects that hold files
+STALE = timedelta(days=1)  # an upload does not take longer, and the clock of a node is not wrong by more
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Held:
 
 def held(home: BucketHome) -> list[Held]:
     """Every folder of a home that has files."""
-    found = []
+    filled = []
     for folder in _folders(home):
         entries, _ = folder.manifest()
         if entries:
-            found.append(Held(folder.name or "pages", len(entries), sum(entry["bytes"] for entry in entries.values())))
-    return found
+            filled.append(Held(folder.name or "pages", len(entries), sum(entry["bytes"] for entry in entries.values())))
+    return filled
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ def damaged_objects(home: BucketHome, done: Callable[[int], object]) -> Iterator
     """
     for folder in _folders(home):
         for name, entry in folder.manifest()[0].items():
-            read = folder.objects.read(folder.key(entry["key"]))
-            if read is None:
+            digest = folder.objects.fetch(folder.key(entry["key"]), Path(os.devnull))
+            if digest is None:
                 yield DamagedObject(f"{home}/{folder.key(name)}", "its object is lost")
-            elif hashlib.sha256(read[0]).hexdigest() != entry["sha256"]:
+            elif digest != entry["sha256"]:
                 yield DamagedObject(f"{home}/{folder.key(name)}", "its sha256 is another")
             done(entry["bytes"])
 
@@ -75,7 +76,7 @@ def unnamed(home: BucketHome) -> dict[str, int]:
     return {
         name: size
         for name, size in old.items()
-        if name not in named and name.rpartition("/")[2] not in OWN and name.partition("/")[0] in rooms and "/ray/" not in name
+        if name not in named and OURS.fullmatch(name) and name.partition("/")[0] in rooms and "/ray/" not in name
     }
 
 

@@ -87,9 +87,9 @@ class PublishedFolder:
         """
         entries, version = _known.get((self.place, self.name)) or self.manifest()
         gone = set(gone)
-        if check := held.get(self.folder):
-            check()
         for tried in range(1000):
+            if check := held.get(self.folder):  # each time: where a try took long, it may have been lost meanwhile
+                check()
             kept = {name: entry for name, entry in entries.items() if name not in gone} | dict(new)
             if version is None and new:
                 self._list()
@@ -116,6 +116,7 @@ class PublishedFolder:
             if name in names or self.objects.write_if(f"{room}/{INDEX}", content, read and read[1]):
                 return
             time.sleep(WAIT_S * random.random())
+        raise InputError(f"others write to {self.place} all the time; run the same command again")
 
 
 def unit_of(path: Path) -> tuple[PublishedFolder, str] | None:
@@ -194,6 +195,7 @@ def remove(path: Path) -> None:
         return
     unit, name = known
     with unit.settled():
+        unit.manifest()  # another process may have written it since this one looked
         unit.change({}, [name])
         path.unlink(missing_ok=True)
 

@@ -53,7 +53,6 @@ class Lease:
         known = _content(read)
         if known.get("holder") and not dead and not self._is_expired():
             return False
-        self.owner = self.owner or known.get("owner") or {}
         self._version = self.objects.write_if(self.key, self._text(), read and read[1])
         if self._version is None and not self._is_ours():
             return False

@@ -186,9 +186,9 @@ class Ledger:
         """
         self.busy.pop(member.job.record.path, None)
         entry = member.entry
+        fetch(member.job.record.path, WEIGHTS)  # another node may have trained it
         if reason is None and self._waits(member):
             return "waits"
-        fetch(member.job.record.path, WEIGHTS)  # another node may have trained it
         done = member.job.record.result()
         if done is not None:
             self._take(member, done.history)

@@ -12,7 +12,9 @@ from raybrain.bucket.objects import objects_of
 from raybrain.cluster import home_path
 from raybrain.config import InputError
 from raybrain.storage import aside, aside_folder, drafted, put_in_place, read_json, set_aside, together, write_json
+from raybrain.train.record import RunRecord
 from tests.bucket.conftest import ADDRESS
+from tests.sweeps import LR, Bench, history_of, space
 
 Machine = Callable[[str], None]
 
@@ -188,3 +190,25 @@ def test_what_stays_on_a_node(machine: Machine) -> None:
     for name in ("claims/x.json", "maps/x/meta.json", "speeds/x.json", "runs/a-1/owner.json", "sweeps/x/optuna.db"):
         write_json(home / name, 1)
     assert not objects()
+
+
+def test_a_file_that_another_process_wrote_meanwhile_is_removed(machine: Machine) -> None:
+    write_json(run() / "result.json", 1)
+    known = dict(copies._known)
+    copies._known.clear()  # as another process of this machine
+    write_json(run() / "failure.json", "why")
+    copies._known.update(known)
+    remove(run() / "failure.json")
+    assert set(json.loads(objects()["runs/a-1/files.json"])) == {"result.json"}
+
+
+def test_a_training_waits_that_another_machine_brought_to_the_end_of_a_generation(machine: Machine) -> None:
+    fixed = {"train.epochs": 8, "train.patience": 8}
+    asked = space(parameters={"optim.lr": LR}, trials=8, sampler="qmc", scheduler="pbt:2", fixed=fixed)
+    sweep = Bench(home_path(Path(ADDRESS)) / "sweep", asked)
+    member = sweep.ledger.next()
+    assert member
+    machine("two")
+    RunRecord(run(member.job.record.path.name)).keep_history(history_of([0.5, 0.4]))
+    machine("one")
+    assert sweep.ledger.ended(member) == "waits"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,3 +139,49 @@ def test_a_lease_is_renewed_while_it_is_held(machine: Machine, monkeypatch: pyte
         versions.add(lease.objects.read(lease.key)[0])
     lease.give_back()
     assert Lease(run(), {"pid": 2}).take()
+
+
+def test_an_owner_that_loses_its_lease_while_it_publishes_changes_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first try to replace the manifest takes long; meanwhile another machine takes over and publishes."""
+    with owned(run(), "train", refuse):
+        write_json(run() / "history.json", [1])
+        mine = leases.held[run()].__self__  # type: ignore[attr-defined]
+        write_if = leases.Objects.write_if
+
+        def late(self: leases.Objects, name: str, content: bytes, version: Any) -> Any:
+            if name.endswith("files.json"):
+                monkeypatch.setattr(leases.Objects, "write_if", write_if)
+                self.write_if(mine.key, b'{"holder": "another"}', self.read(mine.key)[1])
+                self.write_if(name, b"{}", version)
+                mine._renewed -= leases.LEASE_S
+            return write_if(self, name, content, version)
+
+        monkeypatch.setattr(leases.Objects, "write_if", late)
+        with pytest.raises(InputError, match="was taken over"):
+            write_json(run() / "history.json", [1, 2])
+        assert mine.objects.read("runs/a-1/files.json")[0] == b"{}"
+
+
+def test_a_folder_that_another_machine_looks_after_is_not_taken_by_its_last_owner(machine: Machine) -> None:
+    with owned(run(), "train", refuse):
+        pass
+    machine("two")
+    with unowned(run()) as free:
+        assert free and owner_of(run()).purpose == "train"
+        machine("one")
+        with pytest.raises(Busy), owned(run(), "train", refuse):
+            pass
+
+
+def test_a_bucket_that_does_not_answer_leaves_no_lock(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(self: Lease, dead: bool = False) -> bool:
+        raise InputError("does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "take", away)
+        with pytest.raises(InputError, match="does not answer"), unowned(run()):
+            pass
+    with unowned(run()) as free:
+        assert free
