@@ -167,11 +167,13 @@ class MLflowStore(TrackingStore):
     def adopt(self, gone: str, parent: TrackedRun) -> None:
         """Put the runs under one that is gone under another one."""
         client, orphans, page = _client(self.address), f"tags.`{PARENT}` = '{gone}'", None
-        while page != "":
-            found = client.search_runs([self.experiment_id], orphans, max_results=ORPHANS_AT_ONCE, page_token=page)
-            for run in found:
-                client.set_tag(run.info.run_id, PARENT, parent.id)
-            page = found.token or ""
+        ids: list[str] = []
+        while page != "":  # all before the first is changed: a page begins after so many of those that match
+            some = client.search_runs([self.experiment_id], orphans, max_results=ORPHANS_AT_ONCE, page_token=page)
+            ids += [run.info.run_id for run in some]
+            page = some.token or ""
+        for run_id in ids:
+            client.set_tag(run_id, PARENT, parent.id)
 
     def is_away(self, error: Exception) -> bool:
         """Whether a server, or a database, does not answer now."""

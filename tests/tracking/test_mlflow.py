@@ -96,6 +96,14 @@ def test_parent_and_child(store: MLflowStore, client: Any) -> None:
     assert [client.get_run(r.id).info.status for r in (parent, child)] == ["FINISHED", "KILLED"]
 
 
+def test_all_runs_under_one_that_is_gone_are_adopted(store: MLflowStore, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raybrain.tracking.mlflow.ORPHANS_AT_ONCE", 2)
+    gone, parent = store.start("gone"), store.start("parent")
+    children = [store.start(f"child {number}", parent=gone.id) for number in range(5)]
+    store.adopt(gone.id, parent)
+    assert [client.get_run(child.id).data.tags["mlflow.parentRunId"] for child in children] == [parent.id] * 5
+
+
 def test_metrics(store: MLflowStore, client: Any) -> None:
     run = store.start("metrics")
     for step in range(3):
