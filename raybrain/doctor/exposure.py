@@ -38,10 +38,13 @@ def _ray(address: str) -> Finding:
 
 
 def _tracking(server: str) -> Finding:
-    what, parts = "who may use tracking", urlsplit(server)
-    host = parts.hostname or ""
+    what = "who may use tracking"
+    try:
+        parts = urlsplit(server)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:  # what stands in the place of a port may be a password
+        return Finding(what, "not known: MLFLOW_TRACKING_URI is no address like http://HOST:PORT")
     name = f"[{host}]" if ":" in host else host
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         urllib.request.urlopen(f"{parts.scheme}://{name}:{port}{parts.path.rstrip('/')}{FOR_ANYBODY}", timeout=ANSWER_S).close()
     except (OSError, ValueError, http.client.HTTPException) as error:

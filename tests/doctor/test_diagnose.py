@@ -97,6 +97,15 @@ def test_a_tracking_server_that_is_open_to_all_is_flagged(
     assert "password" not in finding.result and ("--host 127.0.0.1" in finding.advice) == (state == "warn")
 
 
+@pytest.mark.parametrize("address", ["http://me:a-password/x", "http://[::1"])
+def test_an_address_of_a_tracking_server_that_is_none_is_a_finding(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    (finding,) = exposing.exposure(Cluster(home=tmp_path))
+    assert "no address like http://HOST:PORT" in finding.result and "a-password" not in finding.result
+
+
 class Head(grpc.GenericRpcHandler):
     """Answers as the head of a Ray cluster: to nobody, to who has a token, to all."""
 
