@@ -107,8 +107,9 @@ def run(experiment: Experiment, prepared: Prepared, cluster: Cluster) -> Trained
     check(experiment, cluster, prepared)
 
     def with_ray(job: TrainJob) -> Ending:
-        with ray_session(cluster), TrainingBar(console, job.experiment.train.epochs, len(job.record.history())) as bar:
-            return fit(job, Exchange.open(), bar.show)
+        bar = TrainingBar(console, job.experiment.train.epochs, len(job.record.history()))
+        with ray_session(cluster), Exchange.open() as exchange, bar:
+            return fit(job, exchange, bar.show)
 
     call = Call(with_ray, "train", say_busy)
     trained = train(job, cluster.tracking_store(), call)

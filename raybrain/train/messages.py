@@ -10,7 +10,8 @@ Without Ray a training has an :class:`Audience` that is called in the same proce
 import asyncio
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,13 +129,22 @@ class Exchange:
     actor: Any
 
     @classmethod
-    def open(cls) -> "Exchange":
-        """A new one, on the node of this process: others may go without it. Needs a running Ray."""
+    @contextmanager
+    def open(cls) -> "Iterator[Exchange]":
+        """A new one, on the node of this process: others may go without it. Needs a running Ray.
+
+        Its process ends with the block, as Tune keeps what it runs, and with it whom that knows, as long as a process lives.
+        """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return cls(ray.remote(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)(_Post).remote())
+        actor = ray.remote(num_cpus=0, max_concurrency=1000, scheduling_strategy=here)(_Post).remote()
+        try:
+            yield cls(actor)
+        finally:
+            with suppress(Exception):  # Ray itself may be gone
+                ray.kill(actor)
 
     def clear(self, run: str) -> None:
         """Forget what was said about a run before it is trained again."""

@@ -118,8 +118,8 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
         ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))
         try:
             if ledger.open:
-                with ray_session(cluster):
-                    training = TrialTraining(data, cluster, store, record.purpose, tracking.id, Exchange.open())
+                with ray_session(cluster), Exchange.open() as exchange:
+                    training = TrialTraining(data, cluster, store, record.purpose, tracking.id, exchange)
                     _search(ledger, training, limits, record)
                     tracking = begin_sweep_log(sweep.space, store, record)  # it may have been deleted meanwhile
             again = partial(_again, data=data, cluster=cluster)

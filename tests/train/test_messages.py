@@ -16,11 +16,17 @@ HISTORY = tuple(history_of([0.5, 0.4]))
 
 @pytest.fixture
 def exchange(ray_cluster: None) -> Iterator[Exchange]:
+    with Exchange.open() as opened:
+        yield opened
+
+
+def test_an_exchange_ends_with_its_block_whoever_still_knows_it(ray_cluster: None) -> None:
     import ray
 
-    opened = Exchange.open()
-    yield opened
-    ray.kill(opened.actor)
+    with Exchange.open() as exchange:
+        exchange.clear("run")
+    with pytest.raises(ray.exceptions.RayActorError):
+        exchange.ask("clear", "run")
 
 
 def receive(inbox: Inbox, count: int) -> list[Message]:
