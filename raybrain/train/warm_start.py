@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Shapes
+from raybrain.bucket.copies import fetch
 from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
 from raybrain.identity import contents, locate
@@ -90,6 +91,7 @@ def _packed(learner: Learner, experiment: Experiment) -> bytes:
 
 def _of_model(learner: Learner, experiment: Experiment) -> Begun:
     folder = _folder(experiment.start)
+    fetch(folder)  # another node may have trained it
     card = read_card(folder)
     _refuse_other(experiment, card, folder)
     mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
