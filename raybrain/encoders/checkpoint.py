@@ -141,13 +141,13 @@ class CheckpointConfig(Config):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        found: dict[str, Tensor] = {}
+        weights: dict[str, Tensor] = {}
         for path in sorted(self.folder().glob(WEIGHTS)):
             try:
-                found |= load_file(path)
+                weights |= load_file(path)
             except (OSError, SafetensorError) as error:
                 raise InputError(f"{path} holds no weights ({first_line(error)}); get it again") from None
-        return found
+        return weights
 
     def build(self, shapes: Shapes) -> nn.Module:
         """The network with drawn weights, from its settings alone.

@@ -14,7 +14,7 @@ from raybrain.batch import Batch, Keys, Shapes
 from raybrain.config import Config, InputError
 from raybrain.encoders.draws import Dropout, DropPath
 from raybrain.encoders.front import Front, FrontEncoder
-from raybrain.encoders.transformer import FeedForward, RotaryAttention
+from raybrain.encoders.transformer import FeedForward, RotaryAttention, check_heads
 
 
 class BlockConfig(Config):
@@ -60,10 +60,7 @@ class Conformer(FrontEncoder, name="conformer"):
 
     @model_validator(mode="after")
     def _agree(self) -> "Conformer":
-        step = 2 * self.block.heads
-        if self.hidden % step:
-            near = max(1, round(self.hidden / step)) * step
-            raise InputError(f"hidden={self.hidden} must be a multiple of twice block.heads={self.block.heads}; type {near}")
+        check_heads(self.hidden, self.block.heads, "block.heads")
         return self
 
     def build(self, shapes: Shapes) -> nn.Module:

@@ -8,7 +8,7 @@ Dimension letters: S subjects, B windows, C channels, L lags, T time samples, D 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from pydantic import Field, PositiveFloat, model_validator
@@ -193,6 +193,12 @@ class Moments:
         return self._sums["given"] / self.samples, self._sums["aimed"] / self.samples
 
     @property
+    def centred(self) -> tuple[Tensor, Tensor]:
+        """:attr:`gram` and :attr:`cross` without the means."""
+        mean, target = self.means
+        return self.gram - self.samples * torch.outer(mean, mean), self.cross - self.samples * torch.outer(mean, target)
+
+    @property
     def spread(self) -> Tensor:
         """Centred sum of squares of what is aimed at, [D]."""
         return self._sums["squares"] - self._sums["aimed"].square() / self.samples
@@ -213,11 +219,8 @@ class Moments:
 
     def correlation(self, weights: Tensor) -> Tensor:
         """Of what these weights [P D] estimate with what is aimed at, [D]."""
-        mean, target = self.means
-        agree = self.cross - self.samples * torch.outer(mean, target)
-        own = self.gram - self.samples * torch.outer(mean, mean)
-        power = (weights * (own @ weights)).sum(dim=0) * self.spread
-        return (weights * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
+        own, agree = self.centred
+        return _correlation(weights, own, agree, self.spread)
 
 
 @dataclass(frozen=True)
@@ -271,50 +274,66 @@ def solve(
 
     It is the penalty of the weights, or of their difference from those ``around`` which they are looked for.
     """
-    best, weights = _solve(fitted, judge, config, rate_hz, around=around)
+    penalties = [penalty * rate_hz * fitted.windows for penalty in config.penalties]
+    plain = _Problem(*fitted.centred, *judge.centred, judge.spread, penalties, config.per_output, around)
+    best, weights = plain.solved()
     for division in divisions:
-        scale = division.to(weights.device).repeat(len(fitted.lags))
-        score, tried = _solve(fitted, judge, config, rate_hz, scale, around)
-        weights = torch.where(score > best, tried, weights)
+        scale = division.to(weights.device).repeat(len(fitted.lags))[:, None]
+        score, tried = plain.scaled(scale).solved()
+        weights = torch.where(score > best, scale * tried, weights)
         best = torch.maximum(best, score)
     mean, target = fitted.means
     return weights, target - mean @ weights
 
 
-def _solve(
-    fitted: Moments,
-    judge: Moments,
-    config: Ridge,
-    rate_hz: float,
-    scale: Tensor | None = None,
-    around: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Scores [D] and weights [P D] of the best penalty; each lagged channel is multiplied with ``scale`` [P] beforehand."""
-    mean, target = fitted.means
-    cross = fitted.cross - fitted.samples * torch.outer(mean, target)
-    gram = fitted.gram - fitted.samples * torch.outer(mean, mean)
-    other, wanted = judge.means
-    agree = judge.cross - judge.samples * torch.outer(other, wanted)
-    own = judge.gram - judge.samples * torch.outer(other, other)
-    if scale is not None:
-        cross, agree = scale[:, None] * cross, scale[:, None] * agree
-        gram, own = (scale[:, None] * products * scale for products in (gram, own))
-    if around is not None:
-        around = around if scale is None else around / scale[:, None]
-        cross = cross - gram @ around
-    values, vectors = torch.linalg.eigh(gram)
-    turned, agree, own = vectors.T @ cross, vectors.T @ agree, vectors.T @ own @ vectors
-    best = weights = torch.empty(0)
-    for penalty in config.penalties:
-        tried = turned / (values + penalty * rate_hz * fitted.windows)[:, None]
-        tried = tried if around is None else tried + vectors.T @ around
-        power = (tried * (own @ tried)).sum(dim=0) * judge.spread
-        score = (tried * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()
-        score = score if config.per_output else score.mean().expand_as(score)
-        if not len(best):
-            best, weights = score, tried
-        else:
-            weights = torch.where(score > best, tried, weights)
-            best = torch.maximum(best, score)
-    weights = vectors @ weights
-    return best, weights if scale is None else scale[:, None] * weights
+@dataclass(frozen=True)
+class _Problem:
+    """What a penalty is chosen by.
+
+    Attributes:
+        gram, cross: of the windows to fit, without the means, [P P] and [P D].
+        own, agree: those of the windows that judge.
+        spread: of what is aimed at there, [D].
+        penalties: to choose from.
+        per_output: for each dimension.
+        around: weights that others may differ from at a penalty, [P D]; None for 0.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    own: Tensor
+    agree: Tensor
+    spread: Tensor
+    penalties: Sequence[float]
+    per_output: bool
+    around: Tensor | None
+
+    def scaled(self, scale: Tensor) -> "_Problem":
+        """The same with each lagged channel multiplied with ``scale`` [P 1]: weights of it, times that, are of the signal."""
+        gram, own = (scale * products * scale.T for products in (self.gram, self.own))
+        around = None if self.around is None else self.around / scale
+        return replace(self, gram=gram, cross=scale * self.cross, own=own, agree=scale * self.agree, around=around)
+
+    def solved(self) -> tuple[Tensor, Tensor]:
+        """Scores [D] and weights [P D] of the best penalty."""
+        cross = self.cross if self.around is None else self.cross - self.gram @ self.around
+        values, vectors = torch.linalg.eigh(self.gram)
+        turned, agree, own = vectors.T @ cross, vectors.T @ self.agree, vectors.T @ self.own @ vectors
+        best = weights = torch.empty(0)
+        for penalty in self.penalties:
+            tried = turned / (values + penalty)[:, None]
+            tried = tried if self.around is None else tried + vectors.T @ self.around
+            score = _correlation(tried, own, agree, self.spread)
+            score = score if self.per_output else score.mean().expand_as(score)
+            if not len(best):
+                best, weights = score, tried
+            else:
+                weights = torch.where(score > best, tried, weights)
+                best = torch.maximum(best, score)
+        return best, vectors @ weights
+
+
+def _correlation(weights: Tensor, own: Tensor, agree: Tensor, spread: Tensor) -> Tensor:
+    """Of what weights [P D] estimate with what is aimed at, [D]."""
+    power = (weights * (own @ weights)).sum(dim=0) * spread
+    return (weights * agree).sum(dim=0) / power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()

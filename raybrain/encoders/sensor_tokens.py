@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from raybrain.config import Config, InputError
-from raybrain.encoders.transformer import FeedForward, RotaryAttention
+from raybrain.config import Config
+from raybrain.encoders.transformer import FeedForward, RotaryAttention, check_heads
 
 
 class TokensConfig(Config):
@@ -36,10 +36,7 @@ class TokensConfig(Config):
 
     @model_validator(mode="after")
     def _agree(self) -> "TokensConfig":
-        step = 2 * self.heads
-        if self.hidden % step:
-            near = max(1, round(self.hidden / step)) * step
-            raise InputError(f"hidden={self.hidden} must be a multiple of twice heads={self.heads}; type {near}")
+        check_heads(self.hidden, self.heads, "heads")
         return self
 
 

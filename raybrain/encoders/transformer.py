@@ -7,7 +7,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raybrain.config import InputError
+
 LONGEST = 10_000  # the base of rotary positions, as is usual
+
+
+def check_heads(hidden: int, heads: int, setting: str) -> None:
+    """Refuse a hidden size that rotary positions cannot divide among heads; ``setting`` says how many there are.
+
+    Raises:
+        InputError: with the nearest size that they can.
+    """
+    step = 2 * heads
+    if hidden % step:
+        near = max(1, round(hidden / step)) * step
+        raise InputError(f"hidden={hidden} must be a multiple of twice {setting}={heads}; type {near}")
 
 
 class FeedForward(nn.Sequential):

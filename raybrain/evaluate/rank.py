@@ -263,10 +263,10 @@ def _rank(job: TrainJob) -> _Kept:
             ready, waiting = ray.wait(waiting, num_returns=1)
             ray.get(ready)  # what fails, fails at once
         ranked, ((controls, absent), context, (lags, no_lags), _) = ray.get(parts), ray.get(others)
-        found = {name: ray.get(task) for name, task in further.items()}
+        extra = {name: ray.get(task) for name, task in further.items()}
     ranks = pd.concat(ranked).sort_values(PLACE, ignore_index=True)
-    newcomers, too_few = found.get("newcomers", ([], []))
-    return _Kept(ranks, controls, context, lags, absent + no_lags + too_few, found.get("channels", []), newcomers)
+    newcomers, too_few = extra.get("newcomers", ([], []))
+    return _Kept(ranks, controls, context, lags, absent + no_lags + too_few, extra.get("channels", []), newcomers)
 
 
 def _options(job: TrainJob) -> dict[str, float]:

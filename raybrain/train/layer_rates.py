@@ -36,14 +36,14 @@ def chosen(network: nn.Module, parts: Sequence[str]) -> set[str]:
         InputError: if there is no such part.
     """
     names = [name for name, _ in network.named_parameters()]
-    found: set[str] = set()
+    inside: set[str] = set()
     for part in parts:
         mine = {name for name in names for prefix in _places(network) if _inside(name, prefix + part)}
         if not mine:
             known = {name.removeprefix(prefix).partition(".")[0] for name in names for prefix in _places(network)}
             raise InputError(f"no part {part!r} of the network{hint(part, known)}")
-        found |= mine
-    return found
+        inside |= mine
+    return inside
 
 
 def batch_norms(network: nn.Module, frozen: set[str]) -> Iterator[nn.Module]:
