@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from raybrain.config import InputError
@@ -27,24 +27,39 @@ def tied_to_node() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not ray.is_initialized():
         yield
         return
-    node, done, dead = ray.get_runtime_context().get_node_id(), threading.Event(), threading.Event()
+    node, dead = ray.get_runtime_context().get_node_id(), threading.Event()
 
-    def watch() -> None:
-        while not done.wait(LOOK_S):
-            with suppress(Exception):  # the head is away: it may come back, and Ray itself gives up after a while
-                if any(known["NodeID"] == node and not known["Alive"] for known in ray.nodes()):
-                    dead.set()
-                    os.kill(os.getpid(), signal.SIGTERM)  # a process in the background may be deaf to SIGINT
-                    return
+    def look() -> None:
+        if not dead.is_set() and any(known["NodeID"] == node and not known["Alive"] for known in ray.nodes()):
+            dead.set()
+            os.kill(os.getpid(), signal.SIGTERM)  # a process in the background may be deaf to SIGINT
 
-    thread = threading.Thread(target=watch, name="lifeline", daemon=True)
-    thread.start()
     try:
-        yield
+        with regularly(look, LOOK_S, "lifeline"):
+            yield
     except KeyboardInterrupt:
         if dead.is_set():
             raise InputError(f"{DEAD}; {CURE}") from None
         raise
+
+
+@contextmanager
+def regularly(look: Callable[[], object], every_s: float, name: str) -> Iterator[None]:
+    """Call ``look`` from a thread of this name every so many seconds, while the block runs.
+
+    What it raises is passed over: the head of the cluster is away, and may come back; Ray itself gives up after a while.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_s):
+            with suppress(Exception):
+                look()
+
+    thread = threading.Thread(target=watch, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
         done.set()
-        thread.join(LOOK_S)
+        thread.join(every_s)

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from raybrain.bucket.objects import file_system
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.console import PlainConsole
+from raybrain.lifeline import regularly
 
 LOOK_S = 1.0  # between two looks at what an autoscaler makes of a request
 ANSWER_S = 15.0  # an autoscaler looks every five seconds; one that has not refused by then starts machines
@@ -139,20 +140,13 @@ def draining() -> Iterator[Callable[[], bool]]:
     if not ray.is_initialized():
         yield lambda: False
         return
-    warned, done = threading.Event(), threading.Event()
+    warned = threading.Event()
 
-    def watch() -> None:
-        while not done.wait(DRAIN_LOOK_S):
-            with suppress(Exception):  # its head is away, and may come back
-                (warned.set if ray._private.state.state.get_draining_nodes() else warned.clear)()
+    def look() -> None:
+        (warned.set if ray._private.state.state.get_draining_nodes() else warned.clear)()
 
-    thread = threading.Thread(target=watch, name="draining", daemon=True)
-    thread.start()
-    try:
+    with regularly(look, DRAIN_LOOK_S, "draining"):
         yield warned.is_set
-    finally:
-        done.set()
-        thread.join(DRAIN_LOOK_S)
 
 
 def _let_begin() -> None:
