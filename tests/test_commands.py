@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,14 @@ def test_training_goes_on_when_nobody_can_hear_of_it(
 
     opened: list[Exchange] = []
     real, show = Exchange.open, TrainingBar.show
-    monkeypatch.setattr(Exchange, "open", lambda: opened.append(real()) or opened[-1])
+
+    @contextmanager
+    def seen() -> Iterator[Exchange]:
+        with real() as exchange:
+            opened.append(exchange)
+            yield exchange
+
+    monkeypatch.setattr(Exchange, "open", seen)
 
     def shown(self: TrainingBar, message: Any) -> None:
         show(self, message)

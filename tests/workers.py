@@ -1,5 +1,7 @@
 """Train a few steps on random data in several processes: what the equivalence tests compare."""
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -218,15 +220,29 @@ def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> floa
     return float(torch.stack(gaps).max())
 
 
-def _worker(rank: int, world: int, folder: str, jobs: list[tuple[str, str, str]]) -> None:
+def in_workers(work: Callable[..., None], world: int, *arguments: Any) -> None:
+    """Call ``work(rank, *arguments)`` in ``world`` processes that are one process group, with one thread each."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_worker, args=(work, world, folder, arguments), nprocs=world)  # type: ignore[no-untyped-call]
+
+
+def _worker(rank: int, work: Callable[..., None], world: int, folder: str, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    work(rank, *arguments)
+    dist.barrier()  # a process must not go while the other still talks to it
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a thread of Gloo may still free a tensor: were Python ending meanwhile, it would abort the process
+
+
+def _train_cases(rank: int, world: int, folder: str, jobs: list[tuple[str, str, str]]) -> None:
     for number, (case, dtype, fault) in enumerate(jobs):
         with FAULTS[fault](rank):
             result = train(CASES[case], Place(rank, world, dtype=getattr(torch, dtype)))
         if rank == 0:
             torch.save(result, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
 
 
 def run_workers(world: int, jobs: list[tuple[str, str, str]]) -> list[dict[str, Tensor]]:
@@ -234,12 +250,11 @@ def run_workers(world: int, jobs: list[tuple[str, str, str]]) -> list[dict[str, 
     if world == 1:
         return [train(CASES[case], Place(dtype=getattr(torch, dtype))) for case, dtype, _ in jobs]
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_worker, args=(world, folder, jobs), nprocs=world)  # type: ignore[no-untyped-call]
+        in_workers(_train_cases, world, world, folder, jobs)
         return [torch.load(Path(folder) / f"{number}.pt") for number in range(len(jobs))]
 
 
-def _counting_worker(rank: int, world: int, folder: str, dimensions: list[int]) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+def _count(rank: int, folder: str, dimensions: list[int]) -> None:
     for number in dimensions:
         sent: list[int] = []
 
@@ -248,17 +263,16 @@ def _counting_worker(rank: int, world: int, folder: str, dimensions: list[int]) 
             return honest(tensor)
 
         with mock.patch.object(dist, "all_reduce", counted), mock.patch.object(dist, "all_gather", None):
-            result = train(CASES["extra negatives"], Place(rank, world), number)
+            result = train(CASES["extra negatives"], Place(rank, 2), number)
         gradients = sum(value.numel() for name, value in result.items() if name.startswith("gradient"))
         if rank == 0:
             torch.save({"sent": sent, "gradients": 4 * (gradients + 1)}, f"{folder}/{number}.pt")
-    dist.destroy_process_group()
 
 
 def exchanged(dimensions: list[int]) -> list[dict[str, Any]]:
     """For features of each of these sizes: bytes of every exchange of two workers, and bytes of gradients (and the loss)."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_counting_worker, args=(2, folder, dimensions), nprocs=2)  # type: ignore[no-untyped-call]
+        in_workers(_count, 2, folder, dimensions)
         return [torch.load(Path(folder) / f"{number}.pt") for number in dimensions]
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from raybrain.encoders.layers import BatchNorm
+from tests.workers import in_workers
 
 WORKERS = 2
 CHANNELS, TIMES, STEPS = 3, 7, 2
@@ -56,20 +55,17 @@ CASES = [(options, rows, torch.float64, 0.0) for options in OPTIONS for rows in 
 ]
 
 
-def worker(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORKERS)
+def worker(rank: int, folder: Path) -> None:
     results = []
     for options, rows, dtype, mean in CASES:
         first, second = ROWS[rows]
         part = slice(0, first) if rank == 0 else slice(first, first + second)
         results.append(case(options, rows, dtype, mean, part, BatchNorm))
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(results, folder / f"{rank}.pt")
 
 
 def test_two_workers_equal_one(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=WORKERS)
+    in_workers(worker, WORKERS, tmp_path)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORKERS)]
     for (options, rows, dtype, mean), *parts in zip(CASES, *results, strict=True):
         near = NEAR_64 if dtype == torch.float64 else NEAR_32

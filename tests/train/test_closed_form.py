@@ -1,6 +1,5 @@
 """A fit in closed form is a training like any other: one epoch, killed anywhere the same, for any number of workers."""
 
-import tempfile
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from raybrain.config import InputError, override
 from raybrain.encoders.base import FittedEncoder
@@ -21,7 +19,7 @@ from raybrain.train.record import RunRecord
 from raybrain.train.step import Place
 from raybrain.train.tables import Tables
 from tests.train.test_loop import Ear, Killed, go, result
-from tests.workers import random_tables
+from tests.workers import in_workers, random_tables
 
 RIDGE: dict[str, Any] = {
     "encoder": "ridge",
@@ -113,12 +111,8 @@ def test_what_must_be_trained_beside_it_is_refused(tmp_path: Path) -> None:
         closed_form(tmp_path, **{"loss.linear": 3})
 
 
-def _worker(rank: int, world: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    go(closed_form(Path(folder) / "run", Place(rank, world)))
-    dist.barrier()  # a process must not go while the other still talks to it
-    dist.destroy_process_group()
+def _fit(rank: int, run: Path) -> None:
+    go(closed_form(run, Place(rank, 2)))
 
 
 def test_two_workers_fit_the_very_same(tmp_path: Path) -> None:
@@ -126,9 +120,8 @@ def test_two_workers_fit_the_very_same(tmp_path: Path) -> None:
     torch.set_num_threads(1)  # as in the workers: sums in another order differ in the last bit
     go(closed_form(tmp_path / "one"))
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_worker, args=(2, folder), nprocs=2)  # type: ignore[no-untyped-call]
-        two, other = result(Path(folder) / "run")
+    in_workers(_fit, 2, tmp_path / "two")
+    two, other = result(tmp_path / "two")
     weights, history = result(tmp_path / "one")
     assert all(torch.equal(weights[name], two[name]) for name in weights)
     gaps = {name: abs(history[0][name] - other[0][name]) for name in history[0]}

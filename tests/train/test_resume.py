@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from raybrain.config import override
@@ -16,7 +15,7 @@ from raybrain.train.order import contrast
 from raybrain.train.record import Damaged, RunRecord
 from raybrain.train.step import Loaded, Place
 from tests.train.test_loop import SETTINGS, Killed, go
-from tests.workers import random_tables
+from tests.workers import in_workers, random_tables
 
 
 def training(place: Place, folder: Path) -> Training:
@@ -38,10 +37,9 @@ def kill(run: Training, after: int | None) -> None:
     run.learner.update = updated  # type: ignore[method-assign]
 
 
-def worker(rank: int, folder: str, shared: bool, kills: tuple[int, ...]) -> None:
+def worker(rank: int, folder: Path, shared: bool, kills: tuple[int, ...]) -> None:
     """Train to the end, killed after these numbers of steps; an unshared disk shows the second worker nothing."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    home = Path(folder) / ("run" if shared or rank == 0 else "elsewhere")
+    home = folder / ("run" if shared or rank == 0 else "elsewhere")
     for after in (*kills, None):
         try:
             run = training(Place(rank, 2), home)
@@ -49,13 +47,12 @@ def worker(rank: int, folder: str, shared: bool, kills: tuple[int, ...]) -> None
             go(run, checkpoint_s=0)
         except Killed:
             run.feed.close()
-    torch.save(run.learner.state()["model"], f"{folder}/worker{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(run.learner.state()["model"], folder / f"worker{rank}.pt")
 
 
 def weights(folder: Path, shared: bool, kills: tuple[int, ...]) -> list[dict[str, Any]]:
     folder.mkdir()
-    torch.multiprocessing.spawn(worker, args=(str(folder), shared, kills), nprocs=2)  # type: ignore[no-untyped-call]
+    in_workers(worker, 2, folder, shared, kills)
     return [torch.load(folder / f"worker{rank}.pt") for rank in (0, 1)]
 
 
@@ -67,13 +64,11 @@ def test_workers_that_do_not_see_the_checkpoint_go_on_all_the_same(tmp_path: Pat
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def refuses(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+def refuses(rank: int, folder: Path) -> None:
     with pytest.raises(Damaged):
-        training(Place(rank, 2), Path(folder) / ("run" if rank == 0 else "elsewhere"))
+        training(Place(rank, 2), folder / ("run" if rank == 0 else "elsewhere"))
     assert Place(rank, 2).first(None if rank == 0 else b"mine") is None
     assert Place(rank, 2).first(b"" if rank == 0 else b"mine") == b""
-    dist.destroy_process_group()
 
 
 @pytest.mark.slow
@@ -81,4 +76,4 @@ def test_a_damaged_checkpoint_is_refused_by_all(tmp_path: Path) -> None:
     record = RunRecord(tmp_path / "run")
     record.keep_checkpoint({"model": {}})
     record.last.write_bytes(record.last.read_bytes()[:50])
-    torch.multiprocessing.spawn(refuses, args=(str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    in_workers(refuses, 2, tmp_path)
