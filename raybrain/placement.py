@@ -124,6 +124,14 @@ def memory_on_a_node(wanted: int) -> int:
     return int(min(wanted, max((node.get("memory", 0) for node in _nodes()), default=0)))
 
 
+def place_near(each: Resources, node: str | None) -> Any:
+    """What a trial asks Ray for: room on this node, or on another if it has none or is gone. Needs a running Ray."""
+    from ray.tune import PlacementGroupFactory
+
+    near = node if len(_nodes()) > 1 else None  # trials that ask for the same share processes
+    return PlacementGroupFactory([each], strategy="STRICT_PACK", _soft_target_node_id=near)
+
+
 def grows() -> bool:
     """Whether the cluster starts machines when they are asked for. Needs a running Ray."""
     return bool(_autoscaler().autoscaler_state_version)

@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from raybrain import placement
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.placement import check_room, room_for, worker_resources
-from tests.conftest import REPO
+from tests.conftest import REPO, TINY
 
 HEAD = "f" * 51 + "00000"  # the name of the head that Ray's provider of pretended machines expects
 
@@ -85,8 +87,8 @@ def test_groups_are_counted_by_node(nodes: Callable[..., None]) -> None:
 # a cluster that brings machines: Ray's own autoscaler, with machines that are processes here
 
 
-def launcher_config(port: int) -> dict[str, Any]:
-    """What Ray's provider of pretended machines takes: no CPU at first; one CPU, or one with a GPU, can come."""
+def launcher_config(port: int, large: dict[str, float]) -> dict[str, Any]:
+    """What Ray's provider of pretended machines takes: no CPU at first; two of one CPU, and a large one, can come."""
     lists = ["cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands"]
     lists += [f"{who}_{what}_commands" for who in ("head", "worker") for what in ("setup", "start_ray")]
     provider = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
@@ -106,7 +108,7 @@ def launcher_config(port: int) -> dict[str, Any]:
         "available_node_types": {
             "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "cpu": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
-            "gpu": {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
+            "large": {"resources": large, "node_config": {}, "min_workers": 0, "max_workers": 1},
         },
     }
 
@@ -120,14 +122,20 @@ def wait_for(port: int) -> None:
     pytest.fail("the cluster did not start")
 
 
-@pytest.fixture(scope="module")
-def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One with a short name: Ray puts sockets into it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@contextmanager
+def growing(folder: Path, large: dict[str, float]) -> Iterator[str]:
     """The address of a cluster without a CPU whose autoscaler brings some."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("growing")
-    (folder / "launcher.json").write_text(json.dumps(launcher_config(port)))
+    (folder / "launcher.json").write_text(json.dumps(launcher_config(port, large)))
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=0"]
     command += ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000", f"--temp-dir={folder}"]
     command += [f"--autoscaling-config={folder / 'launcher.json'}", "--node-ip-address=127.0.0.1"]
@@ -150,8 +158,13 @@ import json, sys
 from pathlib import Path
 from raybrain.cluster import Cluster, ray_session
 from raybrain.config import InputError, override
-from raybrain.placement import check_room, draining, room_for, worker_resources
+from raybrain.placement import check_room, draining, place_near, room_for, worker_resources
 import time
+def near(node):
+    import ray
+    group = place_near({"CPU": 1.0}, node).to_placement_group()
+    ray.get(group.ready(), timeout=30)
+    return group, ray.util.placement_group_table(group)["bundles_to_node_id"][0]
 for settings in json.loads(sys.argv[2]):
     cluster = override(Cluster(home=Path("home"), address=sys.argv[1]), settings)
     began = time.monotonic()
@@ -164,6 +177,13 @@ for settings in json.loads(sys.argv[2]):
     print(json.dumps([answer, time.monotonic() - began]), flush=True)
 with ray_session(cluster), draining() as warned:
     import ray
+    machines = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    groups, places = zip(*[near(node) for node in machines])
+    ray.util.remove_placement_group(groups[0])
+    last, elsewhere = near(machines[1])  # which is taken
+    for group in (*groups[1:], last):
+        ray.util.remove_placement_group(group)
+    print(json.dumps([[list(places) == machines, elsewhere == machines[0]], 0.0]), flush=True)
     from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
     class Worker:
         def node(self):
@@ -180,7 +200,7 @@ with ray_session(cluster), draining() as warned:
 
 
 @pytest.mark.slow
-def test_machines_are_asked_for_and_waited_for(growing: str) -> None:
+def test_machines_are_asked_for_and_waited_for(folder: Path) -> None:
     """In processes of their own, as this one may have a Ray already."""
     some: list[dict[str, Any]] = [
         {"cpus_per_worker": 2},
@@ -189,16 +209,42 @@ def test_machines_are_asked_for_and_waited_for(growing: str) -> None:
         {"workers": 2, "gpus": "off"},
         {"workers": 9, "gpus": "off"},
     ]
-    command = [sys.executable, "-c", ASK, growing, json.dumps(some)]
     environment = os.environ | {"PYTHONPATH": str(REPO)}
-    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=240, check=False)
+    with growing(folder, {"CPU": 1, "GPU": 1}) as address:
+        command = [sys.executable, "-c", ASK, address, json.dumps(some)]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=240, check=False)
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert len(answers) == len(some) + 1, done.stderr
-    (large, seconds), (short, _), (gpu, _), (two, _), (nine, _), (warnings, _) = answers
+    assert len(answers) == len(some) + 2, done.stderr
+    (large, seconds), (short, _), (gpu, _), (two, _), (nine, _), (near, _), (warnings, _) = answers
     assert "no node has room for one of them" in large and seconds < 30
     assert "did not bring 2 times 1 CPU in" in short
     assert gpu == [{"CPU": 1.0, "GPU": 1.0}, 1], "a GPU that can come is used"
     assert two[0] == {"CPU": 1.0}
     assert "--workers 9 needs 9 times 1 CPU" in nine
+    assert near == [True, True], "a trial goes where its data are, or where there is room"
     assert warnings == [False, True], "a node that is about to go is known"
     assert "waiting for 2 times 1 CPU, which the cluster brings" in done.stderr
+
+
+SPACE = """
+'Does a sweep wait for machines?'
+from optuna.distributions import CategoricalDistribution
+from raybrain.tune.space import SearchSpace
+SPACE = SearchSpace(recipe="quickstart", parameters={"optim.lr": CategoricalDistribution([1e-3, 3e-3])}, metric="valid_loss",
+                    sampler="grid", scheduler="none")
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_without_machines_waits_for_them_and_runs(folder: Path, tmp_path: Path) -> None:
+    """Its first tasks wait for a small one, its trials for the large one; both come for it alone."""
+    (tmp_path / "space.py").write_text(SPACE)
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", "tune", str(tmp_path / "space.py"), *TINY]
+    command += ["--cluster", "gpus=off", "--cluster", "cpus_per_worker=2", "--home", str(tmp_path / "home"), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(REPO)}
+    with growing(folder, {"CPU": 2}) as address:
+        command += ["--cluster", f"address={address}"]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    sweep = json.loads(done.stdout.splitlines()[-1])["sweep"]
+    assert [trial["state"] for trial in sweep["trials"]] == ["finished"] * 2

@@ -9,6 +9,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from raybrain.data_config import DataConfig
 from raybrain.plain import tree
 from raybrain.train.fit import reason_of
 from raybrain.train.messages import Exchange
@@ -31,6 +32,7 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
         self.ledger, self.ended = ledger, ended
         self.until = math.inf if seconds is None else time.monotonic() + seconds
         self.running: dict[str, Member] = {}
+        self.places: dict[DataConfig, str] = {}  # the node where a trial last trained on some data: their maps are there
         self.crashed: dict[str, str] = {}
 
     @property
@@ -58,7 +60,8 @@ class LedgerSearch(Searcher):  # type: ignore[misc]
         if member is None:
             return None if self.running else Searcher.FINISHED
         self.running[trial_id] = member
-        return {"experiment": tree(member.job.experiment), "line": member.line}
+        experiment = member.job.experiment
+        return {"experiment": tree(experiment), "line": member.line, "node": self.places.get(experiment.data)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Close a training in the ledger."""
@@ -87,6 +90,7 @@ class LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         """Judge an epoch; the training waits for the verdict, and stops if none can reach it."""
         if "epoch" in result:
             member = self.search.running[trial.trial_id]
+            self.search.places[member.job.experiment.data] = result["node"]
             unfinished = int(result["epoch"]) < member.job.experiment.train.epochs
             stop = self.search.ledger.report(member, result) or (self.search.late and unfinished)
             try:

@@ -13,7 +13,7 @@ from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
-from raybrain.placement import grows, ray_storage, room_for, worker_resources
+from raybrain.placement import grows, place_near, ray_storage, room_for, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
@@ -158,7 +158,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
     _hide_logins()
     with watcher.live, in_one_line():
         tune.Tuner(
-            tune.with_resources(lambda config: training(config), each),
+            tune.with_resources(lambda config: training(config), lambda config: place_near(each, config["node"])),
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 scheduler=LedgerScheduler(search, training.exchange),

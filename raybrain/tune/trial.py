@@ -1,6 +1,6 @@
 """Trial: one training of a sweep, as Ray Tune calls it in a process of the trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from raybrain.tracking.base import TrackingStore
 from raybrain.train.fit import Call, CannotTrain, Ending, check, fit, make_job, reason_of, train, work
 from raybrain.train.job import TrainJob, make_place, trial_device
 from raybrain.train.messages import Epochs, Exchange, Message, Sender
-from raybrain.train.record import with_kept
+from raybrain.train.record import Row, with_kept
 
 
 def trial_job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
@@ -28,6 +28,14 @@ def trial_job(experiment: Experiment, data: Mapping[DataConfig, Prepared], clust
     return make_job(experiment, data[experiment.data], cluster)
 
 
+def report(history: Sequence[Row]) -> None:
+    """Tell Tune of the last of these epochs, and on which node."""
+    import ray
+    from ray import tune
+
+    tune.report({**with_kept(history), "node": ray.get_runtime_context().get_node_id()})
+
+
 class TrialAudience:
     """Hears of a training in the process of its trial: tells Tune of every epoch once, and waits for the sweep's verdict."""
 
@@ -37,12 +45,10 @@ class TrialAudience:
 
     def hear(self, message: Message) -> None:
         """Tell Tune of an epoch."""
-        from ray import tune
-
         if isinstance(message, Epochs):
             while self.epochs < len(message.history):
                 self.epochs += 1
-                tune.report(with_kept(message.history[: self.epochs]))
+                report(message.history[: self.epochs])
 
     def stops(self, epoch: int) -> bool:
         """The verdict of the sweep."""
@@ -96,4 +102,4 @@ class TrialTraining:
             tune.report({"reason": reason_of(error), "again": True})
         else:
             if trained and not audience.epochs:  # trained by another process
-                tune.report(with_kept(trained.history))
+                report(trained.history)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -41,6 +42,7 @@ class Trial:
         self.reports: list[dict[str, Any]] = []
         self.fit: Fit = lambda job, hear: Ending(HISTORY)
         monkeypatch.setattr(tune, "report", self.reports.append)
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
         monkeypatch.setattr(trial, "trial_job", lambda *arguments: self.job)
         monkeypatch.setattr(trial, "fit", lambda job, exchange, hear, judged: self.fit(job, hear))
         monkeypatch.setattr("raybrain.train.record.is_whole_model", lambda folder: True)
@@ -77,7 +79,7 @@ def heard(epochs: int) -> Fit:
 
 def test_every_epoch_is_reported_once(one: Trial) -> None:
     one.fit = heard(3)
-    assert one.run() == [with_kept(HISTORY[:count]) for count in (1, 2, 3)]
+    assert one.run() == [{**with_kept(HISTORY[:count]), "node": "here"} for count in (1, 2, 3)]
     assert one.job.record.state == "finished"
 
 
@@ -136,4 +138,4 @@ def test_what_another_process_trains_is_waited_for_and_taken_over(one: Trial, mo
     busy, result = one.run()
     thread.join()
     assert "(train, since " in busy["busy"] and str(one.job.record.path) in busy["busy"]
-    assert result == with_kept(HISTORY)
+    assert result == {**with_kept(HISTORY), "node": "here"}
