@@ -43,6 +43,7 @@ TINY = [
     "train.epochs=3",
     "optim.lr=3e-3",
 ]
+TINY_SWEEP = [setting for setting in TINY if not setting.startswith("encoder.hidden")]  # what the quickstart sweep can be asked
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

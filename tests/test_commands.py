@@ -19,7 +19,7 @@ import torch
 from raybrain.metrics import chance_interval
 from raybrain.tasks.base import BRAIN_CONTROLS, EXPLAINED
 from raybrain.train.record import RunRecord, run_records
-from tests.conftest import REPO, TINY, Ended
+from tests.conftest import REPO, TINY, TINY_SWEEP, Ended
 
 Raybrain = Callable[..., Ended]
 
@@ -332,7 +332,7 @@ def test_a_sweep_that_is_not_whole_does_not_end_well_unless_time_was_up(
 
     monkeypatch.setattr(flow, "sweep", lambda *asked, **limits: Ended())
     monkeypatch.setattr(sweeps, "_show", lambda answer, metric: None)
-    assert raybrain("tune", "quickstart", *TINY, *budget, "--home", str(home)).code == code
+    assert raybrain("tune", "quickstart", *TINY_SWEEP, *budget, "--home", str(home)).code == code
 
 
 def test_when_ray_loses_the_actor_that_leads_a_training_there_is_one_line(
@@ -347,5 +347,5 @@ def test_when_ray_loses_the_actor_that_leads_a_training_there_is_one_line(
         raise ControllerError(ActorUnavailableError("the socket was closed", b"0" * 16))
 
     monkeypatch.setattr(flow, "sweep", lost)
-    ended = raybrain("tune", "quickstart", *TINY, "--home", str(home))
+    ended = raybrain("tune", "quickstart", *TINY_SWEEP, "--home", str(home))
     assert ended.code == 2 and "The same command goes on where it was" in ended.err and "Traceback" not in ended.err

@@ -16,7 +16,7 @@ import pytest
 
 from raybrain.cluster import Handover, take_over
 from raybrain.secrets import credentials, hidden
-from tests.conftest import REPO, TINY
+from tests.conftest import REPO, TINY, TINY_SWEEP
 from tests.mlflow_server import behind_login
 from tests.s3_server import S3Server
 
@@ -167,8 +167,8 @@ def test_planted_secrets_are_found_nowhere_and_ports_are_closed(
         environment |= {"AWS_SECRET_ACCESS_KEY": SECRET, "RAYBRAIN_COPIES": str(tmp_path / "copies")}
         environment["RAYBRAIN_OPTUNA_STORAGE"] = f"sqlite:///{tmp_path}/all.db"  # which a sweep opens; it takes no password
     (tmp_path / "token").write_text("0123456789abcdef" * 4)
-    verb = ["tune", "quickstart", "--trials", "1"] if joined else ["train", "quickstart", "--workers", "2"]
-    command = [sys.executable, "-c", "from raybrain.cli import main; main()", *verb, *TINY, "--json"]
+    verb = ["tune", "quickstart", "--trials", "1", *TINY_SWEEP] if joined else ["train", "quickstart", "--workers", "2", *TINY]
+    command = [sys.executable, "-c", "from raybrain.cli import main; main()", *verb, "--json"]
     command += ["--home", "s3://lab/secrets" if joined else str(tmp_path / "home")]
     with ExitStack() as stack:
         if joined:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raybrain.config import InputError, hint, override
+from raybrain.plain import flat
 from raybrain.tune.space import OBJECTIVES, SearchSpace
 from raybrain.tune.walk import ends, extremes, settings_line
 
@@ -31,6 +32,7 @@ def check(space: SearchSpace) -> None:
             _check_distribution(key, distribution)
             for value in ends(distribution):
                 override(experiment, {key: value})
+        _check_asked(space, flat(experiment))
     for changes in space.repeats().values():
         space.experiment(changes)
     for point in space.points or []:
@@ -72,6 +74,17 @@ def _check_distribution(key: str, distribution: Any) -> None:
     if not isinstance(distribution, BaseDistribution):
         cure = "CategoricalDistribution([2, 4]) or FloatDistribution(0.1, 1.0) of optuna.distributions"
         raise InputError(f"{key}: {distribution!r} is no distribution; write something like {cure}")
+
+
+def _check_asked(space: SearchSpace, settings: Mapping[str, Any]) -> None:
+    """Refuse a typed value of a searched setting that no trial would have."""
+    for key in sorted(space.parameters.keys() & space.asked.keys()):  # type: ignore[union-attr]
+        distribution, value = space.parameters[key], settings.get(key, space.asked[key])  # type: ignore[index]
+        among = hasattr(distribution, "choices")
+        if value in distribution.choices if among else distribution.low <= value <= distribution.high:
+            continue
+        tried = ", ".join(map(str, distribution.choices)) if among else f"{distribution.low:g} to {distribution.high:g}"
+        raise InputError(f"{key}={value}: trials try {tried}; type one of these, with which the first begins, or leave it out")
 
 
 def with_context(where: str, build: Any) -> Any:

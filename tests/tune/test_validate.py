@@ -14,6 +14,8 @@ from tests.sweeps import DEPTH, LR, space
     ("changed", "said"),
     [
         ({"parameters": {"encoder.dpeth": DEPTH}}, r"no setting 'encoder.dpeth', did you mean 'depth'\?"),
+        ({"asked": {"encoder.depth": 3}}, r"encoder.depth=3: trials try 2, 4; type one of these, with which the first begins"),
+        ({"asked": {"optim.lr": 0.5}, "parameters": {"optim.lr": LR}}, r"optim.lr=0.5: trials try .* to .*; type one of these"),
         ({"parameters": {"optim.lr": FloatDistribution(-1.0, 1.0)}}, r"optim.lr=-1.0: "),
         ({"parameters": {"encoder.depth": [2, 4]}}, r"encoder.depth: \[2, 4\] is no distribution"),
         ({"parameters": lambda trial: {"optim.rl": trial.suggest_float("rate", 0.1, 1)}}, r"rate=0.1: no setting 'optim.rl'"),
