@@ -111,7 +111,7 @@ def together(path: Path) -> Iterator[None]:
 
 
 def set_aside(path: Path, to: Path) -> None:
-    """Move a file away that is damaged; where its home is in a bucket, it exists there no more.
+    """Move a file away that is damaged; where its home is in a bucket, which has no other, it exists there no more.
 
     Raises:
         FileNotFoundError: if it is not there.

@@ -8,6 +8,7 @@ On a node, one process at a time brings the copy of a unit and its manifest toge
 import json
 import os
 import random
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,10 +19,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from raybrain.bucket.address import BucketHome, place_of
+from raybrain.bucket.address import BucketHome, place_of, typed_path
 from raybrain.bucket.objects import Objects, Version, objects_of
 from raybrain.config import InputError
-from raybrain.integrity import file_record
+from raybrain.integrity import file_digest, file_record
 
 ROOMS = ("runs", "sweeps", "stores", "features", "quality")  # each folder in them is a unit
 SHELVES = ("baselines", "comparisons")  # each is a unit
@@ -230,6 +231,24 @@ def fetch(path: Path, without: tuple[str, ...] = ()) -> None:
             time.sleep(WAIT_S * tried)
     lost = next(name for (name, _), came in zip(wanted, there, strict=True) if not came)
     raise InputError(f"{unit.place}/{unit.key(lost)} is lost: its manifest names an object that is not there")
+
+
+def mended(paths: Iterable[Path]) -> bool:
+    """Whether copies of some files were not what the bucket holds, whatever their times say; these are fetched again.
+
+    False for what does not lie in the copy of a home in a bucket: nobody has it whole.
+    """
+    damaged = []
+    for path in paths:
+        if known := unit_of(path):
+            entry = known[0].manifest()[0].get(known[1])
+            if entry and not (path.exists() and file_digest(path) == entry["sha256"]):
+                damaged.append(path)
+    for path in damaged:
+        path.unlink(missing_ok=True)
+        fetch(path)
+        print(f"raybrain: damaged copy of {typed_path(path)}; it is fetched again", file=sys.stderr, flush=True)
+    return bool(damaged)
 
 
 def _is_in(name: str, inside: str) -> bool:

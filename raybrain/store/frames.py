@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from raybrain.bucket.copies import mended
 from raybrain.config import InputError, first_line
 from raybrain.identity import signature
 from raybrain.integrity import DAMAGE, is_damage, say_damaged
@@ -71,8 +72,8 @@ class Frames:
             except DAMAGE as error:
                 if not is_damage(error):
                     raise
-                absent.append(stimulus)
-                self._set_aside(stimulus)
+                if not self._set_aside(stimulus):
+                    absent.append(stimulus)
         return absent
 
     @contextmanager
@@ -89,12 +90,16 @@ class Frames:
             self._set_aside(stimulus)
             raise InputError(f"damaged data in {path} ({first_line(error)}); {AGAIN}") from None
 
-    def _set_aside(self, stimulus: str) -> None:
+    def _set_aside(self, stimulus: str) -> bool:
+        """Set a file aside; or, where only a node's copy is damaged, bring it again, and say so."""
         path = self.path(stimulus)
+        if mended([path]):
+            return True
         say_damaged(path)
         (self.folder / "damaged").mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another process may see the same
             set_aside(path, self.folder / "damaged" / path.name)
+        return False
 
     def sizes(self, stimuli: Iterable[str]) -> dict[str, int]:
         """Bytes of each stimulus's file; 0 where it is not there."""

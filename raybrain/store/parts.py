@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raybrain.bucket.copies import fetch
+from raybrain.bucket.copies import fetch, mended
 from raybrain.config import InputError
 from raybrain.integrity import file_digest, file_record
 from raybrain.ownership import exclusive
@@ -142,8 +142,8 @@ class Store:
             return whole
         with locked(self._json(uid)):  # unless somebody is writing it
             part = self.written(uid)
-            if part and not (whole := self._whole(part)):
-                self._set_aside(uid)
+            if part and not (whole := self._whole(part)) and self._set_aside(uid):
+                whole = self._whole(part)
             return whole
 
     def _whole(self, part: Part) -> Part | None:
@@ -159,9 +159,7 @@ class Store:
         with locked(self._json(part.uid)):  # unless somebody has written it anew
             now = self.written(part.uid)
             whole = now is not None and self._has_checksums(now)
-            if now and not whole:
-                self._set_aside(part.uid)
-            return whole
+            return whole or (now is not None and self._set_aside(part.uid) and self._has_checksums(now))
 
     def _has_checksums(self, part: Part) -> bool:
         try:
@@ -238,13 +236,17 @@ class Store:
     def _json(self, uid: str) -> Path:
         return self.root / "parts" / f"{uid}.json"
 
-    def _set_aside(self, uid: str) -> None:
+    def _set_aside(self, uid: str) -> bool:
+        """Set the files of a part aside; or, where only a node's copies are damaged, bring them again, and say so."""
+        if mended(self.table_path(table, uid) for table in TABLES):
+            return True
         print(f"raybrain: damaged data of {uid} in {self.root}; they are made again", file=sys.stderr, flush=True)
         (self.root / "damaged").mkdir(exist_ok=True)
         for path in (self._json(uid), *(self.table_path(table, uid) for table in TABLES)):
             name = path.name if path == self._json(uid) else f"{uid}.{path.parents[1].name}.parquet"
             with suppress(FileNotFoundError):
                 set_aside(path, self.root / "damaged" / name)
+        return False
 
     def brain(self, uid: str) -> Iterator[np.ndarray]:
         """The signal of a recording, [samples channels] float32, chunk by chunk.

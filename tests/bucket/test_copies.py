@@ -1,7 +1,9 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import obstore
 import pytest
 
@@ -12,8 +14,11 @@ from raybrain.bucket.objects import objects_of
 from raybrain.cluster import home_path
 from raybrain.config import InputError
 from raybrain.storage import aside, aside_folder, drafted, put_in_place, read_json, set_aside, together, write_json
+from raybrain.store.frames import Frames
+from raybrain.store.parts import Store
 from raybrain.train.record import RunRecord
 from tests.bucket.conftest import ADDRESS
+from tests.store.test_parts import written
 from tests.sweeps import LR, Bench, history_of, space
 
 Machine = Callable[[str], None]
@@ -90,6 +95,24 @@ def test_a_damaged_copy_is_fetched_again(machine: Machine) -> None:
     (run() / "result.json").write_text("{")
     fetch(run())
     assert read_json(run() / "result.json") == 1
+
+
+def test_what_only_a_node_has_damaged_is_fetched_and_not_made_again(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(run().parents[1] / "stores" / "abc")
+    part, frames = written(store, "rec"), Frames(run().parents[1] / "features" / "mel-1")
+    frames.write("story", np.ones((3, 2), np.float32))
+    before = objects()
+    for path in (store.table_path("brain", "rec"), frames.path("story")):
+        content, stat = bytearray(path.read_bytes()), path.stat()
+        content[len(content) // 2] ^= 255
+        path.write_bytes(content)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a disk does it
+    assert store.verified(part) and next(store.brain("rec")).any()
+    assert frames.missing(["story"]) == []
+    assert objects() == before
+    assert capsys.readouterr().err.count("; it is fetched again") == 2
 
 
 def test_an_upload_that_is_cut_off_is_not_seen(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
