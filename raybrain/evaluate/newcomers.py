@@ -44,7 +44,7 @@ def newcomer_rows(learner: Learner, experiment: Experiment, baseline: Experiment
         pools: of the test split.
 
     Returns:
-        The rows; and study and reason where minutes are too few.
+        The rows; and study and reason where minutes are too few, or a subject is not tested.
     """
     tables = learner.tables
     who = tables.subject.cpu()[tables.recording.cpu()]
@@ -55,15 +55,21 @@ def newcomer_rows(learner: Learner, experiment: Experiment, baseline: Experiment
         for one, asked in ((learner, experiment), (line, baseline))
     )
     rows, absent = [], []
+
+    def none(number: int, reason: str) -> None:
+        absent.append({"study": tables.meta["subjects"][number][0], "control": "newcomers", "reason": reason})
+
     for number in tables.named(experiment.train.leave_out).tolist():
+        name = tables.meta["subjects"][number][1]
         test = [replace(pool, rows=pool.rows[mine], targets=pool.targets[mine]) for pool, mine in _theirs(pools, who == number)]
-        for asked, minutes, windows in _portions(tables, number, experiment.test.minutes) if test else ():
+        if not test:
+            none(number, f"{name} has no test segments that test.subjects asks for")
+            continue
+        for asked, minutes, windows in _portions(tables, number, experiment.test.minutes):
             try:
                 rows.append({"asked": asked, "minutes": minutes} | _row(model, ridge, number, windows, test))
             except TooFew as error:
-                study, subject = tables.meta["subjects"][number]
-                reason = f"{minutes:.1f} minutes of {subject}: {error}"
-                absent.append({"study": study, "control": "newcomers", "reason": reason})
+                none(number, f"{minutes:.1f} minutes of {name}: {error}")
     return rows, absent
 
 

@@ -91,6 +91,14 @@ def test_too_few_minutes_are_said() -> None:
     assert [row["asked"] for row in rows] == [0] and "too few to calibrate on" in absent[0]["reason"]
 
 
+def test_who_is_left_out_and_not_tested_is_named() -> None:
+    experiment = asked("low rank")
+    learner = learner_of(experiment)
+    pools = learner.task.pools(learner.tables.words("test", 1))
+    rows, absent = newcomer_rows(learner, experiment, baseline_of(experiment), pools)
+    assert not rows and [one["reason"] for one in absent] == ["2 has no test segments that test.subjects asks for"]
+
+
 WRONG = {
     "splits": ({"train.leave_out": "1", "data.splits.mode": "subject", "encoder.subject": "none"}, "data.splits.mode=clean"),
     "nobody": ({"test.left_out": True}, "names nobody; type train.leave_out=NAME"),
