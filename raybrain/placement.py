@@ -25,6 +25,7 @@ from raybrain.lifeline import regularly
 LOOK_S = 1.0  # between two looks at what an autoscaler makes of a request
 ANSWER_S = 15.0  # an autoscaler looks every five seconds; one that has not refused by then starts machines
 YOUNG_S = 30.0  # a cluster that began less than this ago may have an autoscaler that has not looked yet
+ROOM_LOOK_S = 5.0  # between two looks whether what works still has room
 DRAIN_LOOK_S = 1.0  # between two looks whether a node is about to go
 SMALL = 1e-9
 
@@ -207,6 +208,39 @@ def _bring(cluster: Cluster, bundles: list[dict[str, float]]) -> bool:
                     f"the cluster did not bring {what} in {waited:.0f} s; `ray status` says why; a larger wait_s waits longer"
                 )
     return True
+
+
+@contextmanager
+def watching_room(cluster: Cluster, workers: int) -> Iterator[Callable[[], None]]:
+    """Say it while a group of workers has no room any more: Ray waits for another machine without end, and without a word.
+
+    Needs a running Ray.
+
+    Yields:
+        A call that raises InputError once there was no room for ``cluster.wait_s``.
+    """
+    each, since, room = worker_resources(cluster), 0.0, workers
+
+    def look() -> None:
+        nonlocal since, room
+        room = _slots(each)
+        if room >= workers:
+            since = 0.0
+        elif not since:
+            since = time.monotonic()
+            limit = f"for at most {cluster.wait_s / 60:.0f} min"
+            console.print(f"a machine is gone: there is room for {room} of {workers} workers; waiting for another, {limit}")
+
+    def check() -> None:
+        if since and time.monotonic() - since > cluster.wait_s:
+            fewer = f", or type --workers {room}" if room else ""
+            raise InputError(
+                f"a machine is gone, and there was room for {room} of {workers} workers for {cluster.wait_s:.0f} s;"
+                f" start another{fewer}; the same command goes on where it was"
+            )
+
+    with regularly(look, ROOM_LOOK_S, "room"):
+        yield check
 
 
 @contextmanager

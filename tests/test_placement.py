@@ -18,7 +18,7 @@ import pytest
 from raybrain import placement
 from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
-from raybrain.placement import check_room, room_for, worker_resources
+from raybrain.placement import check_room, room_for, watching_room, worker_resources
 from tests.conftest import REPO, TINY
 
 HEAD = "f" * 51 + "00000"  # the name of the head that Ray's provider of pretended machines expects
@@ -82,6 +82,34 @@ def test_groups_are_counted_by_node(nodes: Callable[..., None]) -> None:
     assert room_for(cluster(gpus="off", cpus_per_worker=2), 1) == 34
     assert room_for(cluster(gpus_per_worker=0.4), 1) == 4  # two on each GPU, not five on both
     check_room(cluster(workers=9, min_workers=2))
+
+
+def test_a_machine_that_is_gone_is_said_and_waited_for_so_long(
+    nodes: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until(happened: Callable[[], object]) -> None:
+        end = time.monotonic() + 20
+        while not happened():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    monkeypatch.setattr(placement, "ROOM_LOOK_S", 0.01)
+    said: list[str] = []
+    monkeypatch.setattr(placement.console, "print", said.append)
+    nodes({"CPU": 1}, {"CPU": 1}, {"CPU": 1})
+    asked = cluster(workers=3, gpus="off", wait_s=60)
+    with watching_room(asked, 3) as check:
+        nodes({"CPU": 1}, {"CPU": 1})
+        until(lambda: said)
+        assert said == ["a machine is gone: there is room for 2 of 3 workers; waiting for another, for at most 1 min"]
+        nodes({"CPU": 1}, {"CPU": 1}, {"CPU": 1})
+        check()
+    with watching_room(cluster(workers=3, gpus="off", wait_s=0.1), 3) as check:
+        nodes({"CPU": 2})
+        until(lambda: len(said) == 2)
+        time.sleep(0.2)
+        with pytest.raises(InputError, match=r"room for 2 of 3 workers for 0 s; start another, or type --workers 2; the same"):
+            check()
 
 
 # a cluster that brings machines: Ray's own autoscaler, with machines that are processes here

@@ -19,7 +19,7 @@ from raybrain.encoders.base import FittedEncoder
 from raybrain.events import BY_RECORDING
 from raybrain.experiment import Experiment
 from raybrain.identity import check_unedited, locate, versions
-from raybrain.placement import draining, ray_storage, room_for, worker_resources
+from raybrain.placement import draining, ray_storage, room_for, watching_room, worker_resources
 from raybrain.recording import means_subject
 from raybrain.storage import FULL
 from raybrain.store import Prepared
@@ -294,7 +294,8 @@ def fit(job: TrainJob, exchange: Exchange, hear: Callable[[Message], object], ju
         ),
     )
     try:
-        result = _listening(trainer.fit, Inbox(exchange, run), hear)
+        with watching_room(cluster, least) as check_room_left:
+            result = _listening(trainer.fit, Inbox(exchange, run), hear, check_room_left)
     except ray.train.TrainingFailedError as error:
         raise cause_of(error) from error
     return Ending(**result.return_value)
@@ -348,8 +349,8 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     return vars(work(job, place, config["audience"]))
 
 
-def _listening(call: Callable[[], Any], inbox: Inbox, hear: Callable[[Message], object]) -> Any:
-    """Call in another thread and handle messages meanwhile.
+def _listening(call: Callable[[], Any], inbox: Inbox, hear: Callable[[Message], object], check: Callable[[], None]) -> Any:
+    """Call in another thread, handle messages meanwhile, and check again and again whether to go on.
 
     So Ctrl-C stays ours: on the main thread Ray Train takes it, and never gives it back.
     """
@@ -363,6 +364,7 @@ def _listening(call: Callable[[], Any], inbox: Inbox, hear: Callable[[Message], 
 
     threading.Thread(target=run_it, name="train", daemon=True).start()
     while not done.done():
+        check()
         for message in inbox.receive(LOOK_S):
             hear(message)
     for message in inbox.rest():

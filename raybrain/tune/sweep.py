@@ -13,7 +13,7 @@ from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
-from raybrain.placement import grows, place_near, ray_storage, room_for, worker_resources
+from raybrain.placement import grows, place_near, ray_storage, room_for, watching_room, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
@@ -156,7 +156,7 @@ def _search(ledger: Ledger, training: TrialTraining, limits: Limits, record: Swe
 
     search = watcher.search = LedgerSearch(ledger, ended, limits.seconds)
     _hide_logins()
-    with watcher.live, in_one_line():
+    with watcher.live, in_one_line(), watching_room(training.cluster, training.cluster.workers):
         tune.Tuner(
             tune.with_resources(lambda config: training(config), lambda config: place_near(each, config["node"])),
             tune_config=tune.TuneConfig(
