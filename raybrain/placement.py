@@ -202,7 +202,8 @@ def _bring(cluster: Cluster, bundles: list[dict[str, float]]) -> bool:
                 return False
             if silent:
                 silent = False
-                console.print(f"waiting for {what}, which the cluster brings, for at most {cluster.wait_s / 60:.0f} min")
+                limit = f"for at most {cluster.wait_s / 60:.0f} min"
+                console.print(f"waiting for {what}, which the cluster brings, {limit}", soft_wrap=True)
             if waited > cluster.wait_s:
                 raise InputError(
                     f"the cluster did not bring {what} in {waited:.0f} s; `ray status` says why; a larger wait_s waits longer"
@@ -228,8 +229,8 @@ def watching_room(cluster: Cluster, workers: int) -> Iterator[Callable[[], None]
             since = 0.0
         elif not since:
             since = time.monotonic()
-            limit = f"for at most {cluster.wait_s / 60:.0f} min"
-            console.print(f"a machine is gone: there is room for {room} of {workers} workers; waiting for another, {limit}")
+            missing = f"a machine is gone: there is room for {room} of {workers} workers"
+            console.print(f"{missing}; waiting for another, for at most {cluster.wait_s / 60:.0f} min", soft_wrap=True)
 
     def check() -> None:
         if since and time.monotonic() - since > cluster.wait_s:

@@ -95,7 +95,7 @@ def test_a_machine_that_is_gone_is_said_and_waited_for_so_long(
 
     monkeypatch.setattr(placement, "ROOM_LOOK_S", 0.01)
     said: list[str] = []
-    monkeypatch.setattr(placement.console, "print", said.append)
+    monkeypatch.setattr(placement.console, "print", lambda line, **_: said.append(line))
     nodes({"CPU": 1}, {"CPU": 1}, {"CPU": 1})
     asked = cluster(workers=3, gpus="off", wait_s=60)
     with watching_room(asked, 3) as check:
