@@ -47,9 +47,9 @@ TINY_SWEEP = [setting for setting in TINY if not setting.startswith("encoder.hid
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes share all the fast tests; a few, or slow ones, which use every core themselves, run one by one."""
+    """Two processes share all the fast tests, or all the slow ones, each with a Ray of its own; a few run one by one."""
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return 2 if everything and config.option.markexpr == "not slow" else 0
+    return 2 if everything and config.option.markexpr in ("not slow", "slow") else 0
 
 
 def hear_ctrl_c() -> None:
