@@ -2,8 +2,10 @@
 
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +37,27 @@ class S3Server:
 def s3_server() -> Iterator[S3Server]:
     """Start a server and stop it at the end."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     endpoint = os.environ["AWS_ENDPOINT_URL_S3"]
-    server = ThreadedMotoServer("127.0.0.1", int(endpoint.rpartition(":")[2]), verbose=False)
-    server.start()
-    try:
+    with moto_server(int(endpoint.rpartition(":")[2])):
         client = boto3.client("s3", endpoint_url=endpoint)
         client.create_bucket(Bucket="lab")
         yield S3Server(client)
+
+
+@contextmanager
+def moto_server(port: int) -> Iterator[None]:
+    """An S3 server on this machine that answers."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+    server.start()  # which says that it is ready before it listens
+    try:
+        for _ in range(300):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield
     finally:
         server.stop()

@@ -13,11 +13,12 @@ import pytest
 
 from raybrain.config import InputError
 from raybrain.tracking.mlflow import MLflow
-from raybrain.train.log_training import EpochLog
+from raybrain.train.log_training import EpochLog, patiently
 from raybrain.tune.log_sweep import begin_sweep_log
 from raybrain.tune.sweep_record import SweepRecord
 from tests.mlflow_server import free_port, mlflow_server
 from tests.postgres import Postgres
+from tests.s3_server import moto_server
 from tests.sweeps import history_of, space
 
 
@@ -133,22 +134,19 @@ def test_many_writers_of_a_file_wait_for_one_another(tmp_path: Path, monkeypatch
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket of a real S3 server on this machine, which asks for a login as the environment has it."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
-    server.start()
-    address = f"http://127.0.0.1:{server._port}"
+    port = free_port()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "me",
         "AWS_SECRET_ACCESS_KEY": "planted",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    made = boto3.resource("s3").Bucket("lab")
-    made.create()
-    yield made
-    server.stop()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")  # the one that boto3 goes by
+    with moto_server(port):
+        made = boto3.resource("s3").Bucket("lab")
+        made.create()
+        yield made
 
 
 @pytest.mark.slow
@@ -163,7 +161,8 @@ def test_a_server_with_postgres_and_a_bucket_that_goes_away_and_comes_back(
     with mlflow_server(tmp_path / "server", **settings):
         write_together(tmp_path / "home", writers=3)
         assert finished_runs(f"http://127.0.0.1:{settings['port']}") == 9
-        run = MLflow().open(tmp_path / "home").start("training")
+        store = MLflow().open(tmp_path / "home")
+        run = store.start("training")
         log = EpochLog(run)
         log.add(history[:1])
     log.add(history[:2])  # nobody is there
@@ -172,7 +171,7 @@ def test_a_server_with_postgres_and_a_bucket_that_goes_away_and_comes_back(
         MLflow().open(tmp_path / "home")
     with mlflow_server(tmp_path / "server", **settings):
         log.add(history)
-        run.artifact(tmp_path / "model.json")
+        patiently(store, lambda: run.artifact(tmp_path / "model.json"))  # as a training does it: a server is slow at first
         assert run.last_step("valid_loss") == 3
         from mlflow import MlflowClient
 
