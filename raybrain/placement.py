@@ -202,8 +202,7 @@ def _bring(cluster: Cluster, bundles: list[dict[str, float]]) -> bool:
                 return False
             if silent:
                 silent = False
-                limit = f"for at most {cluster.wait_s / 60:.0f} min"
-                console.print(f"waiting for {what}, which the cluster brings, {limit}", soft_wrap=True)
+                _say_waiting(f"waiting for {what}, which the cluster brings", cluster)
             if waited > cluster.wait_s:
                 raise InputError(
                     f"the cluster did not bring {what} in {waited:.0f} s; `ray status` says why; a larger wait_s waits longer"
@@ -229,8 +228,7 @@ def watching_room(cluster: Cluster, workers: int) -> Iterator[Callable[[], None]
             since = 0.0
         elif not since:
             since = time.monotonic()
-            missing = f"a machine is gone: there is room for {room} of {workers} workers"
-            console.print(f"{missing}; waiting for another, for at most {cluster.wait_s / 60:.0f} min", soft_wrap=True)
+            _say_waiting(f"a machine is gone: there is room for {room} of {workers} workers; waiting for another", cluster)
 
     def check() -> None:
         if since and time.monotonic() - since > cluster.wait_s:
@@ -242,6 +240,10 @@ def watching_room(cluster: Cluster, workers: int) -> Iterator[Callable[[], None]
 
     with regularly(look, ROOM_LOOK_S, "room"):
         yield check
+
+
+def _say_waiting(what: str, cluster: Cluster) -> None:
+    console.print(f"{what}, for at most {cluster.wait_s / 60:.0f} min", soft_wrap=True)
 
 
 @contextmanager

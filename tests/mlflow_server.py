@@ -23,6 +23,16 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def wait_for_port(port: int) -> None:
+    """Until somebody listens at a port of loopback; for a minute at most."""
+    for _ in range(240):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.25)
+    raise AssertionError(f"nobody listens at port {port}")
+
+
 @contextmanager
 def mlflow_server(folder: Path, port: int = 0, database: str = "", artifacts: str = "") -> Iterator[int]:
     """A server whose database and artifacts lie in a folder, unless others are named; its port."""

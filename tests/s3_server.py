@@ -2,14 +2,12 @@
 
 import logging
 import os
-import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.mlflow_server import free_port
+from tests.mlflow_server import free_port, wait_for_port
 
 SECRET = "planted-key-of-s3"
 LOGIN = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -54,10 +52,7 @@ def moto_server(port: int) -> Iterator[None]:
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()  # which says that it is ready before it listens
     try:
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
+        wait_for_port(port)
         yield
     finally:
         server.stop()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError, override
 from raybrain.placement import check_room, room_for, watching_room, worker_resources
 from tests.conftest import REPO, TINY
+from tests.mlflow_server import free_port, wait_for_port
 
 HEAD = "f" * 51 + "00000"  # the name of the head that Ray's provider of pretended machines expects
 
@@ -141,15 +141,6 @@ def launcher_config(port: int, large: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def wait_for(port: int) -> None:
-    for _ in range(240):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.25)
-    pytest.fail("the cluster did not start")
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """One with a short name: Ray puts sockets into it."""
@@ -160,9 +151,7 @@ def folder() -> Iterator[Path]:
 @contextmanager
 def growing(folder: Path, large: dict[str, float]) -> Iterator[str]:
     """The address of a cluster without a CPU whose autoscaler brings some."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "launcher.json").write_text(json.dumps(launcher_config(port, large)))
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}", "--num-cpus=0"]
     command += ["--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000", f"--temp-dir={folder}"]
@@ -174,7 +163,7 @@ def growing(folder: Path, large: dict[str, float]) -> Iterator[str]:
     with open(folder / "log", "w") as log:
         head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_for(port)
+        wait_for_port(port)
         yield f"127.0.0.1:{port}"
     finally:
         os.killpg(head.pid, signal.SIGTERM)

@@ -55,22 +55,22 @@ def newcomer_rows(learner: Learner, experiment: Experiment, baseline: Experiment
         for one, asked in ((learner, experiment), (line, baseline))
     )
     rows, absent = [], []
-
-    def none(number: int, reason: str) -> None:
-        absent.append({"study": tables.meta["subjects"][number][0], "control": "newcomers", "reason": reason})
-
     for number in tables.named(experiment.train.leave_out).tolist():
-        name = tables.meta["subjects"][number][1]
+        study, name = tables.meta["subjects"][number]
         test = [replace(pool, rows=pool.rows[mine], targets=pool.targets[mine]) for pool, mine in _theirs(pools, who == number)]
         if not test:
-            none(number, f"{name} has no test segments that test.subjects asks for")
+            absent.append(_absent(study, f"{name} has no test segments that test.subjects asks for"))
             continue
         for asked, minutes, windows in _portions(tables, number, experiment.test.minutes):
             try:
                 rows.append({"asked": asked, "minutes": minutes} | _row(model, ridge, number, windows, test))
             except TooFew as error:
-                none(number, f"{minutes:.1f} minutes of {name}: {error}")
+                absent.append(_absent(study, f"{minutes:.1f} minutes of {name}: {error}"))
     return rows, absent
+
+
+def _absent(study: str, reason: str) -> dict[str, Any]:
+    return {"study": study, "control": "newcomers", "reason": reason}
 
 
 def _theirs(pools: Sequence[Pool], mine: Tensor) -> Iterator[tuple[Pool, Tensor]]:
