@@ -197,12 +197,12 @@ def test_a_study_to_be_downloaded(raybrain: Raybrain, tmp_path: Path, shop: list
 
 @pytest.mark.slow
 def test_what_it_expects_comes_true(
-    raybrain: Raybrain, ray_cluster: None, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raybrain: Raybrain, ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is there, doctor names the sizes that prepare arrives at, and the encoder that train would build."""
     before = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(tmp_path)))
     assert not any(finding["state"] == "bad" for finding in before.values())
-    done = raybrain("prepare", "quickstart", *TINY, "--json", "--home", str(home))
+    done = raybrain("prepare", "quickstart", *TINY, "--json", "--home", str(tmp_path))
     assert done.code == 0, done.err
     store = Store(Path(done.json["store"]))
     size, unit = before["prepared data"]["result"].removeprefix("at most ").split()
@@ -218,6 +218,6 @@ def test_what_it_expects_comes_true(
     assert f"; {sum(map(torch.numel, trained)):,} parameters" in before["a training step"]["result"]
     assert "for 16 segments;" in before["a training step"]["result"], "measured as it is, not extrapolated"
     monkeypatch.setattr(doctoring, "measure", measured)
-    after = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(home)))
+    after = rows(raybrain("doctor", "quickstart", *TINY, "--json", "--home", str(tmp_path)))
     assert f"about {done.json['counts']['train']:,} train segments" in after["training"]["result"]
     assert after["prepared data"]["result"] == f"there: {store.root}"
