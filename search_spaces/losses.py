@@ -29,4 +29,6 @@ def suggest(trial: Any) -> dict[str, Any]:
     return values
 
 
-SPACE = SearchSpace(recipe="quickstart", parameters=suggest, metric="valid_top1", trials=16, scheduler="asha:3")
+SPACE = SearchSpace(
+    recipe="quickstart", parameters=suggest, seeds=(2036, 2037, 2038), metric="valid_top1", trials=16, scheduler="asha:3"
+)
