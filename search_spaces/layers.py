@@ -1,8 +1,8 @@
 """Which layer of a speech model does the brain tell most about?
 
-The layers of wav2vec 2.0's base model, each alone, then the mean of four; the same model with random weights beside it tells what
-its training has brought. Small enough for two CPU cores, with the model on this machine (hf download facebook/wav2vec2-base);
-another one is `data.features.speech_model.checkpoint=NAME`. What came of it is in README.md.
+The layers of wav2vec 2.0's base model, each alone, then the mean of four; the same model with random weights beside it tells
+what its training has brought. Small enough for two CPU cores, with the model on this machine (hf download
+facebook/wav2vec2-base); another one is `data.features.speech_model.checkpoint=NAME`. What came of it is in README.md.
 """
 
 from typing import Any

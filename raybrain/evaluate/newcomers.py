@@ -20,8 +20,9 @@ from raybrain.metrics import TOP, mean_candidates, mean_chance, topk
 from raybrain.network import Parts
 from raybrain.tasks.candidates import Pool, candidate_counts
 from raybrain.tasks.retrieve import rank_rows
-from raybrain.train.adapt import Adapter, LabelledWindows, TooFew, parted, subject_rows
+from raybrain.train.adapt import Adapter, LabelledWindows, TooFew, parted
 from raybrain.train.closed_form import fitted
+from raybrain.train.rows import subject_rows
 from raybrain.train.step import Learner
 from raybrain.train.tables import Tables
 
@@ -51,7 +52,7 @@ def newcomer_rows(learner: Learner, experiment: Experiment, baseline: Experiment
     known = torch.unique(who[tables.rows["train"].cpu()]).tolist()
     line = fitted(baseline, tables, learner.place)
     model, ridge = (
-        _Model(one, subject_rows(one.network, Parts.of(asked), one.shapes), known)
+        _Model(one, subject_rows(Parts.of(asked), one.shapes), known)
         for one, asked in ((learner, experiment), (line, baseline))
     )
     rows, absent = [], []

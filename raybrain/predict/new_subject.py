@@ -19,7 +19,8 @@ from raybrain.config import InputError
 from raybrain.network import Network
 from raybrain.predict.new_recording import NewRecording
 from raybrain.predict.stretches import Speech
-from raybrain.train.adapt import SEED, Adapter, LabelledWindows, TooFew, begun, parted, subject_rows
+from raybrain.train.adapt import SEED, Adapter, LabelledWindows, TooFew, begun, parted
+from raybrain.train.rows import subject_rows
 
 if TYPE_CHECKING:
     from raybrain.predict.model import Model
@@ -108,7 +109,7 @@ def added(model: "Model", name: str) -> "Model":
         weights[key] = torch.cat([value, wider[key][-1:].to(value)]) if more else value
     made = Model(model.path, replace(model.card, shapes=shapes), weights, str(model.device))
     with torch.no_grad():
-        rows = subject_rows(made.network, parts(model.card), shapes)
+        rows = subject_rows(parts(model.card), shapes)
         for key, row in begun(made.network, rows, range(len(model.subjects))).items():
             made.network.get_parameter(key)[-1] = row
     return made
@@ -130,7 +131,7 @@ def calibrate(model: "Model", name: str, material: Material, fitted: Labelled, h
     from raybrain.predict.model import parts
 
     wide = added(model, name)
-    rows = subject_rows(wide.network, parts(wide.card), wide.shapes)
+    rows = subject_rows(parts(wide.card), wide.shapes)
     if not rows:
         return wide, "this encoder does not tell subjects apart, so there is nothing to calibrate"
     both = Labelled(*(np.concatenate(pair) for pair in zip(vars(fitted).values(), vars(held).values(), strict=True)))

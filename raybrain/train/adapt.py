@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from raybrain.batch import Batch, Shapes
+from raybrain.batch import Batch
 from raybrain.config import InputError
-from raybrain.encoders.base import FittedModule, NewRows, Pair
+from raybrain.encoders.base import FittedModule, Pair
 from raybrain.network import Network, Parts
 from raybrain.probabilities import calibrated
+from raybrain.train.rows import rows_as_made, subject_rows
 from raybrain.train.step import Learner
 
 HELD = 0.25  # of the labelled windows
@@ -91,19 +92,6 @@ def parted(starts: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     return fitted, held
 
 
-def subject_rows(network: Network, parts: Parts, shapes: Shapes) -> list[str]:
-    """The names of the parameters that have a row for each subject.
-
-    Args:
-        network: whose.
-        parts: what it was built from.
-        shapes: what it was built for.
-    """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        wider = dict(Network(parts, replace(shapes, subjects=(*shapes.subjects, ""))).named_parameters())
-    return [name for name, value in network.named_parameters() if wider[name].shape != value.shape]
-
-
 def begun(network: nn.Module, rows: Sequence[str], known: Sequence[int]) -> dict[str, Tensor]:
     """Of some parameters the row that somebody begins with of whom nothing is known: the mean over ``known`` subjects.
 
@@ -111,12 +99,6 @@ def begun(network: nn.Module, rows: Sequence[str], known: Sequence[int]) -> dict
     """
     made = rows_as_made(network)
     return {name: network.get_parameter(name).detach()[list(known)].mean(dim=0) for name in rows if name not in made}
-
-
-def rows_as_made(network: nn.Module) -> frozenset[str]:
-    """The names of the parameters of which somebody new has a row as it is made, not the mean over others."""
-    parts = [(path, part) for path, part in network.named_modules() if isinstance(part, NewRows)]
-    return frozenset(f"{path}.{name}" for path, part in parts for name in part.new_rows())
 
 
 def settled(learner: Learner, parts: Parts) -> dict[str, Tensor]:
@@ -128,7 +110,7 @@ def settled(learner: Learner, parts: Parts) -> dict[str, Tensor]:
     who = learner.tables.subject[learner.tables.recording]
     known = torch.unique(who[learner.tables.rows["train"]]).tolist()
     unknown = [number for number in range(len(learner.shapes.subjects)) if number not in known]
-    rows = subject_rows(learner.network, parts, learner.shapes)
+    rows = subject_rows(parts, learner.shapes)
     for name, row in begun(learner.network, _stepped(learner.network, rows), known).items():
         weights[name] = weights[name].clone()
         weights[name][unknown] = row

@@ -1,8 +1,4 @@
-"""Warm start: first weights that are those of a trained model, matched by name, and by name of subject.
-
-What a weight belongs to is found by building the network for one subject, sensor or feature more: whatever changes its shape
-then has a row for each of them. Nothing else need know which weights these are.
-"""
+"""Warm start: first weights that are those of a trained model, matched by name, and by name of subject."""
 
 import io
 from collections import Counter
@@ -20,18 +16,15 @@ from raybrain.config import InputError, override
 from raybrain.experiment import Experiment
 from raybrain.identity import contents, locate
 from raybrain.model_folder import ModelCard, read_card, read_weights
-from raybrain.network import Network, Parts
+from raybrain.network import Parts
 from raybrain.plain import flat, tree, typed
 from raybrain.recording import means_subject
 from raybrain.start_config import StartConfig
-from raybrain.train.adapt import rows_as_made
 from raybrain.train.layer_rates import main_network
+from raybrain.train.rows import as_made, belonging, sizes_of
 from raybrain.train.step import Learner
 
-Sizes = dict[str, torch.Size]  # of weights, by name
-Belongs = dict[str, dict[str, int]]  # what weights have a row of each of, by name of the weight, and along which dimension
 Begun = tuple[dict[str, Tensor], str]  # all first weights, and a line that says where they are from
-WHAT = ("subjects", "sensors", "features")
 
 
 class CannotStart(InputError):
@@ -118,8 +111,8 @@ def _refuse_other(experiment: Experiment, card: ModelCard, folder: Path) -> None
         if (there := card.experiment[part]["name"]) != here:
             raise InputError(f"start.model={folder} was trained with {part}={there}, not {here}; type {part}={there}")
     mine, theirs = Parts.of(experiment), Parts.read(card.experiment)
-    sizes, others = (_sizes(parts, card.shapes) for parts in (mine, theirs))
-    rows = _belonging(mine, card.shapes).keys() | _belonging(theirs, card.shapes).keys()
+    sizes, others = (sizes_of(parts, card.shapes) for parts in (mine, theirs))
+    rows = belonging(mine, card.shapes).keys() | belonging(theirs, card.shapes).keys()
     own = {name.rpartition(".")[0] for name in rows}  # what such a part has beside its rows comes and goes with them
     named = [name for name in sizes.keys() | others.keys() if name.startswith("encoder.")]
     differ = [name for name in named if sizes.get(name) != others.get(name)]
@@ -131,45 +124,15 @@ def _refuse_other(experiment: Experiment, card: ModelCard, folder: Path) -> None
 def _cure(mine: Parts, theirs: Parts, card: ModelCard) -> str:
     """The settings to type for the network of a model."""
     here, there = flat(mine.encoder), flat(theirs.encoder)
-    sizes, needed = _sizes(mine, card.shapes), []
+    sizes, needed = sizes_of(mine, card.shapes), []
     for key in sorted(key for key in here.keys() & there.keys() if here[key] != there[key] and key != "name"):
         try:
             changed = replace(mine, encoder=override(mine.encoder, {key: there[key]}))
         except InputError:  # it goes with another one only
             needed.append(key)
             continue
-        needed += [key] if _sizes(changed, card.shapes) != sizes else []
+        needed += [key] if sizes_of(changed, card.shapes) != sizes else []
     return "type " + " ".join(f"encoder.{key}={typed(there[key])}" for key in needed) if needed else "it cannot be started from"
-
-
-def _sizes(parts: Parts, shapes: Shapes) -> Sizes:
-    """Those of the weights of a network, which is not made."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return {name: value.shape for name, value in Network(parts, shapes).state_dict().items()}
-
-
-def _as_made(parts: Parts, shapes: Shapes) -> frozenset[str]:
-    """The weights of which somebody new has a row as it is made."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return rows_as_made(Network(parts, shapes))
-
-
-def _belonging(parts: Parts, shapes: Shapes) -> Belongs:
-    """Which weights have a row for each subject, sensor or feature, and along which dimension."""
-    last = [replace(part, stop=part.stop + 1, weights=part.weights and (*part.weights, 1.0)) for part in shapes.slices[-1:]]
-    wider = {
-        "subjects": replace(shapes, subjects=(*shapes.subjects, "another")),
-        "sensors": replace(shapes, channels=shapes.channels + 1),
-        "features": replace(shapes, features=shapes.features + 1, slices=(*shapes.slices[:-1], *last)),
-    }
-    belongs: Belongs = {}
-    sizes = _sizes(parts, shapes)
-    for what in WHAT:
-        for name, size in _sizes(parts, wider[what]).items():
-            if size != sizes[name]:
-                along = next(number for number, (one, other) in enumerate(zip(size, sizes[name], strict=True)) if one != other)
-                belongs.setdefault(name, {})[what] = along
-    return belongs
 
 
 @dataclass(frozen=True)
@@ -216,7 +179,7 @@ class WarmStart:
 
     def __init__(self, mine: Side, theirs: Side, mean: bool) -> None:
         self.mine, self.theirs, self.mean = mine, theirs, mean
-        self.belongs, self.as_made = _belonging(mine.parts, mine.shapes), _as_made(mine.parts, mine.shapes)
+        self.belongs, self.as_made = belonging(mine.parts, mine.shapes), as_made(mine.parts, mine.shapes)
         here, there = mine.what(), theirs.what()
         self.other = [what for what in ("sensors", "features") if here[what] != there[what]]
         self.known = theirs.trained

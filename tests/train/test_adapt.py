@@ -11,10 +11,11 @@ from torch import Tensor
 from raybrain.batch import Batch
 from raybrain.experiment import Experiment
 from raybrain.network import Parts
-from raybrain.train.adapt import STEPS, Adapter, LabelledWindows, subject_rows
+from raybrain.train.adapt import STEPS, Adapter, LabelledWindows
 from raybrain.train.loop import Training
 from raybrain.train.order import Contrast, contrast
 from raybrain.train.record import RunRecord
+from raybrain.train.rows import subject_rows
 from raybrain.train.step import Learner, Place
 from tests.train.test_loop import asked, go
 from tests.workers import random_tables
@@ -54,7 +55,7 @@ def adapter() -> Scripted:
     experiment = asked(PLAIN)
     learner = Learner(experiment, random_tables(experiment, torch.float32), Contrast(4, 1, 4, 4, 0, 1), Place())
     learner.network.eval()
-    rows = subject_rows(learner.network, Parts.of(experiment), learner.shapes)
+    rows = subject_rows(Parts.of(experiment), learner.shapes)
     assert rows == [ROWS]
     return Scripted(learner.network, rows, 1, [0], Windows(learner))
 
