@@ -70,6 +70,8 @@ class ModelCard:
         features: the features of speech, in order.
         metrics: of the valid split, at the epoch whose weights are kept.
         calibration: how its scores become probabilities, fitted on the valid split; None of a model that does not know.
+        trained: the subjects it was trained with, or calibrated to: some of those of ``shapes`` may have been left out.
+            Empty: all of them.
     """
 
     signature: str
@@ -82,6 +84,12 @@ class ModelCard:
     features: tuple[FeatureScale, ...]
     metrics: dict[str, float]
     calibration: Calibration | None = None
+    trained: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Whom the model knows, as "study/subject"."""
+        return self.trained or self.shapes.subjects
 
 
 def is_model(folder: Path) -> bool:

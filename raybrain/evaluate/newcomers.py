@@ -49,10 +49,9 @@ def newcomer_rows(learner: Learner, experiment: Experiment, baseline: Experiment
     """
     tables = learner.tables
     who = tables.subject.cpu()[tables.recording.cpu()]
-    known = torch.unique(who[tables.rows["train"].cpu()]).tolist()
     line = fitted(baseline, tables, learner.place)
     model, ridge = (
-        _Model(one, subject_rows(Parts.of(asked), one.shapes), known)
+        _Model(one, subject_rows(Parts.of(asked), one.shapes), learner.trained)
         for one, asked in ((learner, experiment), (line, baseline))
     )
     rows, absent = [], []

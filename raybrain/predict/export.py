@@ -180,6 +180,7 @@ def _config(model: "Model", format: str) -> dict[str, Any]:
         "times": shapes.times,
         "rate_hz": shapes.rate_hz,
         "subjects": list(shapes.subjects),
+        "trained": list(model.subjects),
         "layouts": [asdict(layout) for layout in shapes.layouts],
         "window": asdict(card.window),
         "features": [asdict(feature) for feature in card.features],

@@ -88,8 +88,8 @@ class Model:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Whom it knows, as "study/subject"."""
-        return self.shapes.subjects
+        """Whom it was trained with or calibrated to, as "study/subject"."""
+        return self.card.subjects
 
     @property
     def recordings(self) -> tuple[str, ...]:
@@ -236,7 +236,7 @@ class Model:
         if layout is None and known is None and len(self.layouts) > 1:
             raise InputError("say which sensors these are: layout=..., as in model.layouts")
         layouts, number = ((layout,), 0) if layout else (self.layouts, known.layout if known else 0)
-        return _Source(self.subjects.index(self.check_subject(subject)), scaler, layouts, number)
+        return _Source(self.shapes.subjects.index(self.check_subject(subject)), scaler, layouts, number)
 
     def _scaled(self, signal: np.ndarray, source: "_Source") -> tuple[Tensor, Tensor]:
         """Signal and centre divided by the scale, with as many channels as the widest layout."""

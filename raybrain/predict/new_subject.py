@@ -96,7 +96,10 @@ def added(model: "Model", name: str) -> "Model":
 
     if name in model.subjects:
         raise InputError(f"the model has a subject {name!r} already; type another name")
-    shapes = replace(model.shapes, subjects=(*model.subjects, name))
+    trained = (*model.subjects, name)
+    if name in model.shapes.subjects:  # left out of training, but given what somebody begins with
+        return Model(model.path, replace(model.card, trained=trained), model.network.state_dict(), str(model.device))
+    shapes = replace(model.shapes, subjects=(*model.shapes.subjects, name))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = Network(parts(model.card), shapes)
@@ -107,10 +110,10 @@ def added(model: "Model", name: str) -> "Model":
             encoder = model.card.experiment["encoder"]["name"]
             raise InputError(f"encoder={encoder} takes no new subject: its weights {key} do not have a row for each")
         weights[key] = torch.cat([value, wider[key][-1:].to(value)]) if more else value
-    made = Model(model.path, replace(model.card, shapes=shapes), weights, str(model.device))
+    made = Model(model.path, replace(model.card, shapes=shapes, trained=trained), weights, str(model.device))
     with torch.no_grad():
         rows = subject_rows(parts(model.card), shapes)
-        for key, row in begun(made.network, rows, range(len(model.subjects))).items():
+        for key, row in begun(made.network, rows, _numbers(model)).items():
             made.network.get_parameter(key)[-1] = row
     return made
 
@@ -135,11 +138,16 @@ def calibrate(model: "Model", name: str, material: Material, fitted: Labelled, h
     if not rows:
         return wide, "this encoder does not tell subjects apart, so there is nothing to calibrate"
     both = Labelled(*(np.concatenate(pair) for pair in zip(vars(fitted).values(), vars(held).values(), strict=True)))
-    known, numbers = range(len(model.subjects)), torch.arange(len(both))
-    adapter = Adapter(wide.network, rows, len(known), known, _Windows(wide, material, both))
+    subject, numbers = wide.shapes.subjects.index(name), torch.arange(len(both))
+    adapter = Adapter(wide.network, rows, subject, _numbers(model), _Windows(wide, material, both))
     done = adapter.run(numbers[: len(fitted)], numbers[len(fitted) :])
-    start = "what is known of nobody" if done.start == len(known) else wide.subjects[done.start]
+    start = "what is known of nobody" if done.start == subject else wide.shapes.subjects[done.start]
     return wide, (
         f"calibrated on {len(fitted)} labelled windows, from {start} on, {done.how}; mean surprise at {len(held)} further ones"
         f" {done.before:.2f} -> {done.after:.2f} nats (all as likely: {math.log(len(held)):.2f})"
     )
+
+
+def _numbers(model: "Model") -> list[int]:
+    """The rows of those whom a model knows."""
+    return [model.shapes.subjects.index(name) for name in model.subjects]

@@ -107,8 +107,7 @@ def settled(learner: Learner, parts: Parts) -> dict[str, Tensor]:
     What is fitted in closed form is left as it is: its fit gives everybody something.
     """
     weights: dict[str, Tensor] = learner.state()["model"]
-    who = learner.tables.subject[learner.tables.recording]
-    known = torch.unique(who[learner.tables.rows["train"]]).tolist()
+    known = learner.trained
     unknown = [number for number in range(len(learner.shapes.subjects)) if number not in known]
     rows = subject_rows(parts, learner.shapes)
     for name, row in begun(learner.network, _stepped(learner.network, rows), known).items():

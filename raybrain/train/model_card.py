@@ -74,6 +74,7 @@ def model_card(job: "TrainJob", learner: Learner, history: Sequence[Row]) -> Mod
         features=features,
         metrics={name: value for name, value in best_epoch(history).items() if name not in TIMING},
         calibration=_calibration(learner),
+        trained=tuple(learner.shapes.subjects[number] for number in learner.trained),
     )
 
 

@@ -92,6 +92,12 @@ class Learner:
         return self.optimizer.parameters
 
     @property
+    def trained(self) -> list[int]:
+        """The numbers of the subjects who have train segments: others are left out."""
+        who = self.tables.subject.cpu()[self.tables.recording.cpu()]
+        return [int(number) for number in torch.unique(who[self.tables.rows["train"].cpu()])]
+
+    @property
     def device(self) -> torch.device:
         """What it computes on."""
         return self.place.device

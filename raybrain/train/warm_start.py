@@ -1,8 +1,7 @@
 """Warm start: first weights that are those of a trained model, matched by name, and by name of subject."""
 
 import io
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from raybrain.identity import contents, locate
 from raybrain.model_folder import ModelCard, read_card, read_weights
 from raybrain.network import Parts
 from raybrain.plain import flat, tree, typed
-from raybrain.recording import means_subject
 from raybrain.start_config import StartConfig
 from raybrain.train.layer_rates import main_network
 from raybrain.train.rows import as_made, belonging, sizes_of
@@ -89,7 +87,7 @@ def _of_model(learner: Learner, experiment: Experiment) -> Begun:
     _refuse_other(experiment, card, folder)
     mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
     theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
-    made = WarmStart(mine, theirs, experiment.start.subjects == "mean")
+    made = WarmStart(mine, theirs, card.subjects, experiment.start.subjects == "mean")
     return made.weights, f"starts from {_title(folder, card)}: {made.describe()}"
 
 
@@ -144,18 +142,6 @@ class Side:
     asked: Any
     weights: Mapping[str, Tensor]
 
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """The subjects it was trained with: a network knows others too, who were left out."""
-        train, taken, known = self.asked["train"], Counter[str](), []
-        for subject in self.shapes.subjects:  # in order of study and subject
-            study, _, name = subject.partition("/")
-            if any(means_subject(one, study, name) for one in train.get("leave_out", ())):
-                continue
-            taken[study] += 1
-            known += [subject] if train["subjects"] is None or taken[study] <= train["subjects"] else []
-        return tuple(known)
-
     def what(self) -> dict[str, Any]:
         """By what sensors and features are the same ones as others: two networks with as many may have others."""
         asked = tree(contents(self.asked)) if isinstance(self.asked, Experiment) else self.asked
@@ -171,18 +157,19 @@ class WarmStart:
     Args:
         mine: as it was drawn.
         theirs: as it was trained.
+        known: the subjects it was trained with: others may have been left out.
         mean: begin with the mean over subjects for those whom ``theirs`` does not know, where somebody new has that.
 
     Attributes:
         weights: all of them, by name.
     """
 
-    def __init__(self, mine: Side, theirs: Side, mean: bool) -> None:
+    def __init__(self, mine: Side, theirs: Side, known: Sequence[str], mean: bool) -> None:
         self.mine, self.theirs, self.mean = mine, theirs, mean
         self.belongs, self.as_made = belonging(mine.parts, mine.shapes), as_made(mine.parts, mine.shapes)
         here, there = mine.what(), theirs.what()
         self.other = [what for what in ("sensors", "features") if here[what] != there[what]]
-        self.known = theirs.trained
+        self.known = known
         self.strangers = [name for name in mine.shapes.subjects if name not in self.known]
         self.anew: dict[str, str] = {}  # why, by name of the weight
         self.taken = 0

@@ -5,6 +5,7 @@ import re
 import shutil
 import wave
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 import raybrain as package
 from raybrain.config import InputError
+from raybrain.model_folder import write_model
 from raybrain.predict.guess import UNKNOWN, Guess
 from raybrain.predict.model import Model
 from raybrain.predict.stretches import Speech, Stretches
@@ -164,6 +166,20 @@ def test_somebody_new_is_the_mean_of_all_others(model: Model) -> None:
     assert torch.equal(after[own[0]][2], before[own[0]].mean(dim=0))
     with pytest.raises(InputError, match=f"has a subject '{KNOWN[0]}' already"):
         model.with_subject(KNOWN[0])
+
+
+def test_who_was_left_out_of_training_is_somebody_new(model: Model, heard: Heard, tmp_path: Path) -> None:
+    known, left_out = KNOWN
+    card = replace(model.card, trained=(known,))
+    write_model(tmp_path / "fewer", card, model.network.state_dict())
+    fewer = package.load(tmp_path / "fewer")
+    assert fewer.subjects == (known,)
+    with pytest.raises(InputError, match=f"knows no subject '{left_out}'"):
+        fewer.predict(heard.raw, sounds=heard.sounds, subject=left_out)
+    back = fewer.with_subject(left_out)
+    assert back.subjects == KNOWN and back.shapes == fewer.shapes
+    mean = fewer.with_subject("me").network.encoder.front.subject_layer.weights[-1]
+    assert torch.equal(mean, model.network.encoder.front.subject_layer.weights[0]), "the mean over the only one it knows"
 
 
 @pytest.mark.parametrize("own", ["low_rank", "channels"])

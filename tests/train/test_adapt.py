@@ -101,7 +101,9 @@ def begun(folder: Path, experiment: Experiment) -> Training:
     "fewer", [{"train.leave_out": "2"}, {"train.subjects": 1, "test.subjects": 1}], ids=["named", "counted"]
 )
 def test_who_was_not_trained_with_has_the_mean_of_the_others(fewer: dict[str, object], tmp_path: Path) -> None:
-    go(begun(tmp_path, asked(PLAIN | fewer | {"train.epochs": 1})))
+    training = begun(tmp_path, asked(PLAIN | fewer | {"train.epochs": 1}))
+    go(training)
+    assert training.learner.trained == [0]
     best = RunRecord(tmp_path).best()
     assert best
     known, unknown = best["model"][ROWS]
