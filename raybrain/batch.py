@@ -61,6 +61,7 @@ class Shapes:
         layouts: the sensors; ``Batch.layout`` is an index into them. Empty where only sizes are asked for.
         slices: which features these are, in order; empty where they are learned.
         groups: which channels of what goes in belong together, in order; empty where they are sensors.
+        lags_s: from when to when what goes in tells of a moment that is estimated, in seconds after it (``Task.lags_s``).
     """
 
     channels: int
@@ -72,6 +73,7 @@ class Shapes:
     layouts: tuple[Layout, ...] = ()
     slices: tuple[FeatureSlice, ...] = ()
     groups: tuple[FeatureSlice, ...] = ()
+    lags_s: tuple[float, float] = (-0.15, 0.25)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,12 @@ class Batch:
     draws: Tensor
     segment: Tensor
     partner: "Batch | None" = None
+
+    @property
+    def usable(self) -> Tensor:
+        """The signal, zero where sensors are invalid; of a layout without a single valid sensor as it is."""
+        known = self.valid | ~self.valid.any(dim=1, keepdim=True)
+        return self.signal * known[self.layout][..., None]
 
     @property
     def keys(self) -> Keys:

@@ -291,10 +291,9 @@ class Experiment(Config):
 
     @model_validator(mode="after")
     def _fit_for_the_task(self) -> Self:
-        if not self.task.has_sensors and (cure := self.encoder.without_places()):
+        if not self.task.has_sensors and (cure := self.encoder.without_sensors()):
             raise InputError(
-                f"task={self.task.name} gives the encoder no sensors, and encoder={self.encoder.name} attends to their places;"
-                f" type {cure}"
+                f"task={self.task.name} gives the encoder no sensors, which encoder={self.encoder.name} asks for; type {cure}"
             )
         if self.task.aims_at_brain and not isinstance(self.speech_encoder, Stored):
             raise InputError(
@@ -335,8 +334,8 @@ class Experiment(Config):
 
     @property
     def fits_line(self) -> bool:
-        """Whether training begins with fitting a line, rather than with one that a trained model has."""
-        return self.encoder.line is not None and not self.start.on
+        """Whether training begins with fitting a line."""
+        return self.encoder.line is not None
 
     def named(self) -> dict[str, Any]:
         """What a fit in closed form does not read stands at its default, lest the same fit get several names."""

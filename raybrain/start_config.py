@@ -14,7 +14,7 @@ class StartConfig(Config):
     """What the weights begin as: those of a trained model, as far as they fit, to go on from there or to fine-tune it.
 
     Weights are matched by name, those of single subjects by the subjects' names. What belongs to sensors or features that are
-    not the model's is drawn as ever. A line of ridge regression that the model has is taken too, and not fitted again.
+    not the model's is drawn as ever. A line of ridge regression (``encoder.ridge``) is fitted again, around that of the model.
 
     Attributes:
         model: the folder of a trained model, or of its run; empty to draw all weights.

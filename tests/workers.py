@@ -17,6 +17,7 @@ from torch import Tensor
 from raybrain.batch import Batch
 from raybrain.config import override
 from raybrain.encoders import layers
+from raybrain.encoders.base import Encoder
 from raybrain.experiment import Experiment, TrainConfig
 from raybrain.features.frame_table import FeatureTable
 from raybrain.signal.window import Window
@@ -129,7 +130,17 @@ CASES: dict[str, dict[str, Any]] = {
         "optim.average": 0.9,
         **RANDOM,
     },
+    "recurrent": {
+        "train.contrast_size": 8,
+        "encoder": "conv_rnn",
+        "encoder.lstm.dropout.input": 0.1,
+        "encoder.lstm.dropout.layers": 0.1,
+        "encoder.local.on": True,
+        "encoder.local.dropout": 0.1,
+    },
+    "pretrained": {"train.contrast_size": 8, "encoder": "foundation", "encoder.hidden": 4, "encoder.sensors": True},
     "from ridge": {"train.contrast_size": 8, "encoder.ridge.on": True},
+    "from ridge, both directions": {"train.contrast_size": 8, "encoder.ridge.on": True, "loss": "info_nce"},
     "conformer from ridge": {
         "train.contrast_size": 8,
         "encoder": "conformer",
@@ -192,7 +203,9 @@ def random_tables(experiment: Experiment, dtype: torch.dtype = torch.float64, di
 
 def train(case: dict[str, Any], place: Place, dimensions: int = 5) -> dict[str, Tensor]:
     """Ten steps: every loss, the last gradients, and the weights and buffers after."""
-    experiment = override(Experiment(), SMALL | case)
+    known = Encoder.kind(case.get("encoder", "simple_conv")).model_fields
+    small = {key: value for key, value in SMALL.items() if not key.startswith("encoder.") or key.split(".")[1] in known}
+    experiment = override(Experiment(), small | case)
     tables = random_tables(experiment, place.dtype, dimensions)
     sizes = contrast_of(experiment.train, place.world, len(tables.rows["train"]))
     learner = Learner(experiment, tables, sizes, place)

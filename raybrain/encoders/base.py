@@ -41,8 +41,8 @@ class Encoder(Choice):
     def build(self, shapes: Shapes) -> nn.Module:
         """The network: called with a Batch, it returns [batch features time]."""
 
-    def without_places(self) -> str:
-        """The setting to type so that it does not read where sensors are; empty if it does not."""
+    def without_sensors(self) -> str:
+        """The setting to type so that it does without sensors and where they are; empty if it does."""
         return ""
 
     def without_subjects(self) -> str:

@@ -131,6 +131,9 @@ class LocalAttention(nn.Module):
         self.config = config
         self.norm = nn.LayerNorm(channels)
         self.mixed = nn.Linear(channels, 3 * channels)
+        # a bias of keys adds the same to the score of each, so that its gradient would be rounding (as in ConvLayer)
+        self.used: Tensor
+        self.register_buffer("used", torch.tensor([True, False, True]).repeat_interleave(channels), persistent=False)
         self.out = nn.Linear(channels, channels)
         self.near = nn.Parameter(torch.zeros(config.heads, 2 * config.context + 1))
         self.dropout = Dropout(config.dropout, "local attention")
@@ -138,7 +141,8 @@ class LocalAttention(nn.Module):
     def forward(self, x: Tensor, keys: Keys | None = None) -> Tensor:
         """[batch channels steps] to the same; ``keys`` are what dropout needs."""
         rows, heads, context = x.transpose(1, 2), self.config.heads, self.config.context
-        query, key, value = self.mixed(self.norm(rows)).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.linear(self.norm(rows), self.mixed.weight, self.mixed.bias * self.used)
+        query, key, value = torch.unflatten(mixed, -1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         steps = torch.arange(rows.shape[1], device=x.device)
         distance = steps - steps[:, None]
         bias = self.near[:, distance.clamp(-context, context) + context]
@@ -156,4 +160,7 @@ def _resample(config: ConvRNN, channels: int, *, up: bool) -> nn.Module:
     padding = (config.kernel - config.stride) // 2
     conv = kind(channels, config.hidden, config.kernel, stride=config.stride, padding=padding)
     norm = BatchNorm(config.hidden) if config.batch_norm else nn.Identity()
+    if config.batch_norm:  # which takes this bias off again, so that its gradient is rounding (as in ConvLayer)
+        assert conv.bias is not None
+        conv.bias.requires_grad_(False)
     return nn.Sequential(conv, norm, activation(config.activation))

@@ -48,7 +48,7 @@ class Foundation(FrontEncoder, name="foundation"):
             for none.
         checkpoint: the token encoder.
         sensors: make tokens of single sensors, as EEG models are pretrained; the front brings them together afterwards, where
-            it else comes before.
+            it else comes before. Code that makes tokens of all sensors together leaves nothing to a front: there is none.
         patch: samples of a token, at ``rate_hz``; of a network that cuts windows itself, nobody asks.
         rate_hz: what the network was trained at; None for that of the data.
         samples: that the head makes of a token, before they are brought to the rate of the data.
@@ -67,7 +67,7 @@ class Foundation(FrontEncoder, name="foundation"):
 
     @model_validator(mode="after")
     def _front_afterwards(self) -> "Foundation":
-        if self.sensors and (self.augment.on or self.tokens.depth):
+        if self.sensors and (self.augment.on or self.mixes or self.tokens.depth):
             raise InputError(
                 "encoder.sensors=true makes tokens of sensors before the front, which has no signal then to change at random or"
                 " to make tokens of; type encoder.sensors=false, or leave encoder.augment and encoder.tokens at their defaults"
@@ -100,9 +100,16 @@ class FoundationNet(nn.Module):
         self.instance_norm = config.instance_norm and config.sensors
         self.rate = (config.rate_hz or shapes.rate_hz) / shapes.rate_hz
         front = config.model_copy(update={"instance_norm": False}) if config.sensors else config
-        self.front = Front(front, shapes)
+        self.front: Front | None = Front(front, shapes)
         self.tokens = TokenEncoder(config, shapes, shapes.channels if config.sensors else self.front.channels)
         width = self.tokens.width * (self.front.channels if self.tokens.per_channel else 1)
+        if config.sensors and not self.tokens.per_channel:
+            self.front = None
+            if config.subject != "none":
+                raise InputError(
+                    f"{config.checkpoint.code} makes tokens of all sensors together, after which no front comes that knows"
+                    f" subjects, and encoder.subject={config.subject}; type encoder.subject=none, or encoder.sensors=false"
+                )
         self.dropout = Dropout(config.dropout, "foundation tokens")
         self.head = nn.Conv1d(width, config.hidden * config.samples, 1)
         self.final = nn.Conv1d(config.hidden, shapes.features, 1)
@@ -119,6 +126,7 @@ class FoundationNet(nn.Module):
 
     def _of_channels(self, batch: Batch) -> tuple[Tensor, float]:
         """Tokens of what the front gives, [B C*W P], and how many windows long they are all together."""
+        assert self.front is not None
         x = self.front(batch)
         nowhere = x.new_zeros(*x.shape[:2], 2)
         tokens, span = self.tokens(self._resampled(x), nowhere, torch.ones_like(nowhere[..., 0], dtype=torch.bool), None)
@@ -128,11 +136,12 @@ class FoundationNet(nn.Module):
         """Tokens of sensors, which the front brings together."""
         positions, valid = batch.positions[batch.layout], batch.valid[batch.layout]
         signal = F.instance_norm(batch.signal) if self.instance_norm else batch.signal
-        places = None if self.front.attention is None else self.front.attention.embedding(batch.positions)[batch.layout]
-        if self.front.attention is not None:  # what is nowhere is not attended to either
+        attention = None if self.front is None else self.front.attention
+        places = None if attention is None else attention.embedding(batch.positions)[batch.layout]
+        if attention is not None:  # what is nowhere is not attended to either
             signal = signal * valid[..., None]
         tokens, span = self.tokens(self._resampled(signal), positions, valid | ~valid.any(dim=1, keepdim=True), places)
-        if not self.tokens.per_channel:
+        if self.front is None:
             return tokens[:, 0].transpose(1, 2), span
         patches = tokens.shape[2]
         x = self.front(replace(batch, signal=tokens.flatten(2)))
@@ -165,12 +174,25 @@ class TokenEncoder(nn.Module):
         if not self.width:
             raise InputError(f"{config.checkpoint.code or self.kind} does not say how wide its tokens are; give it a width")
         if self.kind not in ("code", "past_values"):
+            self._check_inputs(config)
             self.embedding = nn.Linear(config.patch, self.width)
-            dimensions = config.attention.dimensions if config.sensors else channels
+            dimensions = config.attention.dimensions if config.sensors and config.attention.on else channels
             self.place = nn.Linear(dimensions, self.width, bias=False)
         for name, parameter in self.model.named_parameters():
             if any(part in name for part in UNUSED):  # without a gradient, which an optimiser takes for 0
                 parameter.requires_grad_(False)
+
+    def _check_inputs(self, config: Foundation) -> None:
+        """Refuse a transformer that does not take what it would be given."""
+        kind, known = type(self.model).__name__, inspect.signature(self.model.forward).parameters
+        if "inputs_embeds" not in known:
+            raise InputError(
+                f"{kind} takes no inputs_embeds, so that patches cannot be its tokens; type encoder.checkpoint.code="
+            )
+        if config.sensors and "attention_mask" not in known:
+            raise InputError(
+                f"{kind} takes no attention_mask, so that bad sensors would be looked at; type encoder.sensors=false"
+            )
 
     def train(self, mode: bool = True) -> "TokenEncoder":
         """Training mode, but for the pretrained network."""
@@ -204,7 +226,9 @@ class TokenEncoder(nn.Module):
         """What a transformer makes of embedded patches, [B tokens W]."""
         known = inspect.signature(self.model.forward).parameters
         limit = getattr(self.settings, "max_position_embeddings", None)
-        given: dict[str, Tensor] = {"inputs_embeds": embedded, "attention_mask": valid.long()}
+        given: dict[str, Tensor] = {"inputs_embeds": embedded}
+        if "attention_mask" in known:
+            given["attention_mask"] = valid.long()
         if "position_ids" in known:  # a place in time: all channels have the same
             numbers = torch.arange(patches, device=embedded.device)
             given["position_ids"] = numbers.repeat(embedded.shape[1] // patches).expand(len(embedded), -1)

@@ -73,10 +73,25 @@ class FrontEncoder(Encoder):
             raise InputError(f"tokens of sensors are told apart by where sensors are, and encoder.attention.on=false; {cure}")
         return self
 
-    def without_places(self) -> str:
-        """The setting to type so that it does not attend to where sensors are."""
+    @model_validator(mode="after")
+    def _line_reads_all_sensors(self) -> "FrontEncoder":
+        if self.ridge.on and self.attention.on and self.attention.sensors.count is not None:
+            raise InputError(
+                f"encoder.attention.sensors.count={self.attention.sensors.count} leaves out sensors, and the line of"
+                " encoder.ridge.on=true reads all; type encoder.ridge.on=false, or encoder.attention.sensors.count=none"
+            )
+        return self
+
+    def without_sensors(self) -> str:
+        """The setting to type so that it does without sensors and where they are.
+
+        Regions of sensors have a place, and what is mixed are the sensors of two people who hear the same.
+        """
         cures = ["encoder.tokens.depth=0"] if self.tokens.depth else []
-        return " and ".join([*cures, "encoder.attention.on=no"]) if self.attention.on else ""
+        cures += ["encoder.attention.on=no"] if self.attention.on else []
+        cures += ["encoder.augment.sensors.radius=0"] if self.augment.sensors.radius else []
+        cures += ["encoder.augment.mixup=0"] if self.augment.mixup else []
+        return " and ".join(cures)
 
     def without_subjects(self) -> str:
         """The setting to type so that nothing of a new subject must be known: it has no matrix and no vector of theirs.
@@ -141,10 +156,10 @@ class Front(Penalised):
         return torch.lerp(x, self._alone(batch.partner), share.to(x.dtype))
 
     def _alone(self, batch: Batch) -> Tensor:
-        if self.augment is not None:
-            batch = replace(batch, signal=self.augment(batch))
         if self.instance_norm:
             batch = replace(batch, signal=F.instance_norm(batch.signal))
+        if self.augment is not None:
+            batch = replace(batch, signal=self.augment(batch))
         x = self._channels(batch)
         if self.linear is not None:
             x = self.linear(x)

@@ -20,43 +20,45 @@ from raybrain.config import InputError
 from raybrain.encoders.base import FittedEncoder, FittedModule, Pair
 
 PENALTIES = tuple(10.0**power for power in range(-3, 6))
+BANDS = 16  # ways to divide the penalty among several features, where these go in
 
 
 class Ridge(FittedEncoder, name="ridge"):
     """Ridge regression with time lags (mTRF).
 
     A lag says what goes into an estimate: what happens so much later in the window that goes in, or earlier if it is negative.
-    The defaults are 0 to 400 ms after the sound, since ``window.offset_s`` reads the brain 150 ms later already.
+    The task's are those of a brain that answers 0 to 400 ms after the sound: to decode it -0.15 to 0.25 s, since
+    ``window.offset_s`` reads the brain 150 ms later already, and to encode the sound -0.25 to 0.15 s.
 
     Attributes:
-        tmin_s: the first lag.
-        tmax_s: the last lag.
+        tmin_s: the first lag; None for the task's.
+        tmax_s: the last lag; None for the task's.
         step_s: between two lags; 0 for a lag at every sample.
         penalties: the regularisation to choose from, by the mean correlation over what is estimated on the valid split.
         per_output: choose a penalty for each dimension that is estimated, rather than one for all.
         per_subject: a map for each subject; else one for all. Who has no train segments gets the latter in any case.
         bands: so many ways to divide the penalty among the features that go in are tried besides the equal one, so that a
             feature of many dimensions, or one that tells nothing, does not decide for all (banded ridge regression,
-            Nunez-Elizalde et al. 2019); 0 for none.
+            Nunez-Elizalde et al. 2019); 0 for none, None for 16 where several features go in.
     """
 
-    tmin_s: float = -0.15
-    tmax_s: float = 0.25
+    tmin_s: float | None = None
+    tmax_s: float | None = None
     step_s: float = Field(1 / 60, ge=0)
     penalties: tuple[PositiveFloat, ...] = Field(PENALTIES, min_length=1)
     per_output: bool = False
     per_subject: bool = True
-    bands: int = Field(0, ge=0)
+    bands: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Ridge":
-        if self.tmin_s > self.tmax_s:
-            raise InputError(f"the first lag, tmin_s={self.tmin_s:g}, must not be after the last, tmax_s={self.tmax_s:g}")
+        if self.tmin_s is not None and self.tmax_s is not None:
+            _refuse_reversed(self.tmin_s, self.tmax_s)
         return self
 
     def build(self, shapes: Shapes) -> "RidgeMaps":
         """A map for each subject."""
-        longest, length = max(abs(self.tmin_s), abs(self.tmax_s)), shapes.times / shapes.rate_hz
+        longest, length = max(map(abs, self._between(shapes))), shapes.times / shapes.rate_hz
         if longest >= length:
             raise InputError(f"a lag of {longest:g} s does not fit in a window of {length:g} s; type less for tmin_s or tmax_s")
         if self.bands and len(shapes.groups) < 2:
@@ -67,10 +69,28 @@ class Ridge(FittedEncoder, name="ridge"):
             )
         return RidgeMaps(self, shapes)
 
-    def lags(self, rate_hz: float) -> range:
+    def lags(self, shapes: Shapes) -> range:
         """The lags in samples."""
-        step = max(1, round(self.step_s * rate_hz))
-        return range(round(self.tmin_s * rate_hz), round(self.tmax_s * rate_hz) + 1, step)
+        first, last = self._between(shapes)
+        step = max(1, round(self.step_s * shapes.rate_hz))
+        return range(round(first * shapes.rate_hz), round(last * shapes.rate_hz) + 1, step)
+
+    def ways(self, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+        """The ways to divide the penalty among groups of channels of these sizes, as :func:`divided` gives them."""
+        return divided(BANDS if self.bands is None else self.bands, sizes)
+
+    def _between(self, shapes: Shapes) -> tuple[float, float]:
+        """The first lag and the last one in seconds."""
+        first, last = (
+            usual if asked is None else asked for asked, usual in zip((self.tmin_s, self.tmax_s), shapes.lags_s, strict=True)
+        )
+        _refuse_reversed(first, last)
+        return first, last
+
+
+def _refuse_reversed(first: float, last: float) -> None:
+    if first > last:
+        raise InputError(f"the first lag, tmin_s={first:g}, must not be after the last, tmax_s={last:g}")
 
 
 class RidgeMaps(FittedModule):
@@ -78,7 +98,7 @@ class RidgeMaps(FittedModule):
 
     def __init__(self, config: Ridge, shapes: Shapes) -> None:
         super().__init__()
-        self.config, self.rate_hz, self.lags = config, shapes.rate_hz, config.lags(shapes.rate_hz)
+        self.config, self.rate_hz, self.lags = config, shapes.rate_hz, config.lags(shapes)
         self.groups = shapes.groups
         size = len(shapes.subjects), shapes.features, shapes.channels, len(self.lags)
         self.weights = nn.Parameter(torch.randn(size) / (size[2] * size[3]) ** 0.5)
@@ -86,7 +106,7 @@ class RidgeMaps(FittedModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch features time]."""
-        padded = F.pad(batch.signal, (-self.lags[0], self.lags[-1]))  # less than nothing is padded by cutting off
+        padded = F.pad(batch.usable, (-self.lags[0], self.lags[-1]))  # less than nothing is padded by cutting off
         if torch.compiler.is_exporting():  # a program cannot look who is in a batch
             return self._each(padded, batch)
         out = batch.signal.new_empty(len(batch), self.weights.shape[1], batch.signal.shape[-1])
@@ -120,7 +140,7 @@ class RidgeMaps(FittedModule):
         judge = Moments(self.lags)
         for given, aimed in valid:
             judge.add(given, aimed)
-        divisions = divided(self.config.bands, [part.stop - part.start for part in self.groups])
+        divisions = self.config.ways([part.stop - part.start for part in self.groups])
         weights, bias = solve(fitted, judge if judge.windows else fitted, self.config, self.rate_hz, divisions, around)
         shape = self.weights.shape[1:]
         maps = weights.T.reshape(shape[0], len(self.lags), shape[1]).transpose(1, 2)

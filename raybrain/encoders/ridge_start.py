@@ -1,7 +1,8 @@
 """Start from ridge: a line beside the network, fitted in closed form before the first step, so that training can only gain.
 
 The estimate is ``gain * line + network``. The last layer of the network starts at zero, so that before the first step the
-estimate is that of ridge regression; the gain gives it the scale that the loss asks for. The line is kept as it was fitted.
+estimate is that of ridge regression; the gain gives it the scale that the loss asks for. The line is kept as it was fitted,
+but where training starts from another model: there it is fitted around that model's, beside the network that the model has.
 
 Dimension letters: B batch, D dimensions that are estimated, T time samples.
 """

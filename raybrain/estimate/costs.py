@@ -244,7 +244,7 @@ def _networks(experiment: Experiment, channels: int) -> tuple[Parts, Shapes]:
     window = experiment.data.window.read_with(experiment.window)
     features = sum(size_of(feature) for feature in experiment.data.features)
     shapes = Shapes(channels, ("one",), features, window.times, window.rate_hz, window.tmin_s)
-    return Parts.of(experiment), experiment.task.shapes(shapes)
+    return Parts.of(experiment), experiment.task.built_for(shapes)
 
 
 @functools.cache

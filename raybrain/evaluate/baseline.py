@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from raybrain.bucket.copies import fetch
-from raybrain.config import override
 from raybrain.encoders.base import Encoder
 from raybrain.evaluate.segment_rows import COLUMNS, segment_rows
 from raybrain.experiment import Experiment, TrainConfig
@@ -25,18 +24,14 @@ if TYPE_CHECKING:
     from raybrain.train.tables import Tables
 
 NAME = "ridge"
-BANDS = 16  # ways to divide the penalty among several features, where these go in
 BASELINES = "baselines"  # the folder in a home
 
 
 def baseline_of(experiment: Experiment) -> Experiment:
     """The experiment that asks for ridge regression on the same data."""
-    first, last = experiment.task.lags_s
-    several = experiment.task.aims_at_brain and len(experiment.data.features) > 1
-    ridge = override(Encoder.kind(NAME)(), {"tmin_s": first, "tmax_s": last, "bands": BANDS if several else 0})
     train = TrainConfig(**{name: getattr(experiment.train, name) for name in ("subjects", "leave_out", "share")})
     parts = {name: getattr(experiment, name) for name in ("data", "window", "task", "test")}
-    return Experiment(**parts, encoder=ridge, train=train)
+    return Experiment(**parts, encoder=Encoder.kind(NAME)(), train=train)
 
 
 def baseline_path(job: TrainJob) -> Path:

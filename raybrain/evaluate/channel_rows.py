@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from raybrain.batch import Layout
-from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, divided, solve
+from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, solve
 from raybrain.experiment import Experiment
 from raybrain.tasks.candidates import Pool
 from raybrain.tasks.encode import shared_channels
@@ -118,11 +118,11 @@ def _unique(ridge: Learner, baseline: Experiment, rows: Tensor) -> dict[str, np.
             train, valid, test = (_moments(ridge, some, module.lags) for some in (one.train, one.valid, mine))
             judge = valid if valid.windows else train
             sizes = {group.name: group.stop - group.start for group in module.groups}
-            every = divided(config.bands, list(sizes.values()))
+            every = config.ways(list(sizes.values()))
             whole = test.correlation(solve(train, judge, config, shapes.rate_hz, every)[0])
             for part in shapes.slices:
                 rest = torch.tensor([n for n in range(ridge.shapes.channels) if not part.start <= n < part.stop])
-                others = divided(config.bands, [size for name, size in sizes.items() if name != part.name])
+                others = config.ways([size for name, size in sizes.items() if name != part.name])
                 weights, _ = solve(train.of(rest), judge.of(rest), config, shapes.rate_hz, others)
                 falls[f"{UNIQUE}{part.name}"][subject] = (whole - test.of(rest).correlation(weights)).cpu().numpy()
     return falls

@@ -1,5 +1,6 @@
 """Consensus: subjects who hear the same should be estimated alike, as a further aim beside any loss."""
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -71,20 +72,30 @@ def distances(estimates: Tensor, mine: Excerpts, everyone: Tensor, all_: Excerpt
     dtype = torch.promote_types(estimates.dtype, torch.float32)
     own, times = estimates.to(dtype), estimates.shape[-1]
     total, count = own.detach().clone(), torch.ones(len(own), times, dtype=dtype, device=own.device)
-    for row, other, shift in overlaps(mine, all_, times):
-        here = slice(max(0, -shift), min(times, times - shift))
-        there = slice(here.start + shift, here.stop + shift)
-        total[row, :, here] += everyone[other, :, there]
-        count[row, here] += 1
+    for (row, _), theirs in itertools.groupby(overlaps(mine, all_, times), key=lambda overlap: overlap[:2]):
+        total_of, count_of = torch.zeros_like(total[row]), torch.zeros_like(count[row])
+        for _, _, other, shift in theirs:
+            here = slice(max(0, -shift), min(times, times - shift))
+            there = slice(here.start + shift, here.stop + shift)
+            total_of[:, here] += everyone[other, :, there]
+            count_of[here] += 1
+        total[row] += total_of / count_of.clamp(min=1)  # however many windows of theirs overlap
+        count[row] += count_of > 0
     several = (count > 1)[:, None]
     own, mean = own * several, total / count[:, None] * several
     lengths = torch.linalg.vector_norm(own, dim=(1, 2)) * torch.linalg.vector_norm(mean, dim=(1, 2))
-    return torch.where(several.any(dim=2)[:, 0], 1 - (own * mean).sum(dim=(1, 2)) / (TINY + lengths), 0.0)
+    cosine = torch.where(lengths > 0, (own * mean).sum(dim=(1, 2)) / (TINY + lengths), 0.0)  # zeros have no direction
+    return torch.where(several.any(dim=2)[:, 0], 1 - cosine, 0.0)
 
 
-def overlaps(mine: Excerpts, all_: Excerpts, times: int) -> Iterator[tuple[int, int, int]]:
-    """Pairs of a row and one of another subject who hears part of the same, and how many samples later in the latter it is."""
+def overlaps(mine: Excerpts, all_: Excerpts, times: int) -> Iterator[tuple[int, int, int, int]]:
+    """Pairs of a row and one of another subject who hears part of the same, by row and subject.
+
+    Yields:
+        Row, subject, the other row, and how many samples later in the latter it is.
+    """
     shift = ((mine.start_s[:, None] - all_.start_s) * mine.rate_hz).round()
     pairs = (mine.stimulus[:, None] == all_.stimulus) & (mine.subject[:, None] != all_.subject) & (shift.abs() < times)
-    for row, other in torch.nonzero(pairs).tolist():
-        yield row, other, int(shift[row, other])
+    found = ((row, int(all_.subject[other]), other) for row, other in torch.nonzero(pairs).tolist())
+    for row, subject, other in sorted(found):
+        yield row, subject, other, int(shift[row, other])

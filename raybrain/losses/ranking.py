@@ -154,11 +154,11 @@ class Kinship:
 
 
 def unit(values: Tensor) -> Tensor:
-    """Rows as vectors of unit length, at least float32, [rows values]."""
+    """Rows as vectors of unit length, at least float32, [rows values]; one of zeros stays so, and has no gradient."""
     flat = values.flatten(1)
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))
     length: Tensor = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-    return flat / (TINY + length)
+    return torch.where(length > 0, flat / (TINY + length), 0.0)  # a slope of 1 / TINY would be all that Adam ever saw
 
 
 def cosines(estimates: Tensor, candidates: Tensor) -> Tensor:

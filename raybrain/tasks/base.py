@@ -31,6 +31,7 @@ The smallest complete task, from what was heard to the brain; each recording is 
 """
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -84,6 +85,10 @@ class Task(Choice):
     def metrics(self) -> tuple[str, ...]:
         """What is known of a training after each epoch, and may choose among trainings: the loss, and what should be high."""
         return ("valid_loss", *(f"valid_top{k}" for k in TOP), *(f"valid_{name}" for name in self.measures))
+
+    def built_for(self, data: Shapes) -> Shapes:
+        """What the network is built for: :meth:`shapes`, and the lags."""
+        return replace(self.shapes(data), lags_s=self.lags_s)
 
     @abstractmethod
     def shapes(self, data: Shapes) -> Shapes:

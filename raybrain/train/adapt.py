@@ -50,7 +50,7 @@ class LabelledWindows(ABC):
         """What goes in, and what is aimed at."""
         at = 0
         for batch in self.batches(numbers):
-            yield batch.signal, self.stored(numbers[at : at + len(batch)]).to(batch.signal)
+            yield batch.usable, self.stored(numbers[at : at + len(batch)]).to(batch.signal)
             at += len(batch)
 
 

@@ -44,11 +44,17 @@ def fits(tables: Tables, per_subject: bool, held_out: bool = False) -> list[Fit]
     return made
 
 
-def fit(learner: Learner, module: FittedModule, some: Sequence[Fit]) -> None:
-    """Make up to ``place.world`` fits of a part of the network, one on each worker; all have all of them afterwards."""
+def fit(learner: Learner, module: FittedModule, some: Sequence[Fit], around: bool = False) -> None:
+    """Make up to ``place.world`` fits of a part of the network, one on each worker; all have all of them afterwards.
+
+    They are fitted ``around`` what each subject has, or anew.
+    """
     place = learner.place
-    if place.rank < len(some):
-        mine = some[place.rank]
+    mine = some[place.rank] if place.rank < len(some) else Fit((), *2 * [torch.empty(0)])
+    if around:
+        for subject in mine.subjects:
+            module.adapt(subject, _taught(learner, mine.train), _pairs(learner, mine.valid))
+    elif mine.subjects:
         module.fit(mine.subjects, _taught(learner, mine.train), _pairs(learner, mine.valid))
     if place.world == 1:
         return
@@ -70,12 +76,12 @@ def loss_groups(learner: Learner) -> list[Tensor]:
 
 def _taught(learner: Learner, rows: Tensor) -> Iterator[Pair]:
     for some in torch.split(rows, ROWS_AT_ONCE):
-        yield learner.taught(some).signal, learner.wanted(some)
+        yield learner.taught(some).usable, learner.wanted(some)
 
 
 def _pairs(learner: Learner, rows: Tensor) -> Iterator[Pair]:
     for some in torch.split(rows, ROWS_AT_ONCE):
-        yield learner.given(some).signal, learner.stored(some)
+        yield learner.given(some).usable, learner.stored(some)
 
 
 class CannotFit(InputError):

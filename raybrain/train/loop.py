@@ -63,7 +63,8 @@ class Training:
             place.device,
             ahead=tables.device.type == "cpu",
         )
-        self.begun = ""  # from what its weights are, where they were not drawn
+        self.begun, self.drawn = "", tuple[str, ...]()
+        self.started = experiment.start.on
         self.state = self._resume(experiment)
         self.validation = Validation(self.learner)
 
@@ -120,10 +121,11 @@ class Training:
     def _fit(self, books: Bookkeeper) -> None:
         """Fit what training starts from. That is the first epoch, in place of its steps, and as good a candidate as any."""
         count, world, updates = len(self.fits), self.place.world, self.sizes.updates_per_epoch
+        around = self.started and not any(name.startswith("encoder.line.") for name in self.drawn)
         for done in range(0, count, world):
-            fit_line(self.learner, self.fits[done : done + world])
+            fit_line(self.learner, self.fits[done : done + world], around)
             books.step(0, min(done + world, count), count)
-        loss = set_gain(self.learner)
+        loss = set_gain(self.learner, self.started)
         self.state.first = torch.full_like(self.state.first, loss)
         self.state.loss = torch.full_like(self.state.loss, loss * updates)
         self.state.step = updates
@@ -195,7 +197,8 @@ class Training:
         device = self.place.device
         if known := resumed(self.learner, self.record):
             return State(**known)
-        self.begun = begin(self.learner, experiment)
+        beginning = begin(self.learner, experiment)
+        self.begun, self.drawn = beginning.line, beginning.drawn
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
 

@@ -167,9 +167,10 @@ def _optimizers(network: nn.Module, parameters: list[nn.Parameter], config: Opti
 
 
 def _matrices(network: nn.Module) -> list[nn.Parameter]:
-    """The matrices inside of a network: those of its linear layers but for the last layer."""
-    last = last_layer(network.get_submodule("encoder"))
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear) and module is not last]
+    """The matrices inside of an encoder: those of its linear layers but for the last layer."""
+    encoder = network.get_submodule("encoder")
+    last = last_layer(encoder)
+    linear = [module for module in encoder.modules() if isinstance(module, nn.Linear) and module is not last]
     matrices: list[nn.Parameter] = [module.weight for module in linear if module.weight.requires_grad]  # type: ignore[misc]
     if not matrices:
         raise InputError("optim.kind=muon trains matrices, and this encoder has none inside; type optim.kind=adamw")

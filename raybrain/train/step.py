@@ -76,7 +76,7 @@ class Learner:
     def __init__(self, experiment: Experiment, tables: Tables, sizes: Contrast, place: Place) -> None:
         self.tables, self.sizes, self.seed, self.place = tables, sizes, experiment.train.seed, place
         self.task: Task = experiment.task
-        self.shapes: Shapes = self.task.shapes(tables.shapes)
+        self.shapes: Shapes = self.task.built_for(tables.shapes)
         self.control = experiment.train.control
         self._mates = Partners(tables) if experiment.encoder.mixes else None
         torch.manual_seed(self.seed)

@@ -22,26 +22,36 @@ from raybrain.train.layer_rates import main_network
 from raybrain.train.rows import as_made, belonging, sizes_of
 from raybrain.train.step import Learner
 
-Begun = tuple[dict[str, Tensor], str]  # all first weights, and a line that says where they are from
+Begun = tuple[dict[str, Tensor], "Beginning"]  # all first weights
 
 
 class CannotStart(InputError):
     """The model to start from is not there any more, or does not fit: training again would only meet it again."""
 
 
-def begin(learner: Learner, experiment: Experiment) -> str:
+@dataclass(frozen=True)
+class Beginning:
+    """Where first weights are from.
+
+    Attributes:
+        line: for people; empty where they are as they were drawn.
+        drawn: the names of those that are as they were drawn, although there is a model to start from.
+    """
+
+    line: str = ""
+    drawn: tuple[str, ...] = ()
+
+
+def begin(learner: Learner, experiment: Experiment) -> Beginning:
     """Give a network the weights it starts from: of a trained model, or of a checkpoint that its encoder names.
 
     The first worker reads them for all.
-
-    Returns:
-        What was taken, in one line; empty where weights are as they were drawn.
 
     Raises:
         CannotStart: if the model cannot be read, or another network was trained.
     """
     if not experiment.start.on and not experiment.encoder.origin:
-        return ""
+        return Beginning()
     place = learner.place
     packed = place.first(_packed(learner, experiment) if place.rank == 0 else None)
     assert packed is not None
@@ -49,7 +59,7 @@ def begin(learner: Learner, experiment: Experiment) -> str:
     if reason := known.get("reason"):
         raise CannotStart(reason)
     learner.restore({"model": known["model"]})
-    return str(known["line"])
+    return Beginning(known["line"], tuple(known["drawn"]))
 
 
 def check(experiment: Experiment) -> None:
@@ -71,8 +81,8 @@ def _folder(start: StartConfig) -> Path:
 def _packed(learner: Learner, experiment: Experiment) -> bytes:
     """The first weights of a network and the line that says where they are from, or the reason why there are none."""
     try:
-        weights, line = (_of_model if experiment.start.on else _of_checkpoint)(learner, experiment)
-        content: dict[str, Any] = {"model": weights, "line": line}
+        weights, beginning = (_of_model if experiment.start.on else _of_checkpoint)(learner, experiment)
+        content: dict[str, Any] = {"model": weights, **vars(beginning)}
     except InputError as error:
         content = {"reason": str(error)}
     packed = io.BytesIO()
@@ -88,7 +98,7 @@ def _of_model(learner: Learner, experiment: Experiment) -> Begun:
     mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
     theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
     made = WarmStart(mine, theirs, card.subjects, experiment.start.subjects == "mean")
-    return made.weights, f"starts from {_title(folder, card)}: {made.describe()}"
+    return made.weights, Beginning(f"starts from {_title(folder, card)}: {made.describe()}", tuple(made.anew))
 
 
 def _of_checkpoint(learner: Learner, experiment: Experiment) -> Begun:
@@ -96,7 +106,7 @@ def _of_checkpoint(learner: Learner, experiment: Experiment) -> Begun:
     given = {f"{prefix}.{name}": value for name, value in experiment.encoder.pretrained(module).items()}
     weights = {name: given.get(name, value).to(value) for name, value in drawn.items()}
     taken, total = (sum(value.numel() for value in some.values()) for some in (given, drawn))
-    return weights, f"starts from {experiment.encoder.origin}: {taken:,} of {total:,} weights"
+    return weights, Beginning(f"starts from {experiment.encoder.origin}: {taken:,} of {total:,} weights")
 
 
 def _title(folder: Path, card: ModelCard) -> str:

@@ -62,6 +62,17 @@ class Net(nn.Module):
 def make(settings, shapes):
     return Net(settings["patch"], shapes.channels)
 
+class Together(nn.Conv1d):
+    """One token for all channels together every 5 samples."""
+
+    width, per_channel = 4, False
+
+    def forward(self, signal, positions, valid):
+        return super().forward(signal * valid[..., None]).transpose(1, 2)
+
+def together(settings, shapes):
+    return Together(shapes.channels, 4, 5, 5)
+
 def flat(settings, shapes):
     net = nn.Linear(1, 1)
     net.width = 4
@@ -187,6 +198,16 @@ def test_invalid_sensors_say_nothing_and_their_order_means_nothing(kind: str, re
     torch.testing.assert_close(network(moved), network(batch), rtol=1e-9, atol=1e-9)
 
 
+def test_tokens_of_sensors_without_places_and_of_all_together_leave_no_weight_unused(bert: Path, plugin: Path) -> None:
+    together = {"checkpoint.path": "", "checkpoint.code": "labramlike:together", "subject": "none"}
+    for path, changes in ((bert, {"attention.on": False}), ("", together)):
+        network = built(asked(path, sensors=True, **changes)) if path else asked(path, sensors=True, **changes).build(SHAPES)
+        out = network(random_batch())
+        assert out.shape == (len(random_batch()), SHAPES.features, SHAPES.times)
+        out.square().sum().backward()
+        assert [name for name, part in network.named_parameters() if part.requires_grad and part.grad is None] == []
+
+
 def test_it_is_known_by_what_is_in_it(bert: Path, plugin: Path, tmp_path: Path) -> None:
     first = asked(bert)
     moved = shutil.copytree(bert, tmp_path / "moved")
@@ -243,6 +264,13 @@ def test_one_of_the_hub_is_pinned_to_a_commit(bert: Path, tmp_path: Path, monkey
         ({"checkpoint.settings": '{"model_type": "labram"}'}, r"transformers' 'labram' makes no network of these settings"),
         ({"checkpoint.settings": '{"hidden_size": 3}'}, r"config.json names no model_type of transformers; type encoder.check"),
         ({"sensors": True, "augment.noise": 0.1}, r"type encoder.sensors=false, or leave encoder.augment"),
+        ({"sensors": True, "augment.mixup": 0.1}, r"type encoder.sensors=false, or leave encoder.augment"),
+        (
+            {"sensors": True, "checkpoint.code": "labramlike:together"},
+            r"knows subjects, and encoder.subject=layer; type encoder.su",
+        ),
+        ({"sensors": True, "checkpoint.settings": '{"model_type": "fnet"}'}, r"FNetModel takes no attention_mask"),
+        ({"checkpoint.settings": '{"model_type": "vit"}'}, r"ViTModel takes no inputs_embeds"),
         (
             {"patch": 1, "checkpoint.settings": '{"model_type": "bert", "max_position_embeddings": 9, "hidden_size": 12}'},
             r"9 places",
@@ -293,7 +321,7 @@ def test_training_begins_with_its_weights(bert: Path, tmp_path: Path) -> None:
         experiment = locate(experiment, tmp_path)
         tables = random_tables(experiment, torch.float32)
         learner = Learner(experiment, tables, contrast(experiment.train, 1, len(tables.rows["train"])), Place())
-        assert warm_start.begin(learner, experiment).startswith(f"starts from {bert}: ")
+        assert warm_start.begin(learner, experiment).line.startswith(f"starts from {bert}: ")
         network = learner.network.encoder.get_submodule("network") if ridge else learner.network.encoder
         assert torch.equal(weights(network)["encoder.layer.0.output.dense.weight"], trained(bert))
 

@@ -130,7 +130,9 @@ def test_everybody_has_a_map_of_their_own() -> None:
 
 def test_lags_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match=r"tmin_s=0.3, must not be after the last, tmax_s=0.25"):
-        override(Ridge(), {"tmin_s": 0.3})
+        maps({"tmin_s": 0.3})
+    with pytest.raises(InputError, match=r"tmin_s=0.3, must not be after the last, tmax_s=0.2"):
+        override(Ridge(), {"tmin_s": 0.3, "tmax_s": 0.2})
     with pytest.raises(InputError, match=r"a lag of 0.6 s does not fit in a window of 0.6 s"):
         maps({"tmax_s": 0.6})
 

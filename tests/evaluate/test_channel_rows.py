@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from raybrain.config import override
-from raybrain.encoders.ridge import Moments, Ridge, divided, solve
+from raybrain.encoders.ridge import Moments, Ridge, solve
 from raybrain.evaluate.baseline import baseline_of
 from raybrain.evaluate.channel_rows import channel_rows
 from raybrain.experiment import Experiment
@@ -108,10 +108,10 @@ def test_what_a_feature_adds_is_what_ridge_regression_loses_without_it(learner: 
     tables, baseline = learner.tables, baseline_of(override(Experiment(), SMALL | CHANGES))
     config, ridge = baseline.encoder, fitted(baseline, tables, learner.place)
     assert isinstance(config, Ridge)
-    lags, who = config.lags(20.0), tables.subject[tables.recording]
+    lags, who = config.lags(ridge.shapes), tables.subject[tables.recording]
     kept = {"noise": [*range(5, 8), *range(8, 14)], "classes": [*range(5), *range(8, 14)]}  # the other feature, and the prompt
     sizes = {"noise": (3, 6), "classes": (5, 6)}
-    assert config.bands
+
     for name, inside in kept.items():
         falls = []
         for subject in (0, 1):
@@ -124,7 +124,7 @@ def test_what_a_feature_adds_is_what_ridge_regression_loses_without_it(learner: 
 
             values = []
             for some, parts in ((list(range(14)), (5, 3, 6)), (inside, sizes[name])):
-                ways = divided(config.bands, parts)
+                ways = config.ways(parts)
                 weights, _ = solve(moments("train", some), moments("valid", some), config, 20.0, ways)
                 values.append(moments("test", some).correlation(weights))
             falls.append((values[0] - values[1]).numpy())

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from raybrain.config import InputError, override
+from raybrain.encoders.base import FittedEncoder
 from raybrain.evaluate.baseline import baseline_of
 from raybrain.evaluate.newcomers import Rows, first_minutes, newcomer_rows
 from raybrain.experiment import Experiment, recipe
+from raybrain.train.closed_form import fitted
 from raybrain.train.order import Contrast
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
@@ -46,6 +48,8 @@ def asked(kind: str, **changes: Any) -> Experiment:
 
 
 def learner_of(experiment: Experiment) -> Learner:
+    if isinstance(experiment.encoder, FittedEncoder):
+        return fitted(experiment, tables_of(experiment), Place())
     learner = Learner(experiment, tables_of(experiment), Contrast(4, 1, 4, 4, 0, 1), Place())
     learner.network.eval()
     return learner

@@ -332,6 +332,31 @@ def test_consensus_by_hand(family: tuple[Tensor, Tensor]) -> None:
     assert torch.equal(loss(estimates, candidates, rows, LossGroup(where)), plain(estimates, candidates, rows))
 
 
+def test_consensus_is_that_of_people_however_many_windows_they_have(family: tuple[Tensor, Tensor]) -> None:
+    """Row 0 is one person's; 1 and 2 are another's, half a second apart; 3 is a third one's. All overlap."""
+    estimates, candidates = family
+    start_s = torch.tensor([0.0, 0.0, 0.5, 0.0, 99.0, 199.0], dtype=torch.float64)
+    where = replace(EXCERPTS, subject=torch.tensor([0, 1, 1, 2, 0, 0]), start_s=start_s, stimulus=torch.full((6,), 7))
+    plain, loss = Contrastive().build(SHAPES), override(Loss.parse("consensus"), {"weight": 1.0}).build(SHAPES)
+    pull = loss(estimates, candidates, torch.arange(6), LossGroup(where)) - plain(estimates, candidates, torch.arange(6))
+    second = estimates[1].clone()
+    second[:, 5:] = (estimates[1, :, 5:] + estimates[2, :, :-5]) / 2  # half a second at 10 Hz
+    mean = (estimates[0] + second + estimates[3]) / 3
+    torch.testing.assert_close(pull[0], 1 - cosine(estimates[0], mean), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "info_nce", "siglip", "consensus"])
+def test_an_estimate_of_nothing_has_no_steep_gradient(kind: str, family: tuple[Tensor, Tensor]) -> None:
+    """So a network begins beside a line that is left out: Adam would remember one steep gradient for thousands of steps."""
+    zeros, candidates = torch.zeros_like(family[0]).requires_grad_(), family[1]
+    where = replace(
+        EXCERPTS, subject=torch.arange(6), start_s=torch.zeros(6, dtype=torch.float64), stimulus=torch.full((6,), 7)
+    )
+    losses = Loss.parse(kind).build(SHAPES)(zeros, candidates, torch.arange(6), LossGroup(where))
+    losses.sum().backward()
+    assert losses.isfinite().all() and zeros.grad is not None and zeros.grad.norm() < 100
+
+
 def test_each_feature_counts_by_its_weight(mixed: tuple[Tensor, Tensor, Tensor]) -> None:
     estimates, candidates, _ = mixed
     loss = override(Loss.parse("by_feature"), {"weights": "1,2,5"}).build(MIXED)

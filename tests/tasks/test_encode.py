@@ -105,7 +105,9 @@ def test_a_low_pass_keeps_what_is_slow() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"encoder__attention__on": True}, r"attends to their places; type encoder\.attention\.on=no"),
+        ({"encoder__attention__on": True}, r"no sensors, which encoder=simple_conv asks for; type encoder\.attention\.on=no"),
+        ({"encoder__augment__mixup": 0.1}, r"no sensors, which encoder=simple_conv asks for; type encoder\.augment\.mixup=0"),
+        ({"encoder__augment__sensors__radius": 0.1}, r"type encoder\.augment\.sensors\.radius=0"),
         ({"speech_encoder": "deep_mel"}, r"speech_encoder=deep_mel is for speech; type speech_encoder=stored"),
     ],
 )

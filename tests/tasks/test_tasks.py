@@ -17,6 +17,8 @@ from mtrf.model import TRF
 from optuna.distributions import FloatDistribution
 
 from raybrain.config import InputError, override
+from raybrain.encoders.ridge import RidgeMaps
+from raybrain.evaluate.baseline import baseline_of
 from raybrain.evaluate.controls import Models, control_rows
 from raybrain.evaluate.rank import summary
 from raybrain.experiment import Experiment
@@ -29,7 +31,7 @@ from raybrain.train.fitting import fits
 from raybrain.train.loop import Training
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
-from raybrain.train.step import Place
+from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
 from raybrain.tune.space import SearchSpace
 from raybrain.tune.validate import check
@@ -170,6 +172,21 @@ def test_ridge_goes_forward_where_a_task_does(plugin: Path) -> None:
     model = TRF(direction=1)
     model.train(list(heard), list(brain), learner.shapes.rate_hz, 0, 0.2, 0.1)
     np.testing.assert_allclose(made, np.stack(model.predict(stimulus=list(heard))), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["decode", "encode"])
+def test_ridge_looks_where_its_task_says_as_encoder_as_baseline_and_as_line(task: str) -> None:
+    """The brain answers 0 to 400 ms after the sound and is read 150 ms later: it is after what is decoded from it."""
+    expected = {"decode": range(-3, 6), "encode": range(-5, 4)}[task]
+    few = {"task": task, "train.batch_size": 16, "train.contrast_size": 16}
+    plain = override(Experiment(), few | {"encoder": "ridge"})
+    lined = override(Experiment(), few | {"encoder.attention.on": False, "encoder.ridge.on": True})
+    for experiment in (plain, baseline_of(plain), lined):
+        tables = random_tables(experiment)
+        learner = Learner(experiment, tables, contrast(plain.train, 1, len(tables.rows["train"])), Place())
+        (maps,) = [part for part in learner.network.modules() if isinstance(part, RidgeMaps)]
+        assert maps.lags == expected
+    assert baseline_of(plain).encoder == plain.encoder
 
 
 @pytest.mark.slow

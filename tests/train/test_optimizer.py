@@ -71,6 +71,8 @@ def test_muon_gets_the_matrices_inside() -> None:
     assert count == len(optimizer().parameters)
     with pytest.raises(InputError, match=r"this encoder has none inside; type optim.kind=adamw"):
         optimizer(encoder={}, kind="muon")
+    with pytest.raises(InputError, match=r"this encoder has none inside"):  # the maps of a loss are not inside of it
+        optimizer(encoder={"loss.linear": 3}, kind="muon")
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -85,6 +85,20 @@ def test_the_gain_makes_the_train_loss_smallest(tmp_path: Path) -> None:
     assert line.log_gain.requires_grad
 
 
+@pytest.mark.parametrize("loss", ["info_nce", "siglip"])
+def test_where_a_loss_asks_for_the_direction_alone_the_line_is_as_large_as_ever(loss: str, tmp_path: Path) -> None:
+    gains = {}
+    for kind in ("contrastive", loss):
+        run = training(tmp_path / kind, loss=kind, **{"train.epochs": 1})
+        history = go(run)
+        gains[kind] = float(network(run).log_gain)
+        valid = history[0]["valid_loss"]
+    assert gains[loss] == gains["contrastive"]
+    run = training(tmp_path / "further", loss=loss, **{"train.epochs": 3, "optim.lr": 1e-3})
+    further = go(run)
+    assert max(row["valid_loss"] for row in further) < 1.2 * valid, "steps go on from where the line is"
+
+
 def test_what_is_kept_is_never_worse_than_the_start(tmp_path: Path) -> None:
     run = training(tmp_path, **{"train.epochs": 4, "optim.lr": 1.0})  # far too fast to get better
     history = go(run)

@@ -18,6 +18,7 @@ from raybrain.model_folder import CARD, ModelCard, read_card, read_weights, writ
 from raybrain.network import Network, Parts
 from raybrain.plain import tree
 from raybrain.train import warm_start
+from raybrain.train.closed_form import fitted
 from raybrain.train.loop import Training
 from raybrain.train.order import contrast
 from raybrain.train.record import RunRecord
@@ -28,6 +29,12 @@ from tests.train.test_loop import UPDATES, Ear, Killed, go, result
 from tests.train.test_loop import asked as asked_of_all
 from tests.workers import random_tables
 
+ENCODE = {
+    "task": "encode",
+    "encoder.attention.on": False,
+    "encoder.augment.mixup": 0,
+    "encoder.augment.sensors.radius": 0,
+}
 Make = Callable[..., Path]
 Change = Callable[[Tables], Tables]
 PLAIN: dict[str, Any] = {"encoder.tokens.depth": 0, "encoder.subject_layer.shared.on": False}
@@ -125,6 +132,21 @@ def test_subjects_go_by_name(mode: str, make: Make, tmp_path: Path) -> None:
     assert run.begun.endswith(f"; those of b/1 {how}")
 
 
+def test_a_line_is_fitted_to_the_data_around_that_of_the_model(make: Make, tmp_path: Path) -> None:
+    """Sensors of another cap have a line of their own, somebody new not the mean of others; nothing random is left."""
+    line = {"encoder.ridge.on": True, "encoder.ridge.line.penalties": (1e-3,), "train.epochs": 1}
+    model = make(**line)
+    for change, words in ((renamed, "anew encoder.line.weights (other sensors)"), (others, "b/1 the mean"), (same, "weights")):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        run = begun(tmp_path, model, change, **line)
+        assert words in run.begun
+        go(run)
+        experiment = override(Experiment(), {"encoder": "ridge", "encoder.penalties": (1e-3,), "window.offset_s": 0.1})
+        alone = fitted(experiment, run.tables, Place()).network.encoder
+        found = run.learner.network.encoder.line
+        torch.testing.assert_close(found.weights, alone.weights, rtol=0.05, atol=0.01)
+
+
 def test_whom_the_model_was_not_trained_with_it_does_not_know(make: Make, tmp_path: Path) -> None:
     model = knowing(make(), "a/1")
     run, before = begun(tmp_path, model), read_weights(model)["encoder.front.subject_layer.weights"]
@@ -189,7 +211,7 @@ def test_subjects_may_come_and_go(make: Make, tmp_path: Path) -> None:
         ({"encoder": "conformer", "encoder.block.heads": 2}, {}, r"with encoder=conformer, not simple_conv; type encoder=conf"),
         ({"encoder.depth": 3, "encoder.hidden": 6}, {}, r"another network \(.*\); type encoder.depth=3 encoder.hidden=6$"),
         ({}, {"encoder.depth": 1}, r"another network \(encoder.* differ\); type encoder.depth=2$"),
-        ({"task": "encode", "encoder.attention.on": False}, {}, r"was trained with task=encode, not decode; type task=encode"),
+        (ENCODE, {}, r"was trained with task=encode, not decode; type task=encode"),
     ],
 )
 def test_another_network_is_refused(
