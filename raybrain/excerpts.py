@@ -16,7 +16,6 @@ class Excerpts:
     Attributes:
         stimulus: [segments], a number for what was heard.
         start_s: [segments] float64, the seconds at which the segment begins there.
-        word: [segments], a number for the word of a sentence it is anchored at; -1 for none.
         subject: [segments], whose it is.
         length_s: of each.
         rate_hz: samples a second.
@@ -24,7 +23,6 @@ class Excerpts:
 
     stimulus: Tensor
     start_s: Tensor
-    word: Tensor
     subject: Tensor
     length_s: float
     rate_hz: float
@@ -41,16 +39,15 @@ class Excerpts:
         return self._each(lambda part: part.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Excerpts":
-        columns = (change(part) for part in (self.stimulus, self.start_s, self.word, self.subject))
-        stimulus, start_s, word, subject = columns
-        return Excerpts(stimulus, start_s, word, subject, self.length_s, self.rate_hz)
+        stimulus, start_s, subject = (change(part) for part in (self.stimulus, self.start_s, self.subject))
+        return Excerpts(stimulus, start_s, subject, self.length_s, self.rate_hz)
 
     def alike(self, one: Tensor, other: Tensor) -> Tensor:
-        """Which pairs share a moment of what was heard, or the word they are anchored at; [one other], of these indices."""
+        """Which pairs share a moment of what was heard, whoever heard it when; [one other], of these indices."""
         a, b = self.at(one), self.at(other)
         same = a.stimulus[:, None] == b.stimulus
         near = (a.start_s[:, None] - b.start_s).abs() < self.length_s
-        return (same & near) | ((a.word[:, None] == b.word) & (a.word[:, None] >= 0))
+        return same & near
 
 
 def digests(values: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ RANKING = ("contrastive", "info_nce", "siglip")
 def suggest(trial: Any) -> dict[str, Any]:
     """One point: a loss with its own settings, extra negatives and how these are chosen, and the learning rate."""
     values: dict[str, Any] = {"optim.lr": trial.suggest_float("optim.lr", 3e-4, 1e-2, log=True)}
-    loss = trial.suggest_categorical("loss", ["contrastive", "info_nce", "siglip", "mse"])
+    loss = trial.suggest_categorical("loss", ["contrastive", "info_nce", "siglip", "consensus", "mse"])
     values["loss"] = loss
+    if loss == "consensus":
+        values["loss.weight"] = trial.suggest_categorical("loss.weight", [0.03, 0.1, 0.3])
     if loss not in RANKING:
         return values
     values["loss.alike"] = trial.suggest_categorical("loss.alike", ["negative", "left_out"])

@@ -40,7 +40,7 @@ class RankingSettings(Loss):
         linear: compare after a trained linear map of the features to this size, one for each side; None for none.
         equal: whether candidates that are the same to the last bit count as several, or as one, which is right for every
             estimate that aims at any of them.
-        alike: whether those that overlap in time with the right candidate, or show the same word, are negatives or left out.
+        alike: whether those that share a moment of what is heard with the right candidate are negatives or left out.
         soft: targets that are not all or nothing.
     """
 

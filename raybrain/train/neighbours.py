@@ -48,8 +48,7 @@ class Neighbours:
     def near(self, rows: Tensor, batch: Tensor, generator: torch.Generator) -> Tensor:
         """For each of some segments one of its nearest neighbours, drawn.
 
-        No neighbour is in the batch, overlaps with the segment in time or shows the same word; where there is no such segment,
-        any one is drawn.
+        No neighbour is in the batch or shares a moment of what is heard; where there is no such segment, any one is drawn.
 
         Args:
             rows: [queries], segments of the index.

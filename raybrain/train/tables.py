@@ -174,7 +174,6 @@ class Tables:
         return Excerpts(
             stimulus=table.begin[rows],
             start_s=table.first[rows] / table.rate_hz,
-            word=self.candidate[rows],
             subject=self.subject[self.recording[rows]],
             length_s=self.window.times / self.window.rate_hz,
             rate_hz=self.window.rate_hz,

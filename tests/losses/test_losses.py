@@ -193,12 +193,11 @@ def test_mixed_needs_stored_features() -> None:
         Loss.parse("mixed").build(SHAPES)
 
 
-# losses that know how candidates relate: candidate 1 overlaps with 2, 4 is the same as 0 to the last bit, 3 shows the word of 5
+# losses that know how candidates relate: candidate 1 overlaps with 2, 4 is the same as 0 to the last bit, 3 overlaps with 5
 
 EXCERPTS = Excerpts(
     stimulus=torch.tensor([7, 7, 7, 8, 9, 8]),
-    start_s=torch.tensor([0.0, 10.0, 11.0, 0.0, 0.0, 5.0], dtype=torch.float64),
-    word=torch.tensor([-1, -1, -1, 3, -1, 3]),
+    start_s=torch.tensor([0.0, 10.0, 11.0, 0.0, 0.0, 1.0], dtype=torch.float64),
     subject=torch.zeros(6, dtype=torch.long),
     length_s=2.0,
     rate_hz=10.0,
