@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+import raybrain as package
 from raybrain.metrics import chance_interval
 from raybrain.tasks.base import BRAIN_CONTROLS, EXPLAINED
 from raybrain.train.record import RunRecord, run_records
@@ -69,6 +70,24 @@ def test_controls_are_at_chance_beside_the_model(trained: dict[str, Any]) -> Non
     assert (replaced["top10"] <= replaced["band_high10"]).all() and (replaced["top10"] >= replaced["band_low10"]).all()
     assert (replaced["top1"] < controls["top1"]["model"] / 2).all()
     assert trained["evaluation"].marks == [] and trained["evaluation"].absent == []
+
+
+@pytest.mark.slow
+def test_two_studies_with_other_sensors_train_one_network(raybrain: Raybrain, ray_cluster: None, tmp_path: Path) -> None:
+    one, usual = "data.studies.synthetic.", [setting for setting in TINY if "studies" not in setting]
+    own = [setting.removeprefix(one) for setting in TINY if one in setting]
+    both = [f"data.studies.synthetic#{number}.{setting}" for number in (0, 1) for setting in own]
+    other = ["data.studies.synthetic#1.channels=11", "train.epochs=8", "train.patience=8", "--home", str(tmp_path), "--json"]
+    command = ["train", "quickstart", "data.studies=synthetic,synthetic:eeg", *both, *usual, *other]
+    ended = raybrain(*command)
+    assert ended.code == 0, ended.err
+    rows = {row["study"]: row for row in ended.json["test"]}
+    assert set(rows) == {"synthetic-meg", "synthetic-eeg"}
+    for row in rows.values():
+        assert row["candidates"] < 50 and row["top10"] > 1.3 * row["chance10"]
+    model = package.load(Path(ended.json["run"]))
+    assert {len(layout.channels) for layout in model.layouts} == {16, 11}
+    assert len(model.subjects) == 4 and not torch.equal(*model.network.encoder.front.subject_layer.weights[[0, 2]])
 
 
 @pytest.mark.slow
