@@ -244,7 +244,7 @@ class Experiment(Config):
         test: what is tested.
     """
 
-    version: Literal[1] = 1  # raise it when a default changes, so that old signatures keep their meaning
+    version: Literal[2] = 2  # raise it when a default changes, so that old signatures keep their meaning
     data: DataConfig = Field(default_factory=DataConfig)
     window: WindowConfig = WindowConfig()
     task: Task = Field(default_factory=lambda: Task.kind("decode")())

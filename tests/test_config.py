@@ -124,7 +124,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "order": ({"data.segments.tmin_s": "3"}, ("data.segments.tmin_s=3", "below tmax_s=2.5")),
     "together": ({"encoder.conv.groups": "7"}, ("encoder.conv.groups=7", "must divide")),
     "field of another kind": ({"loss": "l1", "loss.pool": "true"}, ("'loss.pool'",)),
-    "version": ({"version": "2"}, ("version=2",)),
+    "version": ({"version": "3"}, ("version=3",)),
     "no name": ({"": "2"}, ("no setting ''",)),
 }
 

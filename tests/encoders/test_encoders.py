@@ -75,6 +75,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("conv_rnn", {"local.on": True, "local.context": 3, "local.dropout": 0.3, "activation": "relu"}),
     ("conv_rnn", {"lstm.dropout.input": 0.3, "lstm.dropout.layers": 0.3}),
     ("conv_rnn", {"batch_norm": False, "lstm.layers": 1, "lstm.bidirectional": False}),
+    ("conv_rnn", {"lstm.layers": 0, "local.on": True, "local.layers": 2, "growth": 1.5, "final_depth": 2}),
+    ("conv_rnn", {"dropout.input": 0.3, "dropout.layers": 0.3}),
     ("conformer", {"stride": 1}),
     ("conformer", {"stride": 3, "block.expansion": 1}),
     ("conformer", {"block.dropout": 0.0, "block.drop_path": 0.0}),
@@ -166,7 +168,7 @@ def test_autocast(name: str, options: dict[str, Any]) -> None:
         (ConvRNN(), {"kernel": 3}, "type one of 2, 4, 6"),
         (Conformer(), {"hidden": 20}, "type 16"),
         (Conformer(), {"block.kernel": 4}, "type 5"),
-        (ConvRNN(), {"hidden": 10, "local.on": True}, "local.heads=4 must divide hidden=10; type local.heads=5"),
+        (ConvRNN(), {"hidden": 10, "local.on": True}, "local.heads=4 must divide 10 channels; type local.heads=5"),
     ],
 )
 def test_what_cannot_be_is_refused(config: Encoder, options: dict[str, Any], message: str) -> None:

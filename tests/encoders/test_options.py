@@ -173,8 +173,9 @@ def test_the_output_has_so_many_layers(depth: int) -> None:
 
 
 def test_local_attention_sees_its_neighbours_alone() -> None:
-    module, x = LocalAttention(8, LocalConfig(on=True, heads=2, context=3)), torch.randn(2, 8, 30, requires_grad=True)
-    out = module(x)
+    module = LocalAttention(8, LocalConfig(on=True, heads=2, context=3), "local")
+    x, keys = torch.randn(2, 8, 30, requires_grad=True), Keys.of(step_draws(0, 0), torch.arange(2))
+    out = module(x, keys)
     assert out.shape == x.shape
     out[:, :, 15].sum().backward()
     assert x.grad is not None
@@ -184,11 +185,12 @@ def test_local_attention_sees_its_neighbours_alone() -> None:
         module.mixed.weight[:16].zero_()
         module.mixed.bias[:16].zero_()
         value = (module.norm(x.transpose(1, 2)) @ module.mixed.weight[16:].T + module.mixed.bias[16:])[:, 12:19].mean(dim=1)
-        torch.testing.assert_close(module(x)[:, :, 15], x[:, :, 15] + module.out(value))
+        torch.testing.assert_close(module(x, keys)[:, :, 15], x[:, :, 15] + module.out(value))
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_no_two_places_of_a_network_draw_the_same(name: str) -> None:
-    modules = [*built(name, {}).modules(), *DeepMel(depth=3, hidden=4).build(4).modules()]
+    options = {"conv_rnn": {"local.on": True, "local.layers": 2}}.get(name, {})
+    modules = [*built(name, options).modules(), *DeepMel(depth=3, hidden=4).build(4).modules()]
     places = [module.number for module in modules if isinstance(module, Dropout)]
     assert len(places) > 4 and len(set(places)) == len(places)

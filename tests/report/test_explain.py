@@ -68,7 +68,7 @@ def test_other_kinds_are_explained_with_their_fields() -> None:
     groups = {group.name: group for group in explain(recipe("quickstart"))}
     assert {f"encoder={kind}" for kind in Encoder.kinds()} <= set(groups)
     lstm = {setting.name: setting for setting in groups["encoder.lstm of encoder=conv_rnn"].settings}
-    assert lstm["encoder.lstm.layers"].allowed == "whole number above 0"
+    assert lstm["encoder.lstm.layers"].allowed == "whole number at least 0"
     buckets = groups["data.features=word_hash"].settings[-1]
     assert (buckets.name, buckets.value, buckets.meaning) == ("data.features.word_hash.buckets", "64", "the number of buckets")
 
