@@ -13,6 +13,7 @@ from raybrain.config import InputError
 from raybrain.console import PlainConsole
 from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
+from raybrain.identity import locate
 from raybrain.placement import grows, place_near, ray_storage, room_for, watching_room, worker_resources
 from raybrain.storage import content_digest
 from raybrain.store import Prepared
@@ -112,7 +113,8 @@ def run(sweep: Sweep, prepared: Sequence[Prepared], cluster: Cluster, limits: Li
     with record.own():
         store = cluster.tracking_store()
         record.keep_space(SpaceRecord.of(sweep.space))
-        data = {experiment.data: part for experiment, part in zip(sweep.data_parts, prepared, strict=True)}
+        parts = zip(sweep.data_parts, prepared, strict=True)
+        data = {locate(experiment.data, cluster.home): part for experiment, part in parts}
         study = open_study(sweep.space, record)
         tracking = begin_sweep_log(sweep.space, store, record)
         ledger = Ledger(sweep.space, study, sweep.trials, lambda experiment: trial_job(experiment, data, cluster))

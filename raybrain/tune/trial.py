@@ -8,6 +8,7 @@ from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.data_config import DataConfig
 from raybrain.experiment import Experiment
+from raybrain.identity import locate
 from raybrain.store import Prepared
 from raybrain.tracking.base import TrackingStore
 from raybrain.train.fit import Call, CannotTrain, Ending, check, fit, make_job, reason_of, train, work
@@ -19,13 +20,19 @@ from raybrain.train.record import Row, with_kept
 def trial_job(experiment: Experiment, data: Mapping[DataConfig, Prepared], cluster: Cluster) -> TrainJob:
     """The job of a training of a sweep.
 
+    Args:
+        experiment: what to train.
+        data: what was prepared, by settings in which all places are looked up.
+        cluster: where it runs.
+
     Raises:
         InputError: if it cannot be trained on data that were prepared for the sweep.
     """
-    if experiment.data not in data:
+    prepared = data.get(locate(experiment.data, cluster.home))
+    if prepared is None:
         raise InputError("its data were not foreseen: what changes data must be a choice among named values")
-    check(experiment, cluster, data[experiment.data])
-    return make_job(experiment, data[experiment.data], cluster)
+    check(experiment, cluster, prepared)
+    return make_job(experiment, prepared, cluster)
 
 
 def report(history: Sequence[Row]) -> None:

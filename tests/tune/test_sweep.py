@@ -55,6 +55,22 @@ def test_bad_limits_get_one_line(raybrain: Raybrain, home: Path) -> None:
         assert f"raybrain: {option} {value}: type" in ended.err
 
 
+@pytest.mark.slow
+def test_a_sweep_over_somebodys_own_recordings(raybrain: Raybrain, ray_cluster: None, semireal: Path, tmp_path: Path) -> None:
+    """A folder of BIDS goes by what is in it, so that its trials are those of the data that were prepared wherever it lies."""
+    shutil.copytree(semireal, tmp_path / "mine", copy_function=shutil.copyfile)
+    ridge = {"encoder": "ridge", "data.features.mel.bands": 20}
+    studies = {"all": {"data.studies": f"bids:{tmp_path / 'mine'}"}}
+    space = write(
+        tmp_path, "own", f"variants={{'studies': {studies}}}, fixed={ridge}, seeds=(1,), sampler='grid', scheduler='none'"
+    )
+    ended = raybrain("tune", space, "--home", str(tmp_path / "home"), "--json")
+    assert ended.code == 0, ended.err
+    (trial,) = ended.json["sweep"]["trials"]
+    assert trial["state"] == "finished"
+    assert ended.json["test"][0]["top10"] > 2 * ended.json["test"][0]["chance10"]
+
+
 def test_nothing_is_prepared_to_go_on_with_a_sweep_that_was_never_begun(raybrain: Raybrain, tmp_path: Path) -> None:
     (tmp_path / "sweeps" / "quickstart-0123abcd").mkdir(parents=True)  # a folder alone is no sweep
     ended = raybrain("tune", "quickstart", "--resume", "--home", str(tmp_path))
