@@ -62,6 +62,7 @@ class AugmentConfig(Config):
         sensors: sensors set to 0.
         mixup: a segment is mixed with one in which the same is heard, mostly by someone else, behind the front, where channels
             mean the same for everybody; the share of the other is between nothing and this (after Zhang et al. 2018, "mixup").
+            Where nobody else hears the same, nothing is mixed.
     """
 
     shift_s: float = Field(0.0, ge=0)

@@ -23,7 +23,8 @@ class Mixed(Loss, name="mixed"):
         """
         if not shapes.slices:
             raise InputError(
-                "loss=mixed compares with features as they are stored; type speech_encoder=stored, or another loss"
+                "loss=mixed compares with features of speech as they are stored; type task=decode speech_encoder=stored, or"
+                " another loss"
             )
         return MixedLoss(shapes.slices)
 

@@ -189,7 +189,7 @@ def test_mixed_trains_quantities_and_rare_classes(mixed: tuple[Tensor, Tensor, T
 
 
 def test_mixed_needs_stored_features() -> None:
-    with pytest.raises(InputError, match="type speech_encoder=stored"):
+    with pytest.raises(InputError, match="type task=decode speech_encoder=stored"):
         Loss.parse("mixed").build(SHAPES)
 
 
@@ -369,5 +369,5 @@ def test_each_feature_counts_by_its_weight(mixed: tuple[Tensor, Tensor, Tensor])
     torch.testing.assert_close(mse(estimates, candidates, TARGETS), mixture(estimates, candidates, TARGETS))
     with pytest.raises(InputError, match=r"2 numbers for 3 features \(mel, phoneme, length\)"):
         override(Loss.parse("by_feature"), {"weights": "1,2"}).build(MIXED)
-    with pytest.raises(InputError, match="type speech_encoder=stored"):
+    with pytest.raises(InputError, match="type task=decode speech_encoder=stored"):
         Loss.parse("by_feature").build(SHAPES)

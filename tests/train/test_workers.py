@@ -56,7 +56,7 @@ def test_stored_features_are_never_exchanged() -> None:
 
 
 def test_classes_cannot_be_told_from_a_trained_speech_side() -> None:
-    with pytest.raises(InputError, match="type speech_encoder=stored"):
+    with pytest.raises(InputError, match="type task=decode speech_encoder=stored"):
         train({"loss": "mixed", "train.contrast_size": 16, **DEEP}, Place())
 
 
