@@ -32,8 +32,8 @@ class ByFeature(Loss, name="by_feature"):
         """
         if not shapes.slices:
             raise InputError(
-                "loss=by_feature compares with features of speech as they are stored; type task=decode speech_encoder=stored, or"
-                " another loss"
+                "loss=by_feature compares with features of speech as they are stored; type task=decode speech_encoder=stored,"
+                " or another loss"
             )
         names = ", ".join(part.name for part in shapes.slices)
         if self.weights and len(self.weights) != len(shapes.slices):
