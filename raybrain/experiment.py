@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from raybrain.config import Config, InputError, hint, override
 from raybrain.data_config import DataConfig
 from raybrain.encoders.base import Encoder, FittedEncoder, SpeechEncoder, Stored
+from raybrain.encoders.ridge import Ridge
 from raybrain.events import BY_RECORDING
 from raybrain.identity import signature
 from raybrain.losses.base import Loss
@@ -244,7 +245,7 @@ class Experiment(Config):
         test: what is tested.
     """
 
-    version: Literal[2] = 2  # raise it when a default changes, so that old signatures keep their meaning
+    version: Literal[1, 2] = 2  # raise it when a default changes, so that old signatures keep their meaning
     data: DataConfig = Field(default_factory=DataConfig)
     window: WindowConfig = WindowConfig()
     task: Task = Field(default_factory=lambda: Task.kind("decode")())
@@ -295,6 +296,9 @@ class Experiment(Config):
             raise InputError(
                 f"task={self.task.name} gives the encoder no sensors, which encoder={self.encoder.name} asks for; type {cure}"
             )
+        for part in (self.encoder, self.encoder.line):
+            if isinstance(part, Ridge):
+                part.between(self.task.lags_s)
         if self.task.aims_at_brain and not isinstance(self.speech_encoder, Stored):
             raise InputError(
                 f"task={self.task.name} aims at the brain, and speech_encoder={self.speech_encoder.name} is for speech;"

@@ -5,6 +5,7 @@ Dimension letters: B batch, C channels, T time samples.
 
 import itertools
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field, model_validator
@@ -67,6 +68,8 @@ class ConvRNN(FrontEncoder, name="conv_rnn"):
         final_depth: of the final 1 x 1 convolutions: 1 for a linear map; of more, all but the last are twice as wide.
     """
 
+    version: ClassVar[int] = 2  # biases that batch norm takes off again are not trained
+
     depth: int = Field(2, gt=0)
     hidden: int = Field(320, gt=0)
     kernel: int = Field(4, gt=0)
@@ -127,7 +130,8 @@ class ConvRNNNet(nn.Module):
         for _ in range(config.final_depth - 1):
             final += [nn.Conv1d(before, wide, 1), activation(config.activation)]
             before = wide
-        self.final = nn.Sequential(*final, nn.Conv1d(before, shapes.features, 1))
+        self.wide = nn.Sequential(*final)
+        self.final = nn.Conv1d(before, shapes.features, 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """[batch features time]."""
@@ -143,7 +147,7 @@ class ConvRNNNet(nn.Module):
             x = attention(x, keys)
         for layer, dropout in zip(self.up, self.dropped_up, strict=True):
             x = dropout(layer(x), keys)
-        out: Tensor = self.final(x[..., :times])
+        out: Tensor = self.final(self.wide(x[..., :times]))
         return out
 
 

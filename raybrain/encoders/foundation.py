@@ -135,12 +135,13 @@ class FoundationNet(nn.Module):
     def _of_sensors(self, batch: Batch) -> tuple[Tensor, float]:
         """Tokens of sensors, which the front brings together."""
         positions, valid = batch.positions[batch.layout], batch.valid[batch.layout]
+        usable = valid | ~valid.any(dim=1, keepdim=True)
         signal = F.instance_norm(batch.signal) if self.instance_norm else batch.signal
         attention = None if self.front is None else self.front.attention
         places = None if attention is None else attention.embedding(batch.positions)[batch.layout]
-        if attention is not None:  # what is nowhere is not attended to either
-            signal = signal * valid[..., None]
-        tokens, span = self.tokens(self._resampled(signal), positions, valid | ~valid.any(dim=1, keepdim=True), places)
+        if attention is not None or self.front is None:  # what is nowhere is not attended to either
+            signal = signal * (valid if self.front is not None else usable)[..., None]
+        tokens, span = self.tokens(self._resampled(signal), positions, usable, places)
         if self.front is None:
             return tokens[:, 0].transpose(1, 2), span
         patches = tokens.shape[2]
@@ -186,9 +187,7 @@ class TokenEncoder(nn.Module):
         """Refuse a transformer that does not take what it would be given."""
         kind, known = type(self.model).__name__, inspect.signature(self.model.forward).parameters
         if "inputs_embeds" not in known:
-            raise InputError(
-                f"{kind} takes no inputs_embeds, so that patches cannot be its tokens; type encoder.checkpoint.code="
-            )
+            raise InputError(f"{kind} takes no inputs_embeds, so that patches cannot be its tokens; name code that makes them")
         if config.sensors and "attention_mask" not in known:
             raise InputError(
                 f"{kind} takes no attention_mask, so that bad sensors would be looked at; type encoder.sensors=false"

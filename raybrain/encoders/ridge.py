@@ -9,9 +9,10 @@ Dimension letters: S subjects, B windows, C channels, L lags, T time samples, D 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,7 +29,8 @@ class Ridge(FittedEncoder, name="ridge"):
 
     A lag says what goes into an estimate: what happens so much later in the window that goes in, or earlier if it is negative.
     The task's are those of a brain that answers 0 to 400 ms after the sound: to decode it -0.15 to 0.25 s, since
-    ``window.offset_s`` reads the brain 150 ms later already, and to encode the sound -0.25 to 0.15 s.
+    ``window.offset_s`` reads the brain 150 ms later already, and to encode the sound -0.25 to 0.15 s. Bad sensors and those of
+    unknown place say nothing, where the place of any is known.
 
     Attributes:
         tmin_s: the first lag; None for the task's.
@@ -42,6 +44,8 @@ class Ridge(FittedEncoder, name="ridge"):
             Nunez-Elizalde et al. 2019); 0 for none, None for 16 where several features go in.
     """
 
+    version: ClassVar[int] = 2  # sensors that are invalid say nothing
+
     tmin_s: float | None = None
     tmax_s: float | None = None
     step_s: float = Field(1 / 60, ge=0)
@@ -50,15 +54,9 @@ class Ridge(FittedEncoder, name="ridge"):
     per_subject: bool = True
     bands: int | None = Field(None, ge=0)
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "Ridge":
-        if self.tmin_s is not None and self.tmax_s is not None:
-            _refuse_reversed(self.tmin_s, self.tmax_s)
-        return self
-
     def build(self, shapes: Shapes) -> "RidgeMaps":
         """A map for each subject."""
-        longest, length = max(map(abs, self._between(shapes))), shapes.times / shapes.rate_hz
+        longest, length = max(map(abs, self.between(shapes.lags_s))), shapes.times / shapes.rate_hz
         if longest >= length:
             raise InputError(f"a lag of {longest:g} s does not fit in a window of {length:g} s; type less for tmin_s or tmax_s")
         if self.bands and len(shapes.groups) < 2:
@@ -71,7 +69,7 @@ class Ridge(FittedEncoder, name="ridge"):
 
     def lags(self, shapes: Shapes) -> range:
         """The lags in samples."""
-        first, last = self._between(shapes)
+        first, last = self.between(shapes.lags_s)
         step = max(1, round(self.step_s * shapes.rate_hz))
         return range(round(first * shapes.rate_hz), round(last * shapes.rate_hz) + 1, step)
 
@@ -79,18 +77,17 @@ class Ridge(FittedEncoder, name="ridge"):
         """The ways to divide the penalty among groups of channels of these sizes, as :func:`divided` gives them."""
         return divided(BANDS if self.bands is None else self.bands, sizes)
 
-    def _between(self, shapes: Shapes) -> tuple[float, float]:
-        """The first lag and the last one in seconds."""
-        first, last = (
-            usual if asked is None else asked for asked, usual in zip((self.tmin_s, self.tmax_s), shapes.lags_s, strict=True)
-        )
-        _refuse_reversed(first, last)
+    def between(self, usual: tuple[float, float]) -> tuple[float, float]:
+        """The first lag and the last one in seconds, by those that are usual for a task.
+
+        Raises:
+            InputError: if the first is after the last.
+        """
+        first = usual[0] if self.tmin_s is None else self.tmin_s
+        last = usual[1] if self.tmax_s is None else self.tmax_s
+        if first > last:
+            raise InputError(f"the first lag, tmin_s={first:g}, must not be after the last, tmax_s={last:g}")
         return first, last
-
-
-def _refuse_reversed(first: float, last: float) -> None:
-    if first > last:
-        raise InputError(f"the first lag, tmin_s={first:g}, must not be after the last, tmax_s={last:g}")
 
 
 class RidgeMaps(FittedModule):

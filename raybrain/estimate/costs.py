@@ -1,12 +1,13 @@
 """Costs: what trainings take, at most: no training stops early. Doctor and both dry runs ask here, and so agree."""
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from raybrain.batch import Shapes
+from raybrain.batch import FeatureSlice, Shapes
 from raybrain.cluster import Cluster
 from raybrain.config import InputError
 from raybrain.data_config import DataConfig
@@ -242,8 +243,11 @@ def _forward_flops(experiment: Experiment, channels: int) -> float:
 
 def _networks(experiment: Experiment, channels: int) -> tuple[Parts, Shapes]:
     window = experiment.data.window.read_with(experiment.window)
-    features = sum(size_of(feature) for feature in experiment.data.features)
-    shapes = Shapes(channels, ("one",), features, window.times, window.rate_hz, window.tmin_s)
+    sizes = [size_of(feature) for feature in experiment.data.features]
+    ends = list(itertools.accumulate(sizes))
+    parts = zip(experiment.data.features, sizes, ends, strict=True)
+    slices = tuple(FeatureSlice(feature.name, end - size, end) for feature, size, end in parts)
+    shapes = Shapes(channels, ("one",), ends[-1], window.times, window.rate_hz, window.tmin_s, slices=slices)
     return Parts.of(experiment), experiment.task.built_for(shapes)
 
 

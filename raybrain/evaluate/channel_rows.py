@@ -131,7 +131,7 @@ def _unique(ridge: Learner, baseline: Experiment, rows: Tensor) -> dict[str, np.
 def _moments(learner: Learner, rows: Tensor, lags: range) -> Moments:
     made = Moments(lags)
     for some in torch.split(rows, ROWS_AT_ONCE):
-        made.add(learner.given(some).signal, learner.stored(some))
+        made.add(learner.given(some).usable, learner.stored(some))
     return made
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -22,6 +23,8 @@ class Consensus(Loss, name="consensus"):
         of: the loss.
         weight: of the pull.
     """
+
+    version: ClassVar[int] = 2  # the mean is over subjects, not over windows
 
     of: Loss = Field(default_factory=lambda: Loss.kind("contrastive")())
     weight: PositiveFloat = 0.1
@@ -96,6 +99,6 @@ def overlaps(mine: Excerpts, all_: Excerpts, times: int) -> Iterator[tuple[int, 
     """
     shift = ((mine.start_s[:, None] - all_.start_s) * mine.rate_hz).round()
     pairs = (mine.stimulus[:, None] == all_.stimulus) & (mine.subject[:, None] != all_.subject) & (shift.abs() < times)
-    found = ((row, int(all_.subject[other]), other) for row, other in torch.nonzero(pairs).tolist())
-    for row, subject, other in sorted(found):
-        yield row, subject, other, int(shift[row, other])
+    rows, others = torch.nonzero(pairs, as_tuple=True)
+    columns = rows, all_.subject[others], others, shift[rows, others].long()
+    yield from sorted(zip(*(column.tolist() for column in columns), strict=True))

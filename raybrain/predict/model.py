@@ -227,16 +227,19 @@ class Model:
     def _source(self, recording: str | None, subject: str | None, scaler: Scaler | None, layout: Layout | None) -> "_Source":
         """Whose signal it is, how to scale it and where its sensors are, from what was said and what the model knows."""
         known = self.card.recordings[_among(recording, self.recordings, "recording")] if recording else None
+        who = subject
         if known is not None:
-            subject, scaler = subject or known.subject, scaler or known.scaler
-        if subject is None:
+            who, scaler = subject or known.subject, scaler or known.scaler
+        if who is None:
             raise InputError("say whose signal it is: recording=... or subject=..., as in model.recordings and model.subjects")
         if scaler is None:
             raise InputError("say how to scale the signal: scaler=Scaler.fitted(...), of raybrain.signal.window")
         if layout is None and known is None and len(self.layouts) > 1:
             raise InputError("say which sensors these are: layout=..., as in model.layouts")
+        if subject is not None:  # whose recording was left out of training has what somebody begins with
+            self.check_subject(subject)
         layouts, number = ((layout,), 0) if layout else (self.layouts, known.layout if known else 0)
-        return _Source(self.shapes.subjects.index(self.check_subject(subject)), scaler, layouts, number)
+        return _Source(self.shapes.subjects.index(who), scaler, layouts, number)
 
     def _scaled(self, signal: np.ndarray, source: "_Source") -> tuple[Tensor, Tensor]:
         """Signal and centre divided by the scale, with as many channels as the widest layout."""

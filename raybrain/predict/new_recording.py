@@ -94,7 +94,7 @@ def read_recording(path: Path, card: ModelCard) -> NewRecording:
     assumed += [*lines, *signal.remarks, *_about_channels(matched, masks, bads)]
     assumed += [f"{described(bad)}: no window holds any of it"] if bad else []
     scaler = Scaler.fitted(values, np.array([], dtype=int), card.window, context.seed, config.scaling)
-    layout = _masked(matched) if masks else matched.layout
+    layout = _masked(matched) if masks else _whole(matched)
     return NewRecording(path, values, layout, scaler, bad, card.window, assumed)
 
 
@@ -115,6 +115,11 @@ def _preparation(
         return np.arange(0, max(samples - length, 1), length)
 
     return steps, Context(config.rate_hz, data["splits"]["seed"], segments, everywhere, (path,)), lines
+
+
+def _whole(matched: Matched) -> Layout:
+    """The layout of a recording of which no channel is missing any more: which were bad in training is another matter."""
+    return replace(matched.layout, valid=(True,) * len(matched.layout.valid))
 
 
 def _masked(matched: Matched) -> Layout:

@@ -58,7 +58,10 @@ def topographies(model: Model) -> list[Topography]:
             what = f"mean weight of each sensor over the {outputs} channels that spatial attention makes of them"
             made.append(_topography(study, what, layout, _attended(attention, layout)))
         elif ridge is not None:
-            people = [place for place, name in enumerate(model.subjects) if name.partition("/")[0] == study]
+            mine = [name for name in model.subjects if name.partition("/")[0] == study]
+            if not mine:  # all of it was left out
+                continue
+            people = [model.shapes.subjects.index(name) for name in mine]
             what = "size of each sensor's regression weights, over lags, features and people; weights are no sources"
             made.append(_topography(study, what, layout, _weighted(ridge, people, len(layout.channels))))
     return made

@@ -72,12 +72,13 @@ def match(channels: Sequence[str], places: np.ndarray, usable: np.ndarray, layou
 
 
 def best_match(channels: Sequence[str], places: np.ndarray, usable: np.ndarray, layouts: Sequence[Layout]) -> Matched:
-    """Match with the layout of which most channels are there.
+    """Match with the layout of which most channels are there; of several, with that of the fewest bad ones.
 
     Raises:
         InputError: if that are none, or so few that next to nothing can be seen.
     """
-    matched = max((match(channels, places, usable, layout) for layout in layouts), key=lambda one: int((one.rows >= 0).sum()))
+    every = (match(channels, places, usable, layout) for layout in layouts)
+    matched = max(every, key=lambda one: (int((one.rows >= 0).sum()), sum(one.layout.valid)))
     there, all_ = int((matched.rows >= 0).sum()), len(matched.rows)
     if there == 0 or (there < FEW and there < all_ / 2):
         have, know = (", ".join(names[:SHOWN]) for names in (channels, matched.layout.channels))

@@ -1,6 +1,6 @@
 """Fitting: closed forms over the data, one subject after another, each worker some of them; for whatever is fitted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,18 +44,19 @@ def fits(tables: Tables, per_subject: bool, held_out: bool = False) -> list[Fit]
     return made
 
 
-def fit(learner: Learner, module: FittedModule, some: Sequence[Fit], around: bool = False) -> None:
+def fit(learner: Learner, module: FittedModule, some: Sequence[Fit], around: Collection[int] = ()) -> None:
     """Make up to ``place.world`` fits of a part of the network, one on each worker; all have all of them afterwards.
 
-    They are fitted ``around`` what each subject has, or anew.
+    A fit of a subject's own is one ``around`` what that subject has, if named there, and all others are made anew.
     """
     place = learner.place
-    mine = some[place.rank] if place.rank < len(some) else Fit((), *2 * [torch.empty(0)])
-    if around:
-        for subject in mine.subjects:
-            module.adapt(subject, _taught(learner, mine.train), _pairs(learner, mine.valid))
-    elif mine.subjects:
-        module.fit(mine.subjects, _taught(learner, mine.train), _pairs(learner, mine.valid))
+    if place.rank < len(some):
+        mine = some[place.rank]
+        train, valid = _taught(learner, mine.train), _pairs(learner, mine.valid)
+        if len(mine.subjects) == 1 and mine.subjects[0] in around:
+            module.adapt(mine.subjects[0], train, valid)
+        else:
+            module.fit(mine.subjects, train, valid)
     if place.world == 1:
         return
     for owner, one in enumerate(some):

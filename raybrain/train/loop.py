@@ -63,7 +63,7 @@ class Training:
             place.device,
             ahead=tables.device.type == "cpu",
         )
-        self.begun, self.drawn = "", tuple[str, ...]()
+        self.begun, self.lined = "", tuple[int, ...]()
         self.started = experiment.start.on
         self.state = self._resume(experiment)
         self.validation = Validation(self.learner)
@@ -121,9 +121,8 @@ class Training:
     def _fit(self, books: Bookkeeper) -> None:
         """Fit what training starts from. That is the first epoch, in place of its steps, and as good a candidate as any."""
         count, world, updates = len(self.fits), self.place.world, self.sizes.updates_per_epoch
-        around = self.started and not any(name.startswith("encoder.line.") for name in self.drawn)
         for done in range(0, count, world):
-            fit_line(self.learner, self.fits[done : done + world], around)
+            fit_line(self.learner, self.fits[done : done + world], self.lined)
             books.step(0, min(done + world, count), count)
         loss = set_gain(self.learner, self.started)
         self.state.first = torch.full_like(self.state.first, loss)
@@ -182,7 +181,7 @@ class Training:
 
     def _weights(self) -> dict[str, Tensor]:
         """The weights that are kept."""
-        if self.config.leave_out or self.config.subjects is not None:
+        if len(self.learner.trained) < len(self.learner.shapes.subjects):
             return settled(self.learner, self.parts)
         weights: dict[str, Tensor] = self.learner.state()["model"]
         return weights
@@ -198,7 +197,7 @@ class Training:
         if known := resumed(self.learner, self.record):
             return State(**known)
         beginning = begin(self.learner, experiment)
-        self.begun, self.drawn = beginning.line, beginning.drawn
+        self.begun, self.lined = beginning.line, beginning.lined
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
 

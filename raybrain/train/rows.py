@@ -45,8 +45,10 @@ def belonging(parts: Parts, shapes: Shapes, whats: tuple[What, ...] = WHAT) -> B
 
 
 def subject_rows(parts: Parts, shapes: Shapes) -> list[str]:
-    """The names of the weights that have a row for each subject."""
-    return list(belonging(parts, shapes, ("subjects",)))
+    """The names of the parameters that have a row for each subject."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        parameters = dict(Network(parts, shapes).named_parameters())
+    return [name for name in belonging(parts, shapes, ("subjects",)) if name in parameters]
 
 
 def rows_as_made(network: nn.Module) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Start: what a network begins with before the first step, where that is fitted to the data rather than drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.distributed as dist
@@ -27,8 +27,8 @@ def start_fits(experiment: Experiment, tables: Tables) -> list[Fit]:
     return fits(tables, line.per_subject, experiment.data.splits.mode in BY_RECORDING)
 
 
-def fit_line(learner: Learner, some: Sequence[Fit], around: bool = False) -> None:
-    """Make up to ``place.world`` fits of the line, one on each worker; ``around`` the line that is there, or anew."""
+def fit_line(learner: Learner, some: Sequence[Fit], around: Collection[int] = ()) -> None:
+    """Make up to ``place.world`` fits of the line, one on each worker: see :func:`~raybrain.train.fitting.fit`."""
     module = learner.network.encoder
     assert isinstance(module, RidgeStart)
     fit(learner, module.line, some, around)
@@ -54,13 +54,17 @@ def set_gain(learner: Learner, started: bool = False) -> float:
     module = learner.network.encoder
     assert isinstance(module, RidgeStart)
     module.eval()
-    octaves = torch.arange(-OCTAVES * PARTS, OCTAVES * PARTS + 1, dtype=torch.float64, device=learner.device) / PARTS
-    losses = judged = _losses(learner, learner.network.loss, octaves, started)
+    whole = torch.arange(-OCTAVES, OCTAVES + 1, dtype=torch.float64, device=learner.device)
+    judge = learner.network.loss
+    losses = _losses(learner, judge, whole, started)
     if losses.max() - losses.min() <= SAME * losses.abs().max():
-        judged = _losses(learner, Loss.kind("contrastive")().build(learner.shapes), octaves, started)
-    best = judged.argmin()
-    module.log_gain.copy_(octaves[best] * math.log(2))
-    return float(losses[best])
+        judge = Loss.kind("contrastive")().build(learner.shapes)
+        losses = _losses(learner, judge, whole, started)
+    near = torch.arange(1 - PARTS, PARTS, dtype=torch.float64, device=learner.device) / PARTS
+    octaves = whole[losses.argmin()] + near  # a loss has one valley
+    best = octaves[_losses(learner, judge, octaves, started).argmin()]
+    module.log_gain.copy_(best * math.log(2))
+    return float(_losses(learner, learner.network.loss, best[None], started))
 
 
 def _losses(learner: Learner, judge: LossModule, octaves: Tensor, started: bool) -> Tensor:

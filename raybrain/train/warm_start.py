@@ -25,6 +25,9 @@ from raybrain.train.step import Learner
 Begun = tuple[dict[str, Tensor], "Beginning"]  # all first weights
 
 
+LINE = "encoder.line.weights"  # of a RidgeStart
+
+
 class CannotStart(InputError):
     """The model to start from is not there any more, or does not fit: training again would only meet it again."""
 
@@ -35,11 +38,11 @@ class Beginning:
 
     Attributes:
         line: for people; empty where they are as they were drawn.
-        drawn: the names of those that are as they were drawn, although there is a model to start from.
+        lined: the numbers of the subjects whose line of ridge regression is that of the model, or the mean of its lines.
     """
 
     line: str = ""
-    drawn: tuple[str, ...] = ()
+    lined: tuple[int, ...] = ()
 
 
 def begin(learner: Learner, experiment: Experiment) -> Beginning:
@@ -59,7 +62,7 @@ def begin(learner: Learner, experiment: Experiment) -> Beginning:
     if reason := known.get("reason"):
         raise CannotStart(reason)
     learner.restore({"model": known["model"]})
-    return Beginning(known["line"], tuple(known["drawn"]))
+    return Beginning(known["line"], tuple(known["lined"]))
 
 
 def check(experiment: Experiment) -> None:
@@ -98,7 +101,7 @@ def _of_model(learner: Learner, experiment: Experiment) -> Begun:
     mine = Side(Parts.of(experiment), learner.shapes, experiment, learner.network.state_dict())
     theirs = Side(Parts.read(card.experiment), card.shapes, card.experiment, read_weights(folder))
     made = WarmStart(mine, theirs, card.subjects, experiment.start.subjects == "mean")
-    return made.weights, Beginning(f"starts from {_title(folder, card)}: {made.describe()}", tuple(made.anew))
+    return made.weights, Beginning(f"starts from {_title(folder, card)}: {made.describe()}", made.taken_rows(LINE))
 
 
 def _of_checkpoint(learner: Learner, experiment: Experiment) -> Begun:
@@ -210,6 +213,13 @@ class WarmStart:
             stranger = drawn.select(along, number) if mean is None else mean
             rows.append(value.select(along, numbers[subject]) if subject in numbers else stranger)
         return torch.stack(rows, dim=along)
+
+    def taken_rows(self, name: str) -> tuple[int, ...]:
+        """The numbers of the subjects who have their own row of a weight from the model, or the mean of its rows."""
+        if name in self.anew or name not in self.weights:
+            return ()
+        numbers = range(len(self.mine.shapes.subjects))
+        return tuple(number for number in numbers if self.mean or self.mine.shapes.subjects[number] in self.known)
 
     def describe(self) -> str:
         """One line for people."""

@@ -164,12 +164,15 @@ class SearchSpace:
     def experiment(self, settings: Mapping[str, Any] | None = None) -> Experiment:
         """The recipe with ``fixed``, what the command line says, and ``settings`` of a point and a repetition, in this order.
 
-        They are applied at once, so that a setting of a part holds for whatever kind of it a trial picks.
+        They are applied at once, so that a setting of a part holds for whatever kind of it a trial picks. Of a part that the
+        command line replaces nothing is fixed.
 
         Raises:
             InputError: if a setting is not there or a value is not allowed.
         """
-        return override(recipe(self.recipe), {**self.fixed, **self.asked, **(settings or {})})
+        replaced = tuple(f"{key}." for key in self.asked)
+        fixed = {key: value for key, value in self.fixed.items() if not key.startswith(replaced)}
+        return override(recipe(self.recipe), {**fixed, **self.asked, **(settings or {})})
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """The dotted settings of a point, drawn from an Optuna trial.

@@ -11,6 +11,7 @@ from torch import Tensor
 from raybrain.batch import Batch, FeatureSlice, Shapes, step_draws
 from raybrain.config import InputError, override
 from raybrain.encoders.ridge import Moments, Ridge, RidgeMaps, divided, solve
+from raybrain.experiment import Experiment
 
 RATE, WINDOWS, CHANNELS, TIMES, DIMENSIONS = 100.0, 12, 3, 60, 4
 LAGS: dict[str, tuple[float, float]] = {
@@ -131,8 +132,9 @@ def test_everybody_has_a_map_of_their_own() -> None:
 def test_lags_that_cannot_be_are_refused() -> None:
     with pytest.raises(InputError, match=r"tmin_s=0.3, must not be after the last, tmax_s=0.25"):
         maps({"tmin_s": 0.3})
-    with pytest.raises(InputError, match=r"tmin_s=0.3, must not be after the last, tmax_s=0.2"):
-        override(Ridge(), {"tmin_s": 0.3, "tmax_s": 0.2})
+    for part in ({"encoder": "ridge", "encoder.tmin_s": 0.3}, {"encoder.ridge.on": True, "encoder.ridge.line.tmin_s": 0.3}):
+        with pytest.raises(InputError, match=r"tmin_s=0.3: the first lag, tmin_s=0.3, must not be after the last, tmax_s=0.25"):
+            override(Experiment(), part)
     with pytest.raises(InputError, match=r"a lag of 0.6 s does not fit in a window of 0.6 s"):
         maps({"tmax_s": 0.6})
 

@@ -15,10 +15,11 @@ import torch
 
 import raybrain as package
 from raybrain.config import InputError
-from raybrain.model_folder import write_model
+from raybrain.model_folder import KnownRecording, write_model
 from raybrain.predict.guess import UNKNOWN, Guess
 from raybrain.predict.model import Model
 from raybrain.predict.stretches import Speech, Stretches
+from raybrain.report.topography import topographies
 from tests.conftest import Ended
 from tests.predict.conftest import KNOWN, Heard, Make, changed_raw
 
@@ -176,10 +177,31 @@ def test_who_was_left_out_of_training_is_somebody_new(model: Model, heard: Heard
     assert fewer.subjects == (known,)
     with pytest.raises(InputError, match=f"knows no subject '{left_out}'"):
         fewer.predict(heard.raw, sounds=heard.sounds, subject=left_out)
+    scale = (1.0,) * fewer.shapes.channels
+    known_recording = {"r": KnownRecording(left_out, 0, scale, scale)}
+    with_it = Model(fewer.path, replace(card, recordings=known_recording), model.network.state_dict())
+    signal = np.random.default_rng(0).normal(size=(2 * card.window.samples, fewer.shapes.channels))
+    assert len(with_it.estimates(signal, [0], recording="r")) == 1, "it is known whose it is, and what somebody begins with"
     back = fewer.with_subject(left_out)
     assert back.subjects == KNOWN and back.shapes == fewer.shapes
     mean = fewer.with_subject("me").network.encoder.front.subject_layer.weights[-1]
     assert torch.equal(mean, model.network.encoder.front.subject_layer.weights[0]), "the mean over the only one it knows"
+
+
+def test_the_picture_of_the_sensors_is_that_of_whom_a_map_was_fitted_to(make: Make) -> None:
+    model = package.load(make("encoder=ridge"))
+    with torch.no_grad():
+        model.network.encoder.weights.zero_()
+        for subject in (0, 1):
+            model.network.encoder.weights[subject, :, subject] = 1.0
+    for name in KNOWN:
+        scale = (1.0,) * model.shapes.channels
+        recordings = {"r": KnownRecording(name, 0, scale, scale)}
+        one = Model(model.path, replace(model.card, trained=(name,), recordings=recordings), model.network.state_dict())
+        (picture,) = topographies(one)
+        assert picture.strength.argmax() == KNOWN.index(name)
+    nobody = Model(model.path, replace(one.card, trained=("other/1",)), model.network.state_dict())
+    assert topographies(nobody) == []
 
 
 @pytest.mark.parametrize("own", ["low_rank", "channels"])

@@ -1,5 +1,6 @@
 """Every encoder with every loss in every task: two steps, and shapes as documented. New kinds come in by themselves."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,15 +10,17 @@ import torch
 
 from raybrain.config import Choice, InputError, override
 from raybrain.encoders.base import Encoder, FittedEncoder, SpeechEncoder
+from raybrain.encoders.front import FrontEncoder
 from raybrain.experiment import Experiment
 from raybrain.losses.base import Loss
 from raybrain.network import Network, Parts
 from raybrain.tasks.base import Task
 from raybrain.train.closed_form import fitted
 from raybrain.train.order import Order, contrast
+from raybrain.train.start import fit_line, set_gain, start_fits
 from raybrain.train.step import Learner, Place
 from raybrain.train.tables import Tables
-from tests.workers import TIMES, random_tables
+from tests.workers import RANDOM, TIMES, random_tables
 
 ENCODER = {
     "hidden": 8,
@@ -43,20 +46,31 @@ def small(encoder: str) -> dict[str, Any]:
     return {f"encoder.{name}": value for name, value in ENCODER.items() if name.partition(".")[0] in fields}
 
 
-def asked(task: str, encoder: str, loss: str) -> Experiment:
+def beside(task: str, encoder: str) -> dict[str, Any]:
+    """What may be beside an encoder in a task: a line, random changes, the start of the brain's window."""
+    if not issubclass(Encoder.kind(encoder), FrontEncoder):
+        return {}
+    settings = {name: value for name, value in RANDOM.items() if "augment" in name} | {"encoder.ridge.on": True}
+    if Task.kind(task).has_sensors:
+        return settings
+    return settings | {"encoder.augment.mixup": 0, "encoder.augment.sensors.radius": 0, "task.prompt_s": 0.3}
+
+
+def asked(task: str, encoder: str, loss: str, more: bool) -> Experiment:
     settings: dict[str, Any] = {"task": task, "encoder": encoder, "loss": loss, **small(encoder)}
     if not Task.kind(task).has_sensors and "attention" in Encoder.kind(encoder).model_fields:
         settings["encoder.attention.on"] = False
     if not issubclass(Encoder.kind(encoder), FittedEncoder):
         settings["optim.lr"] = 1e-3
+    settings |= beside(task, encoder) if more else {}
     return override(Experiment(), settings | {"train.batch_size": 8, "train.contrast_size": 4, "train.extra_negatives": 3})
 
 
-def learners(task: str, encoder: str, place: Place) -> Iterator[tuple[Learner, Tables]]:
+def learners(task: str, encoder: str, place: Place, more: bool) -> Iterator[tuple[Learner, Tables]]:
     """A learner for each loss that the others allow; one that is refused says what to type."""
     for loss in kinds(Loss):
         try:
-            experiment = asked(task, encoder, loss)
+            experiment = asked(task, encoder, loss, more)
             tables = random_tables(experiment, place.dtype)
             sizes = contrast(experiment.train, 1, len(tables.rows["train"]))
             if issubclass(Encoder.kind(encoder), FittedEncoder):
@@ -66,9 +80,14 @@ def learners(task: str, encoder: str, place: Place) -> Iterator[tuple[Learner, T
         except InputError as error:
             assert "type " in str(error), f"{loss}: {error}"
             continue
+        if lines := start_fits(experiment, tables):
+            for one in lines:
+                fit_line(learner, [one])
+            assert math.isfinite(set_gain(learner))
         order = Order(tables.rows["train"], sizes, experiment.train.seed)
         before = {name: value.clone() for name, value in learner.network.named_parameters()}
-        for step in range(2):
+        first = learner.optimizer.steps.start
+        for step in range(first, first + 2):
             total = learner.update(learner.load(order.batch(step), order.extra(step), step))
             assert total.shape == () and total.isfinite(), f"{loss}, step {step}"
         moved = {name for name, value in learner.network.named_parameters() if not torch.equal(value, before[name])}
@@ -77,12 +96,13 @@ def learners(task: str, encoder: str, place: Place) -> Iterator[tuple[Learner, T
         yield learner, tables
 
 
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "with all beside it"])
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.device.type)
 @pytest.mark.parametrize("encoder", kinds(Encoder))
 @pytest.mark.parametrize("task", kinds(Task))
-def test_every_encoder_trains_with_every_loss(task: str, encoder: str, place: Place) -> None:
+def test_every_encoder_trains_with_every_loss(task: str, encoder: str, place: Place, more: bool) -> None:
     seen = 0
-    for learner, tables in learners(task, encoder, place):
+    for learner, tables in learners(task, encoder, place, more):
         learner.network.eval()
         rows = tables.rows["valid"][:5]
         with torch.no_grad():

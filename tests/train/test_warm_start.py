@@ -136,9 +136,10 @@ def test_a_line_is_fitted_to_the_data_around_that_of_the_model(make: Make, tmp_p
     """Sensors of another cap have a line of their own, somebody new not the mean of others; nothing random is left."""
     line = {"encoder.ridge.on": True, "encoder.ridge.line.penalties": (1e-3,), "train.epochs": 1}
     model = make(**line)
-    for change, words in ((renamed, "anew encoder.line.weights (other sensors)"), (others, "b/1 the mean"), (same, "weights")):
+    tried = [(renamed, "mean", "anew encoder.line.weights (other sensors)"), (same, "mean", "weights")]
+    for change, mode, words in (*tried, (others, "mean", "b/1 the mean"), (others, "anew", "b/1 drawn")):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        run = begun(tmp_path, model, change, **line)
+        run = begun(tmp_path, model, change, **line, **{"start.subjects": mode})
         assert words in run.begun
         go(run)
         experiment = override(Experiment(), {"encoder": "ridge", "encoder.penalties": (1e-3,), "window.offset_s": 0.1})

@@ -3,6 +3,7 @@
 import pytest
 
 from raybrain.config import InputError
+from raybrain.plain import flat
 from raybrain.tune.walk import extremes
 from tests.sweeps import space
 
@@ -23,3 +24,11 @@ def test_repetitions_are_seeds_times_what_is_repeated_over() -> None:
     assert list(repeats) == [("early", "1"), ("early", "2"), ("late", "1"), ("late", "2")]
     assert repeats["late", "1"] == {"window.offset_s": 0.2, "train.seed": 1}
     assert space().repeats() == {(): {}}
+
+
+def test_of_a_part_that_the_command_line_replaces_nothing_is_fixed() -> None:
+    fixed = {"data.studies.synthetic.signal": 0.8, "data.studies.synthetic.minutes": 9, "train.epochs": 7}
+    (study,) = space(fixed=fixed).ask({"data.studies.synthetic.minutes": "5"}).experiment().data.studies
+    assert (flat(study)["signal"], flat(study)["minutes"]) == (0.8, 5)
+    mine = space(fixed=fixed).ask({"data.studies": "bids:/mine"}).experiment()
+    assert [study.name for study in mine.data.studies] == ["bids"] and mine.train.epochs == 7
