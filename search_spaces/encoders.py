@@ -20,6 +20,7 @@ SPACE = SearchSpace(
     variants={"encoder": {"ridge": {"encoder": "ridge"}, **NETWORKS, **STARTED}},
     fixed={"train.epochs": 20, "data.studies.synthetic.signal": 0.8},  # weak enough to tell them apart
     seeds=(2036, 2037, 2038),
+    metric="valid_top1",
     sampler="grid",
     scheduler="none",
 )
