@@ -125,10 +125,14 @@ class Batch:
     partner: "Batch | None" = None
 
     @property
+    def counted(self) -> Tensor:
+        """Which sensors count, [batch channels]: the valid ones; of a layout without a single valid sensor all."""
+        return (self.valid | ~self.valid.any(dim=1, keepdim=True))[self.layout]
+
+    @property
     def usable(self) -> Tensor:
-        """The signal, zero where sensors are invalid; of a layout without a single valid sensor as it is."""
-        known = self.valid | ~self.valid.any(dim=1, keepdim=True)
-        return self.signal * known[self.layout][..., None]
+        """The signal, zero where sensors do not count."""
+        return self.signal * self.counted[..., None]
 
     @property
     def keys(self) -> Keys:

@@ -16,7 +16,7 @@ from raybrain.batch import Batch, Keys, Shapes
 from raybrain.config import Config, InputError
 from raybrain.encoders.draws import Dropout
 from raybrain.encoders.front import Front, FrontEncoder
-from raybrain.encoders.layers import Activation, BatchNorm, DropoutConfig, activation
+from raybrain.encoders.layers import Activation, BatchNorm, DropoutConfig, activation, widening
 
 
 class RecurrentConfig(Config):
@@ -126,11 +126,8 @@ class ConvRNNNet(nn.Module):
         self.local = nn.ModuleList(LocalAttention(low, config.local, f"local attention {k}") for k in range(layers))
         self.up = nn.ModuleList(_resample(config, pair, up=True) for pair in itertools.pairwise(up))
         self.dropped_up = nn.ModuleList(Dropout(config.dropout.layers, f"transposed {k}") for k in range(config.depth))
-        wide, before, final = 2 * config.hidden, config.hidden, list[nn.Module]()
-        for _ in range(config.final_depth - 1):
-            final += [nn.Conv1d(before, wide, 1), activation(config.activation)]
-            before = wide
-        self.wide = nn.Sequential(*final)
+        wide, before = widening(config.hidden, config.final_depth - 1, config.activation)
+        self.wide = nn.Sequential(*wide)
         self.final = nn.Conv1d(before, shapes.features, 1)
 
     def forward(self, batch: Batch) -> Tensor:

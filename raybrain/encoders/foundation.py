@@ -135,13 +135,13 @@ class FoundationNet(nn.Module):
     def _of_sensors(self, batch: Batch) -> tuple[Tensor, float]:
         """Tokens of sensors, which the front brings together."""
         positions, valid = batch.positions[batch.layout], batch.valid[batch.layout]
-        usable = valid | ~valid.any(dim=1, keepdim=True)
+        counted = batch.counted
         signal = F.instance_norm(batch.signal) if self.instance_norm else batch.signal
         attention = None if self.front is None else self.front.attention
         places = None if attention is None else attention.embedding(batch.positions)[batch.layout]
         if attention is not None or self.front is None:  # what is nowhere is not attended to either
-            signal = signal * (valid if self.front is not None else usable)[..., None]
-        tokens, span = self.tokens(self._resampled(signal), positions, usable, places)
+            signal = signal * (valid if self.front is not None else counted)[..., None]
+        tokens, span = self.tokens(self._resampled(signal), positions, counted, places)
         if self.front is None:
             return tokens[:, 0].transpose(1, 2), span
         patches = tokens.shape[2]

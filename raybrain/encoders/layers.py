@@ -96,6 +96,16 @@ def activation(name: Activation) -> nn.Module:
     return kinds[name]()
 
 
+def widening(channels: int, depth: int, name: Activation) -> tuple[list[nn.Module], int]:
+    """``depth`` 1 x 1 convolutions to twice the channels, each with the non-linearity, and how many channels come out."""
+    layers: list[nn.Module] = []
+    before = channels
+    for _ in range(depth):
+        layers += [nn.Conv1d(before, 2 * channels, 1), activation(name)]
+        before = 2 * channels
+    return layers, before
+
+
 def workers() -> int:
     """How many workers train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from raybrain.batch import Batch, Shapes
 from raybrain.config import Config, InputError
 from raybrain.encoders.front import Front, FrontEncoder
-from raybrain.encoders.layers import ConvConfig, ConvSequence, activation
+from raybrain.encoders.layers import ConvConfig, ConvSequence, widening
 
 
 class SpectrumConfig(Config):
@@ -134,10 +134,7 @@ class SimpleConvNet(nn.Module):
 
 
 def _final(config: SimpleConv, channels: int, features: int) -> nn.Sequential:
-    wide, layers, before = 2 * channels, [], channels
-    for _ in range(config.final_depth - 1):
-        layers += [nn.Conv1d(before, wide, 1), activation(config.conv.activation)]
-        before = wide
+    layers, before = widening(channels, config.final_depth - 1, config.conv.activation)
     # a transposed convolution of kernel 1 is a plain one but for how its weights start: as in the paper
     return nn.Sequential(*layers, nn.ConvTranspose1d(before, features, 1))
 

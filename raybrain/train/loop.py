@@ -63,7 +63,7 @@ class Training:
             place.device,
             ahead=tables.device.type == "cpu",
         )
-        self.begun, self.lined = "", tuple[int, ...]()
+        self.begun, self.lined = "", tuple[int, ...]()  # from what its weights are, where they were not drawn
         self.started = experiment.start.on
         self.state = self._resume(experiment)
         self.validation = Validation(self.learner)
@@ -197,7 +197,7 @@ class Training:
         if known := resumed(self.learner, self.record):
             return State(**known)
         beginning = begin(self.learner, experiment)
-        self.begun, self.lined = beginning.line, beginning.lined
+        self.begun, self.lined = beginning.summary, beginning.lined
         zero = torch.zeros((), dtype=torch.float64, device=device)
         return State(0, zero, torch.ones((), device=device), torch.full((), -1, device=device))
 

@@ -22,8 +22,7 @@ Belongs = dict[str, dict[What, int]]  # what weights have a row of each of, by n
 
 def sizes_of(parts: Parts, shapes: Shapes) -> Sizes:
     """Those of the weights of a network, which is not made."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return {name: value.shape for name, value in Network(parts, shapes).state_dict().items()}
+    return {name: value.shape for name, value in _unmade(parts, shapes).state_dict().items()}
 
 
 def belonging(parts: Parts, shapes: Shapes, whats: tuple[What, ...] = WHAT) -> Belongs:
@@ -46,8 +45,7 @@ def belonging(parts: Parts, shapes: Shapes, whats: tuple[What, ...] = WHAT) -> B
 
 def subject_rows(parts: Parts, shapes: Shapes) -> list[str]:
     """The names of the parameters that have a row for each subject."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        parameters = dict(Network(parts, shapes).named_parameters())
+    parameters = dict(_unmade(parts, shapes).named_parameters())
     return [name for name in belonging(parts, shapes, ("subjects",)) if name in parameters]
 
 
@@ -59,5 +57,10 @@ def rows_as_made(network: nn.Module) -> frozenset[str]:
 
 def as_made(parts: Parts, shapes: Shapes) -> frozenset[str]:
     """Those of a network that is not made."""
+    return rows_as_made(_unmade(parts, shapes))
+
+
+def _unmade(parts: Parts, shapes: Shapes) -> Network:
+    """A network whose weights have sizes, and no values."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return rows_as_made(Network(parts, shapes))
+        return Network(parts, shapes)

@@ -62,9 +62,11 @@ def set_gain(learner: Learner, started: bool = False) -> float:
         losses = _losses(learner, judge, whole, started)
     near = torch.arange(1 - PARTS, PARTS, dtype=torch.float64, device=learner.device) / PARTS
     octaves = whole[losses.argmin()] + near  # a loss has one valley
-    best = octaves[_losses(learner, judge, octaves, started).argmin()]
-    module.log_gain.copy_(best * math.log(2))
-    return float(_losses(learner, learner.network.loss, best[None], started))
+    loss, place = _losses(learner, judge, octaves, started).min(dim=0)
+    module.log_gain.copy_(octaves[place] * math.log(2))
+    if judge is not learner.network.loss:
+        loss = _losses(learner, learner.network.loss, octaves[place][None], started)
+    return float(loss)
 
 
 def _losses(learner: Learner, judge: LossModule, octaves: Tensor, started: bool) -> Tensor:

@@ -22,9 +22,6 @@ from raybrain.train.layer_rates import main_network
 from raybrain.train.rows import as_made, belonging, sizes_of
 from raybrain.train.step import Learner
 
-Begun = tuple[dict[str, Tensor], "Beginning"]  # all first weights
-
-
 LINE = "encoder.line.weights"  # of a RidgeStart
 
 
@@ -37,12 +34,15 @@ class Beginning:
     """Where first weights are from.
 
     Attributes:
-        line: for people; empty where they are as they were drawn.
+        summary: for people; empty where they are as they were drawn.
         lined: the numbers of the subjects whose line of ridge regression is that of the model, or the mean of its lines.
     """
 
-    line: str = ""
+    summary: str = ""
     lined: tuple[int, ...] = ()
+
+
+Begun = tuple[dict[str, Tensor], Beginning]  # all first weights
 
 
 def begin(learner: Learner, experiment: Experiment) -> Beginning:
@@ -62,7 +62,7 @@ def begin(learner: Learner, experiment: Experiment) -> Beginning:
     if reason := known.get("reason"):
         raise CannotStart(reason)
     learner.restore({"model": known["model"]})
-    return Beginning(known["line"], tuple(known["lined"]))
+    return Beginning(known["summary"], tuple(known["lined"]))
 
 
 def check(experiment: Experiment) -> None:

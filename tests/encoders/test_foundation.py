@@ -321,7 +321,7 @@ def test_training_begins_with_its_weights(bert: Path, tmp_path: Path) -> None:
         experiment = locate(experiment, tmp_path)
         tables = random_tables(experiment, torch.float32)
         learner = Learner(experiment, tables, contrast(experiment.train, 1, len(tables.rows["train"])), Place())
-        assert warm_start.begin(learner, experiment).line.startswith(f"starts from {bert}: ")
+        assert warm_start.begin(learner, experiment).summary.startswith(f"starts from {bert}: ")
         network = learner.network.encoder.get_submodule("network") if ridge else learner.network.encoder
         assert torch.equal(weights(network)["encoder.layer.0.output.dense.weight"], trained(bert))
 
